@@ -1,0 +1,139 @@
+"""Every path of a study folder. Nobody else joins file names. Standard library only."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class TrialPaths:
+    """The files of one trial; all but `spec` and `cancel` are written by the trial itself."""
+
+    folder: Path
+
+    @property
+    def spec(self) -> Path:
+        """What to run; written by the controller before submission."""
+        return self.folder / "spec.json"
+
+    @property
+    def cancel(self) -> Path:
+        """Marker: the trial is not to run, or to stop."""
+        return self.folder / "cancel"
+
+    @property
+    def lease(self) -> Path:
+        """The attempt that owns the trial now."""
+        return self.folder / "lease.json"
+
+    @property
+    def progress(self) -> Path:
+        """One JSON line per logged step."""
+        return self.folder / "progress.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Per-attempt checkpoint folders."""
+        return self.folder / "checkpoints"
+
+    @property
+    def checkpoint_pointer(self) -> Path:
+        """Names the newest complete checkpoint; replaced last."""
+        return self.checkpoints / "latest.json"
+
+    @property
+    def metrics(self) -> Path:
+        """The result; the first commit wins."""
+        return self.folder / "metrics.json"
+
+    @property
+    def adapter(self) -> Path:
+        """LoRA weights, as peft reads them."""
+        return self.folder / "adapter"
+
+    def failure(self, attempt: int) -> Path:
+        """Cause, message and traceback of one failed attempt."""
+        return self.folder / f"failure-{attempt}.json"
+
+    def failures(self) -> list[Path]:
+        """Every failure file there is, in the order of the attempts."""
+        found = self.folder.glob("failure-*.json")
+        return sorted(found, key=lambda path: int(path.stem.split("-")[1]))
+
+
+@dataclass(frozen=True)
+class BatchPaths:
+    """The files of one batch of trials, submitted as one array."""
+
+    folder: Path
+
+    @property
+    def record(self) -> Path:
+        """intent -> submitted -> released."""
+        return self.folder / "batch.json"
+
+    @property
+    def submission(self) -> Path:
+        """Submission files and logs; made before anything is submitted."""
+        return self.folder / "slurm"
+
+
+@dataclass(frozen=True)
+class StudyPaths:
+    """The files of one study."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The study's name is the name of its folder."""
+        return self.folder.name
+
+    @property
+    def configuration(self) -> Path:
+        """The resolved configuration, written once."""
+        return self.folder / "study.yaml"
+
+    @property
+    def journal(self) -> Path:
+        """Every event of the study."""
+        return self.folder / "journal.jsonl"
+
+    @property
+    def controller(self) -> Path:
+        """The controller's lease."""
+        return self.folder / "controller.json"
+
+    @property
+    def batches(self) -> Path:
+        """One folder a batch."""
+        return self.folder / "batches"
+
+    @property
+    def trials(self) -> Path:
+        """One folder a trial."""
+        return self.folder / "trials"
+
+    @property
+    def report(self) -> Path:
+        """Pictures and tables made by `report`."""
+        return self.folder / "report"
+
+    def batch(self, batch: str) -> BatchPaths:
+        """The files of one batch."""
+        return BatchPaths(self.batches / batch)
+
+    def trial(self, trial: str) -> TrialPaths:
+        """The files of one trial."""
+        return TrialPaths(self.trials / trial)
+
+
+def cache_root() -> Path:
+    """Where base models and tokenised data are kept: $FRONTRUNNER_CACHE, else the user's cache."""
+    named = os.environ.get("FRONTRUNNER_CACHE")
+    if named:
+        return Path(named).expanduser().resolve()
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "frontrunner"

@@ -1,0 +1,278 @@
+"""The JSON records that controller and trials exchange. Standard library only.
+
+Whole files appear whole or not at all: a uniquely named temporary file in the same folder, fsync, then
+`os.replace` (the last writer wins) or `os.link` (the first one wins). Appended logs hold one JSON record a
+line; a torn last line is dropped, a torn middle line is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+SCHEMA_VERSION = 1
+
+ParamValue = str | int | float | bool
+Params = Mapping[str, ParamValue]
+Json = Any  # the one place where a value's type is not known: the edge to JSON
+
+
+class RecordError(Exception):
+    """A record that cannot be read: says which file, what was expected and what was found."""
+
+
+class Cause(StrEnum):
+    """Why an attempt ended without a result; the policy per cause is in `hpo.policy`."""
+
+    PREEMPTED = "preempted"
+    NODE_FAILURE = "node_failure"
+    TIMED_OUT = "timed_out"
+    HOST_OUT_OF_MEMORY = "host_out_of_memory"
+    GPU_OUT_OF_MEMORY = "gpu_out_of_memory"
+    DIVERGED = "diverged"
+    ERROR = "error"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+
+def utc_now() -> str:
+    """The time now, UTC, ISO 8601 with microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+@contextmanager
+def _whole_file(path: Path, text: str) -> Iterator[Path]:
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole file; a reader sees the old text or the new one, never a part."""
+    with _whole_file(path, text) as temporary:
+        temporary.replace(path)
+
+
+def write_json(path: Path, record: Json) -> None:
+    """Write a whole JSON file; a reader sees the old record or the new one, never a part."""
+    write_text(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
+
+
+def write_json_once(path: Path, record: Json) -> bool:
+    """Write a whole JSON file unless it is there already.
+
+    Returns:
+        Whether this call made the file; False leaves the earlier one as it was.
+    """
+    with _whole_file(path, json.dumps(record, indent=1, allow_nan=False) + "\n") as temporary:
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        return True
+
+
+def read_json(path: Path) -> dict[str, Json]:
+    """Read a JSON object.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        RecordError: the file does not hold a JSON object.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RecordError(f"{path}: expected a JSON object, got text that is not JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise RecordError(f"{path}: expected a JSON object, got {type(record).__name__}")
+    return record
+
+
+def append_jsonl(path: Path, record: Mapping[str, Json], *, durable: bool = True) -> None:
+    """Append one record as one line; `durable` waits until it is on the disk."""
+    line = json.dumps(record, allow_nan=False) + "\n"
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(line)
+        stream.flush()
+        if durable:
+            os.fsync(stream.fileno())
+
+
+def read_jsonl(path: Path) -> list[dict[str, Json]]:
+    """Read every record of an appended log; a missing file is an empty log.
+
+    Raises:
+        RecordError: a line before the last one is torn or is no JSON object.
+    """
+    with suppress(FileNotFoundError):
+        lines = path.read_bytes().split(b"\n")
+        return list(_records(path, lines))
+    return []
+
+
+def _records(path: Path, lines: Sequence[bytes]) -> Iterator[dict[str, Json]]:
+    for number, line in enumerate(lines, start=1):
+        if number == len(lines):  # what follows the last newline is nothing, or a torn line
+            return
+        try:
+            record = json.loads(line)
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise RecordError(f"{path}:{number}: expected one JSON record a line: {error}") from error
+        if not isinstance(record, dict):
+            raise RecordError(f"{path}:{number}: expected a JSON object, got {type(record).__name__}")
+        yield record
+
+
+def mend_torn_tail(path: Path) -> bool:
+    """Cut a torn last line off an appended log, so that the next record starts on a line of its own.
+
+    Returns:
+        Whether there was one.
+    """
+    if not path.exists():
+        return False
+    content = path.read_bytes()
+    keep = content.rfind(b"\n") + 1
+    if keep == len(content):
+        return False
+    os.truncate(path, keep)
+    return True
+
+
+@dataclass(frozen=True)
+class Record:
+    """A JSON object with named fields and a schema version."""
+
+    def to_json(self) -> dict[str, Json]:
+        """The record as plain JSON values."""
+        return {"schema_version": SCHEMA_VERSION, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Json], where: Path | str = "") -> Self:
+        """Build the record; unknown keys of a later version are passed over.
+
+        Raises:
+            RecordError: the version is newer than this program, or a field is missing.
+        """
+        version = record.get("schema_version")
+        if not isinstance(version, int) or version > SCHEMA_VERSION:
+            raise RecordError(f"{where}: schema_version: expected at most {SCHEMA_VERSION}, got {version!r}")
+        names = {entry.name for entry in fields(cls)}
+        try:
+            return cls(**{key: value for key, value in record.items() if key in names})
+        except TypeError as error:
+            raise RecordError(f"{where}: expected the fields {sorted(names)}: {error}") from error
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read the record from a file; see `read_json` and `from_json` for what is raised."""
+        return cls.from_json(read_json(path), path)
+
+
+@dataclass(frozen=True)
+class TrialSpec(Record):
+    """What a node needs to run one trial: trials/<id>/spec.json."""
+
+    study: str
+    trial: str
+    number: int
+    params: dict[str, ParamValue]
+    recipe: dict[str, Json]  # model, data, trainer, evaluation; the parameters are already applied
+    objectives: list[str]
+    seed: int
+    cache: str  # absolute path
+    recipe_hash: str  # of the study's recipe, before the parameters were applied
+    fidelity: float = 1.0
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measured value, and its standard error where it is known."""
+
+    value: float
+    standard_error: float | None = None
+
+
+@dataclass(frozen=True)
+class TrialResult(Record):
+    """The result of a trial: trials/<id>/metrics.json."""
+
+    trial: str
+    attempt: int
+    metrics: dict[str, Metric]
+    details: dict[str, Json] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        metrics = {
+            name: metric if isinstance(metric, Metric) else Metric(**metric)
+            for name, metric in self.metrics.items()
+        }
+        object.__setattr__(self, "metrics", metrics)
+
+
+@dataclass(frozen=True)
+class Failure(Record):
+    """An attempt that ended by itself without a result: trials/<id>/failure-<attempt>.json."""
+
+    trial: str
+    attempt: int
+    cause: str
+    message: str
+    traceback: str = ""
+    ended_at: str = field(default_factory=utc_now)
+
+
+@dataclass(frozen=True)
+class Lease(Record):
+    """The attempt that owns a trial: trials/<id>/lease.json."""
+
+    trial: str
+    attempt: int
+    batch: str
+    job: str  # <array job id>_<index> on Slurm, <batch>_<index> on a local executor
+    restart: int  # Slurm's restart count of this task
+    host: str
+    pid: int
+    started_at: str = field(default_factory=utc_now)
+
+
+@dataclass(frozen=True)
+class BatchRecord(Record):
+    """One array: batches/<b>/batch.json. state: intent -> submitted -> released."""
+
+    batch: str
+    name: str  # the array's unique name: study, batch, nonce
+    trials: list[str]
+    state: str
+    job_id: str | None = None
+    created_at: str = field(default_factory=utc_now)
+
+
+@dataclass(frozen=True)
+class Progress(Record):
+    """One line of trials/<id>/progress.jsonl."""
+
+    attempt: int
+    phase: str  # loading, training, evaluating, done
+    step: int = 0
+    steps: int = 0
+    loss: float | None = None  # nats per token
+    learning_rate: float | None = None
+    tokens: int = 0
+    train_seconds: float = 0.0  # training steps only, summed over the attempts
+    eval_loss: float | None = None  # nats per token
+    at: str = field(default_factory=utc_now)
