@@ -28,9 +28,7 @@ class Executor(Protocol):
     def name(self) -> str:
         """slurm or local."""
 
-    def submit(
-        self, *, name: str, folder: str, target: str, arguments: Sequence[Sequence[str]]
-    ) -> str:
+    def submit(self, *, name: str, folder: str, target: str, arguments: Sequence[Sequence[str]]) -> str:
         """Submit one held array, an element per entry of `arguments`; returns its job id.
 
         Args:
@@ -55,9 +53,7 @@ class Executor(Protocol):
     def cancel(self, tasks: Collection[Task]) -> None:
         """Stop tasks, wherever they are in their life; unknown ones are passed over."""
 
-    def preview(
-        self, *, name: str, folder: str, target: str, arguments: Sequence[Sequence[str]]
-    ) -> str:
+    def preview(self, *, name: str, folder: str, target: str, arguments: Sequence[Sequence[str]]) -> str:
         """The exact text that `submit` would hand over; submits and writes nothing."""
 
     def check(self) -> Sequence[tuple[str, str, str]]:
