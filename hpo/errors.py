@@ -1,42 +1,40 @@
-"""The errors that Frontrunner raises on purpose. Standard library only."""
+"""The errors that `hpo` raises. A message says what, got, expected and where; the hint says what to do."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-Problem = tuple[str, str]  # (key path, what is wrong there); the path is empty where there is none
+Problem = tuple[str, str]  # (key path, what is wrong there)
 
 
 class FrontrunnerError(Exception):
-    """Something that the user can act on.
+    """Base of the family; `hint` is shown on a line of its own."""
 
-    Args:
-        message: what is wrong, what was found, what was expected, and where.
-        hint: what to do about it; shown on a line of its own.
-    """
+    exit_code = 1
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
-        self.message = message
         self.hint = hint
-
-    def __str__(self) -> str:
-        return f"{self.message}\n\nhint: {self.hint}" if self.hint else self.message
 
 
 class InputError(FrontrunnerError):
-    """Bad input; holds every problem that was found, not only the first one.
+    """What the user gave cannot be used; holds every problem that was found.
 
     Args:
-        problems: (key path, what is wrong) each, or one message without a path.
+        problems: one message, or (key path, message) pairs.
         hint: what to do about it.
     """
 
-    def __init__(self, problems: Sequence[Problem] | str, *, hint: str = "") -> None:
+    exit_code = 2
+
+    def __init__(self, problems: str | Sequence[Problem], hint: str = "") -> None:
         self.problems: list[Problem] = [("", problems)] if isinstance(problems, str) else list(problems)
-        lines = [f"{path}: {text}" if path else text for path, text in self.problems]
-        super().__init__("\n".join(lines), hint=hint)
+        super().__init__("\n".join(f"{key}: {text}" if key else text for key, text in self.problems), hint)
 
     def under(self, path: str) -> list[Problem]:
         """The problems with their key paths put below `path`."""
         return [(f"{path}.{key}" if key else path, text) for key, text in self.problems]
+
+
+class StudyError(FrontrunnerError):
+    """A study cannot go on: too many errors in a row, or its files contradict each other."""
