@@ -47,8 +47,8 @@ class Objective:
             problems.append(("direction", f"expected min or max, got {self.direction!r}"))
         number: object = self.threshold
         if number is not None:
-            plain = isinstance(number, int | float) and not isinstance(number, bool)
-            if not plain or not math.isfinite(number):
+            plain = isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+            if not plain:
                 problems.append(("threshold", f"expected a finite number, got {number!r}"))
         if problems:
             raise InputError(problems)

@@ -1,0 +1,97 @@
+"""What a strategy may know when it proposes: the told results, the failures and the points in flight."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cached_property
+
+from hpo.objectives import Objective
+from hpo.records import ParamValue
+from hpo.space import Point, SearchSpace
+
+
+class Origin(StrEnum):
+    """Which way a proposal was found."""
+
+    SOBOL = "sobol"
+    RANDOM = "random"
+    LATIN_HYPERCUBE = "lhs"
+    GRID = "grid"
+    MODEL = "model"
+    EVOLUTION = "evolution"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A configuration to try, and where it came from.
+
+    Args:
+        params: name -> value, every parameter of the space.
+        origin: how it was found.
+        note: what is worth recording: "initial design", or why the usual way was left.
+    """
+
+    params: dict[str, ParamValue]
+    origin: Origin
+    note: str = ""
+
+
+@dataclass(frozen=True, order=True)
+class Observation:
+    """One result: a rounded point, m values to minimise, and their standard errors (NaN where unknown)."""
+
+    point: Point
+    values: tuple[float, ...]
+    errors: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class History:
+    """Everything that a proposal depends on; the order in which it was told is not in it.
+
+    Args:
+        space: the search space.
+        objectives: name -> objective, m of them.
+        observations: sorted results.
+        failures: sorted rounded points that proved infeasible.
+        pending: sorted rounded points without a result.
+        spent: sorted rounded points that ended without teaching anything.
+        seed: the study's seed.
+    """
+
+    space: SearchSpace
+    objectives: Mapping[str, Objective]
+    observations: tuple[Observation, ...]
+    failures: tuple[Point, ...]
+    pending: tuple[Point, ...]
+    spent: tuple[Point, ...]
+    seed: int
+
+    @property
+    def asked(self) -> int:
+        """The number of trials so far, and so the number of the next one, from 0."""
+        return len(self.observations) + len(self.failures) + len(self.pending) + len(self.spent)
+
+    @cached_property
+    def taken(self) -> frozenset[Point]:
+        """The keys (see `SearchSpace.key`) of every point that was proposed or told."""
+        told = tuple(observation.point for observation in self.observations)
+        return frozenset(map(self.space.key, (*told, *self.failures, *self.pending, *self.spent)))
+
+    def with_pending(self, proposals: Sequence[Proposal]) -> History:
+        """The history once these proposals are under way."""
+        points = [self.space.to_unit(proposal.params) for proposal in proposals]
+        return replace(self, pending=tuple(sorted((*self.pending, *points))))
+
+    def derived_seed(self, *purpose: int | str) -> int:
+        """A seed in [0, 2^31) that depends on the study's seed, the number of trials and the purpose."""
+        return derive_seed(self.seed, self.asked, *purpose)
+
+
+def derive_seed(*parts: int | str) -> int:
+    """A seed in [0, 2^31) from a few numbers and words; the same on every machine."""
+    digest = hashlib.sha256(repr(parts).encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1

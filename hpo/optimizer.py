@@ -1,0 +1,213 @@
+"""Ask and tell: what to try next, given what became of what was tried. Needs no cluster and no files.
+
+    from hpo.optimizer import Optimizer
+    optimizer = Optimizer({"learning_rate": "tag(log, interval(1e-5, 1e-3))"}, {"eval_loss": "min"})
+    [params] = optimizer.ask()
+    optimizer.tell(params, {"eval_loss": 1.93})
+
+What `ask` returns is a function of the seed, the results told (in any order), the failures and the points
+still pending; so an optimizer rebuilt from the same facts proposes the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from hpo.errors import InputError, Problem
+from hpo.history import History, Observation, Origin, Proposal
+from hpo.objectives import Objective, parse_objectives
+from hpo.records import Metric, Params, ParamValue
+from hpo.space import Parameter, Point, SearchSpace, parse_space
+from hpo.strategies import make_strategy
+
+__all__ = ["Optimizer", "Origin", "Proposal"]
+
+Value = float | tuple[float, float | None] | Metric  # a value, or with its standard error (None: not known)
+
+
+class Optimizer:
+    """Proposes configurations and learns from their results.
+
+    Args:
+        space: name -> parameter, or an expression of Hydra's sweep grammar; see `hpo.space.parse_space`.
+        objectives: name -> `min` or `max`, or an `Objective` with a threshold.
+        strategy: one of `hpo.strategies.STRATEGIES`.
+        seed: of everything random.
+        settings: the strategy's, where they differ from `conf/strategy/<strategy>.yaml`.
+
+    Raises:
+        InputError: with every problem of the space, the objectives and the settings, by key path.
+    """
+
+    def __init__(
+        self,
+        space: Mapping[str, Parameter | str | object] | SearchSpace,
+        objectives: Mapping[str, str | Objective | object],
+        strategy: str = "bo",
+        seed: int = 0,
+        **settings: Any,
+    ) -> None:
+        problems: list[Problem] = []
+        try:
+            self.space = parse_space(space)
+        except InputError as error:
+            problems += error.problems
+        try:
+            self.objectives = parse_objectives(objectives)
+        except InputError as error:
+            problems += error.problems
+        try:
+            self._strategy = make_strategy(strategy, settings)
+        except InputError as error:
+            problems += error.problems
+        if problems:
+            raise InputError(problems)
+        self.seed = seed
+        self._observations: list[Observation] = []
+        self._failures: list[tuple[Point, str]] = []
+        self._pending: list[Point] = []
+        self._spent: list[Point] = []
+
+    @property
+    def history(self) -> History:
+        """What is known, in the order that does not depend on when it was told."""
+        return History(
+            self.space,
+            self.objectives,
+            tuple(sorted(self._observations, key=_order)),
+            tuple(sorted(point for point, _ in self._failures)),
+            tuple(sorted(self._pending)),
+            tuple(sorted(self._spent)),
+            self.seed,
+        )
+
+    def ask(self, count: int = 1) -> list[dict[str, ParamValue]]:
+        """Propose configurations; they count as pending from now on. See `propose`."""
+        return [proposal.params for proposal in self.propose(count)]
+
+    def propose(self, count: int = 1) -> list[Proposal]:
+        """Propose configurations together with where they came from; they count as pending from now on.
+
+        Args:
+            count: how many are wanted, at least 1.
+
+        Returns:
+            Proposals that differ from each other and from everything proposed or told; fewer than `count`,
+            or none, when a grid or a finite space is used up.
+
+        Raises:
+            InputError: `count` is below 1.
+        """
+        if count < 1:
+            raise InputError(f"ask: expected a count of at least 1, got {count}")
+        proposals = self._strategy.propose(self.history, count)
+        self._pending += [self.space.to_unit(proposal.params) for proposal in proposals]
+        return proposals
+
+    def add_pending(self, params: Params) -> None:
+        """Count a configuration as under way: one that an earlier process proposed, or a hand-given one.
+
+        Raises:
+            InputError: it is not of the space.
+        """
+        self._pending.append(self._point(params))
+
+    def tell(self, params: Params, metrics: Mapping[str, Value]) -> None:
+        """Learn a result; the configuration need not have been proposed here.
+
+        Args:
+            params: the configuration; told twice, it counts as two measurements.
+            metrics: every objective's value in its own direction, or (value, standard error).
+
+        Raises:
+            InputError: a configuration that is not of the space, an unknown or a missing objective, or a
+                value that is not finite; nothing is learned then.
+        """
+        point = self._point(params)
+        values, errors = self._values(metrics)
+        self._observations.append(Observation(point, values, errors))
+        self._settle(point)
+
+    def tell_failure(self, params: Params, reason: str = "") -> None:
+        """Learn that a configuration cannot work: out of memory, diverged. No value is made up for it.
+
+        Raises:
+            InputError: it is not of the space.
+        """
+        point = self._point(params)
+        self._failures.append((point, reason))
+        self._settle(point)
+
+    def tell_nothing(self, params: Params) -> None:
+        """A trial ended without teaching anything (cancelled, say); its configuration is not proposed again.
+
+        Raises:
+            InputError: it is not of the space.
+        """
+        point = self._point(params)
+        self._spent.append(point)
+        self._settle(point)
+
+    def _point(self, params: Params) -> Point:
+        self.space.check(params)
+        return self.space.to_unit(params)
+
+    def _settle(self, point: Point) -> None:
+        """One pending trial of this configuration, where there is one, is pending no more."""
+        if point in self._pending:
+            self._pending.remove(point)
+
+    def _values(self, metrics: Mapping[str, Value]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        expected = ", ".join(self.objectives)
+        problems = [
+            (f"metrics.{name}", f"no such objective: expected {expected}")
+            for name in metrics
+            if name not in self.objectives
+        ]
+        values, errors = [], []
+        for name, objective in self.objectives.items():
+            try:
+                value, error = _read(metrics[name])
+                values.append(objective.minimised(value))
+                errors.append(error)
+            except KeyError:
+                problems.append((f"metrics.{name}", "expected a value of this objective, got none"))
+            except InputError as wrong:
+                problems += wrong.under(f"metrics.{name}")
+        if problems:
+            raise InputError(problems, hint="tell_failure learns a trial that gave no finite value")
+        return tuple(values), tuple(errors)
+
+
+def _order(observation: Observation) -> tuple[object, ...]:
+    """A total order: NaN, an unknown standard error, sorts first."""
+    errors = tuple(
+        (not math.isnan(error), 0.0 if math.isnan(error) else error) for error in observation.errors
+    )
+    return observation.point, observation.values, errors
+
+
+def _read(told: Value) -> tuple[float, float]:
+    """A value and its standard error, NaN where it is not known."""
+    if isinstance(told, Metric):
+        value, error = told.value, told.standard_error
+    elif isinstance(told, tuple | list):
+        if len(told) != 2:
+            raise InputError(f"expected a value or (value, standard error), got {told!r}")
+        value, error = told
+    else:
+        value, error = told, None
+    if not _finite(value):
+        raise InputError(f"expected a finite number, got {value!r}")
+    if error is not None and not (_finite(error) and error >= 0):
+        raise InputError(f"expected a standard error of 0 or above, got {error!r}")
+    return float(value), math.nan if error is None else float(error)
+
+
+def _finite(number: object) -> bool:
+    try:
+        return not isinstance(number, bool | str) and math.isfinite(number)  # type: ignore[arg-type]
+    except TypeError:
+        return False

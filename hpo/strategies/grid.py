@@ -1,0 +1,72 @@
+"""Full factorial grids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from hpo.config import STRICT
+from hpo.history import History, Origin, Proposal, derive_seed
+from hpo.space import Float, Integer, Parameter, Point
+from hpo.strategies.unused import first_unused
+
+_SHUFFLED = 1_000_000  # combinations of a grid that is put in a random order; a larger one goes in order
+
+
+def combinations(axes: Sequence[Sequence[float]], seed: int | None) -> Iterator[Point]:
+    """Every combination of the axes' coordinates.
+
+    Args:
+        axes: the coordinates of each dimension, in [0, 1].
+        seed: of a random order, in which a grid that is cut short still covers the space; None for the last
+            dimension fastest.
+    """
+    total = int(np.prod([len(axis) for axis in axes], dtype=object)) if axes else 1
+    shuffled = seed is not None and total <= _SHUFFLED
+    order = np.random.default_rng(seed).permutation(total).tolist() if shuffled else range(total)
+    for number in order:
+        point: list[float] = []
+        for axis in reversed(axes):
+            number, index = divmod(number, len(axis))
+            point.append(axis[index])
+        yield tuple(reversed(point))
+
+
+def spread(parameter: Parameter, count: int) -> list[float]:
+    """Coordinates of at most `count` values, evenly spread from the lowest to the highest; all choices."""
+    if not isinstance(parameter, Float | Integer):
+        return [(index + 0.5) / parameter.levels for index in range(parameter.levels)]
+    wanted = [index / (count - 1) for index in range(count)]
+    return sorted({parameter.to_unit(parameter.from_unit(unit)) for unit in wanted})
+
+
+@dataclass(frozen=True, config=STRICT)
+class Grid:
+    """A full factorial grid.
+
+    Args:
+        levels: values a numeric parameter takes, from its lowest to its highest; choices take all of theirs.
+        shuffle: whether to go through the grid in a random order.
+    """
+
+    levels: Annotated[int, Field(ge=2)]
+    shuffle: bool
+
+    def propose(self, history: History, count: int) -> list[Proposal]:
+        """The next unused points of the grid; fewer, in the end none, when it is used up."""
+        axes = [spread(parameter, self.levels) for parameter in history.space.dimensions.values()]
+        seed = derive_seed(history.seed, "grid") if self.shuffle else None
+        return grid_proposals(history, axes, seed, count)
+
+
+def grid_proposals(
+    history: History, axes: Sequence[Sequence[float]], seed: int | None, count: int
+) -> list[Proposal]:
+    """The next unused combinations of a grid; fewer, in the end none, when it is used up."""
+    unused = (point for point in combinations(axes, seed) if history.space.key(point) not in history.taken)
+    return first_unused(history, list(islice(unused, count)), count, Origin.GRID)
