@@ -1,0 +1,87 @@
+"""Run a client command with a time limit, and tell all that is known of how it ended."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+# Every Slurm client gives up by itself after MessageTimeout (10 s by default), some only after a retry.
+CLIENT_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended; `exit_code` is None when it was not there or did not end in time."""
+
+    command: tuple[str, ...]
+    exit_code: int | None
+    stdout: str
+    stderr: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ended by itself with exit code 0."""
+        return self.exit_code == 0
+
+    def describe(self) -> str:
+        """Command, exit code, stdout and stderr: the body of an error message."""
+        ended = "did not run to its end" if self.exit_code is None else f"exit code {self.exit_code}"
+        lines = [f"{shlex.join(self.command)}: {ended}"]
+        for label, text in (("stdout", self.stdout), ("stderr", self.stderr)):
+            if text.strip():
+                lines.append(f"{label}: {text.strip()}")
+        return "\n".join(lines)
+
+
+def run(
+    command: Sequence[str],
+    *,
+    timeout_s: float = CLIENT_TIMEOUT_S,
+    environment: Mapping[str, str] | None = None,
+) -> Outcome:
+    """Run a command to its end.
+
+    Args:
+        command: the program and its arguments.
+        timeout_s: after so many seconds it is killed, and the outcome has no exit code.
+        environment: its whole environment; None hands ours on.
+
+    Returns:
+        The outcome, also when the program does not exist; nothing is raised.
+    """
+    argv = tuple(command)
+    try:
+        done = subprocess.run(
+            argv,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome(argv, None, "", f"no answer within {timeout_s:g} s")
+    except OSError as error:
+        return Outcome(argv, None, "", str(error))
+    return Outcome(argv, done.returncode, done.stdout, done.stderr)
+
+
+def outside_job(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment without what an enclosing Slurm job has put there.
+
+    A controller that is a job itself would hand SLURM_MEM_PER_CPU and the like on to its arrays, where
+    they contradict the arrays' own options. SLURM_CONF says which cluster is meant, and stays.
+    """
+    if "SLURM_JOB_ID" not in environment:
+        return dict(environment)
+    dropped = ("SLURM_", "SLURMD_", "SRUN_", "PMI_", "PMIX_")
+    return {
+        name: value
+        for name, value in environment.items()
+        if name == "SLURM_CONF" or not name.startswith(dropped)
+    }

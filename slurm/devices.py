@@ -1,0 +1,45 @@
+"""What this machine has to share among elements: CPUs and GPUs."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from slurm.command import run
+
+
+def visible_cpus() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def visible_gpus(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """GPUs that may be used, in CUDA's own words: those of CUDA_VISIBLE_DEVICES, else all that there are."""
+    named = environment.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return tuple(part.strip() for part in named.split(",") if part.strip())
+    outcome = run(["nvidia-smi", "-L"], timeout_s=10)
+    count = sum(line.startswith("GPU ") for line in outcome.stdout.splitlines()) if outcome.ok else 0
+    return tuple(str(number) for number in range(count))
+
+
+def slots(max_parallel: int | None, cpus: int, cpu_count: int, gpu_count: int) -> int:
+    """How many elements run at once.
+
+    Args:
+        max_parallel: what the user wants; None leaves it to the machine.
+        cpus: CPUs of each element.
+        cpu_count: CPUs that there are.
+        gpu_count: GPUs that there are; where there is one, each element has one to itself.
+    """
+    if max_parallel is not None:
+        return max_parallel
+    fitting = max(1, cpu_count // cpus)
+    return min(fitting, gpu_count) if gpu_count else fitting
+
+
+def least_used(gpus: Sequence[str], used: Iterable[str]) -> str:
+    """The GPU with the fewest elements on it, the first of several; empty where there is none."""
+    count = Counter(used)
+    return min(gpus, key=lambda gpu: count[gpu], default="")

@@ -1,0 +1,27 @@
+"""The errors of this package: what, got, expected, where; then a hint."""
+
+from __future__ import annotations
+
+
+class ClusterError(Exception):
+    """An error of the cluster side; `hint` says what to do about it."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(f"{message}\n\nhint: {hint}" if hint else message)
+        self.hint = hint
+
+
+class SubmissionError(ClusterError):
+    """No array is known to have been submitted; look it up by name before trying again."""
+
+
+class SchedulerError(ClusterError):
+    """The scheduler refused a request, or did not answer it."""
+
+
+class TargetError(ClusterError):
+    """The `module:function` of a task cannot be found on this node."""
+
+
+class DevClusterError(ClusterError):
+    """The one-machine cluster cannot be started or stopped."""

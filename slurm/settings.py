@@ -1,0 +1,114 @@
+"""Every cluster key, checked. The defaults are in conf/cluster/base.yaml and nowhere else."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+_CLOCK = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d{1,3}):(?P<minutes>\d{1,2}):(?P<seconds>\d{1,2})")
+
+# Options that the executor or another key sets; setting them twice would break what it relies on.
+_OWN_OPTIONS = {
+    "array": "the batch's size, and cluster.max_parallel",
+    "hold": "the executor",
+    "requeue": "the executor",
+    "no-requeue": "the executor",
+    "open-mode": "the executor",
+    "job-name": "the executor",
+    "output": "the executor",
+    "error": "the executor",
+    "signal": "cluster.signal_delay_s",
+    "partition": "cluster.partition",
+    "account": "cluster.account",
+    "qos": "cluster.qos",
+    "gres": "cluster.gres",
+    "constraint": "cluster.constraint",
+    "cpus-per-task": "cluster.cpus",
+    "mem": "cluster.mem_gb",
+    "time": "cluster.time_limit",
+}
+
+OptionValue = bool | int | float | str | None
+
+
+def limit_minutes(limit: int | str) -> int:
+    """A time limit in whole minutes, rounded up.
+
+    Args:
+        limit: minutes, or text of the form `HH:MM:SS` or `D-HH:MM:SS`.
+
+    Raises:
+        ValueError: the text has another form, or the limit is not positive.
+    """
+    if isinstance(limit, str) and limit.isdigit():
+        limit = int(limit)
+    if isinstance(limit, str):
+        found = _CLOCK.fullmatch(limit)
+        if found is None:
+            raise ValueError(f"expected minutes, 'HH:MM:SS' or 'D-HH:MM:SS', got {limit!r}")
+        days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+        limit = -(-(days * 86400 + hours * 3600 + minutes * 60 + seconds) // 60)
+    if limit <= 0:
+        raise ValueError("expected a time limit above 0")
+    return limit
+
+
+def _check_limit(limit: int | str) -> int | str:
+    limit_minutes(limit)
+    return limit
+
+
+def _option(name: str) -> str:
+    return name.lstrip("-").replace("_", "-")
+
+
+def _check_extra(extra: dict[str, OptionValue]) -> dict[str, OptionValue]:
+    taken = {name: _OWN_OPTIONS[_option(name)] for name in extra if _option(name) in _OWN_OPTIONS}
+    if taken:
+        named = ", ".join(f"{name} (set by {owner})" for name, owner in sorted(taken.items()))
+        raise ValueError(f"expected options that no other key sets, got {named}")
+    return {_option(name): value for name, value in extra.items()}
+
+
+# One line without blanks: it becomes a line of the sbatch script.
+Word = Annotated[str, Field(pattern=r"^\S+$")]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class ClusterSettings:
+    """Where and with what a task runs; the same keys on Slurm and on this machine."""
+
+    partition: Word | None
+    account: Word | None
+    qos: Word | None
+    gres: Word | None
+    constraint: Word | None
+    cpus: Annotated[int, Field(ge=1)]
+    mem_gb: Annotated[float, Field(gt=0)]
+    time_limit: Annotated[int | str, AfterValidator(_check_limit)]
+    max_parallel: Annotated[int, Field(ge=1)] | None
+    setup: list[str]
+    python: Annotated[str, Field(min_length=1)] | None
+    extra: Annotated[dict[str, OptionValue], AfterValidator(_check_extra)]
+    signal_delay_s: Annotated[int, Field(ge=0, le=65535)]
+
+    @property
+    def time_limit_min(self) -> int:
+        """The time limit in whole minutes, rounded up."""
+        return limit_minutes(self.time_limit)
+
+    @property
+    def python_command(self) -> str:
+        """The shell command that starts Python on the node; may be several words, such as a container's."""
+        return self.python or shlex.quote(sys.executable)
+
+    @property
+    def masked_python(self) -> str:
+        """The same Python, started with USR2 and TERM blocked."""
+        return f"{self.python_command} -IS {shlex.quote(str(Path(__file__).with_name('maskwrap.py')))}"
