@@ -1,0 +1,36 @@
+"""What can go wrong on a node. Each message says what, got, expected and where, then a hint."""
+
+from __future__ import annotations
+
+from hpo.records import Cause
+
+
+class TrialError(Exception):
+    """The family of all errors of this package."""
+
+    cause = Cause.ERROR
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(f"{message}\n\nhint: {hint}" if hint else message)
+
+
+class RecipeError(TrialError):
+    """The recipe cannot be used as it stands."""
+
+
+class ModelError(TrialError):
+    """The base model is missing, unusable, or does not fit this machine."""
+
+
+class DataError(TrialError):
+    """The data file is missing or does not hold what its template needs."""
+
+
+class CacheError(TrialError):
+    """An entry of the cache could not be made."""
+
+
+class Diverged(TrialError):
+    """The loss left the finite range or passed the stated bound: an outcome of the trial, not a mistake."""
+
+    cause = Cause.DIVERGED

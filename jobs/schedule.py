@@ -1,0 +1,42 @@
+"""The order in which training examples are read: a pure function, so that a resumed trial needs no state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from random import Random
+
+POOL = 16  # batches whose examples are sorted by length together
+
+
+def reading_order(lengths: Sequence[int], batch_size: int, steps: int, seed: int) -> list[int]:
+    """Places of the examples in the order of reading: shuffled epochs, examples of like length together.
+
+    Every `POOL` batches of the shuffled stream are sorted by length, cut into batches and shuffled again:
+    hardly any padding, and lengths that do not drift over the training.
+
+    Args:
+        lengths: tokens of each example; at least one.
+        batch_size: examples an optimiser step.
+        steps: optimiser steps.
+        seed: of the shuffles.
+
+    Returns:
+        `steps * batch_size` places; those of one epoch are a permutation, whatever batch they fall into.
+    """
+    random = Random(seed)
+    stream = _stream(len(lengths), random)
+    order: list[int] = []
+    while len(order) < steps * batch_size:
+        batches = min(POOL, steps - len(order) // batch_size)
+        pool = sorted((next(stream) for _ in range(batches * batch_size)), key=lambda place: lengths[place])
+        groups = [pool[start : start + batch_size] for start in range(0, len(pool), batch_size)]
+        random.shuffle(groups)
+        order.extend(place for group in groups for place in group)
+    return order
+
+
+def _stream(count: int, random: Random) -> Iterator[int]:
+    while True:
+        places = list(range(count))
+        random.shuffle(places)
+        yield from places
