@@ -1,0 +1,248 @@
+"""A true Slurm cluster on this machine, for development: `python -m slurm.devcluster up|down|status`.
+
+slurmctld and a few slurmd nodes of two pretended GPUs each, as an ordinary user or as root, everything in one
+folder. Partition `batch` is the default one and is preempted, with requeue, by partition `urgent`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from slurm import devcluster_accounting as accounting
+from slurm.command import Outcome, run
+from slurm.devcluster_files import Layout, Options, gres_conf, node_names, slurm_conf, slurmdbd_conf
+from slurm.devcluster_processes import daemons, job_processes, kill, stop
+from slurm.errors import DevClusterError
+from slurm.files import read_json, write_json
+
+# A step's socket is <sockets>/<node>/<node>_<job>.<step>; of the 107 characters it takes up to 40.
+LONGEST_SOCKET_FOLDER = 60
+
+DAEMONS = ("slurmctld", "slurmd")
+CLIENTS = ("scontrol", "sinfo", "sbatch", "srun")
+
+
+def up(folder: Path, options: Options) -> Layout:
+    """Start the cluster and wait until its nodes are idle; one that is up is left as it is.
+
+    Args:
+        folder: where everything goes; made if need be.
+        options: what was chosen; not looked at when the cluster is up already.
+
+    Raises:
+        DevClusterError: a package is missing, or a daemon does not come up; what had started is stopped.
+    """
+    layout = find_layout(folder)
+    if layout is not None and is_up(layout):
+        return layout
+    _require_programs()
+    down(folder)
+    layout = _prepare(folder.resolve(), options)
+    try:
+        _start(layout, options)
+    except DevClusterError:
+        down(folder)
+        raise
+    return layout
+
+
+def down(folder: Path) -> None:
+    """Stop the daemons and every job of the cluster in this folder; its logs stay.
+
+    Raises:
+        DevClusterError: a process of the cluster survived KILL.
+    """
+    layout = find_layout(folder)
+    if layout is None:
+        return
+    running = daemons(layout)
+    # Nodes first: with the controller gone too, nothing starts a step any more. The database goes last.
+    first = [pid for name, pid in running.items() if name.startswith("slurmd-")]
+    left = stop(first) + kill(lambda: job_processes(layout))
+    for name in ("slurmctld", "slurmdbd", "mariadb"):
+        left += stop([running[name]] if name in running else [])
+    left += kill(lambda: job_processes(layout))
+    if left:
+        raise DevClusterError(f"processes still there after KILL: {left}", "look at them with ps -fp")
+    if layout.sockets.parent != layout.folder:
+        shutil.rmtree(layout.sockets, ignore_errors=True)
+    layout.record.unlink(missing_ok=True)
+
+
+def find_layout(folder: Path) -> Layout | None:
+    """The layout of the cluster that `up` made in a folder; None if there is none."""
+    record = read_json(folder.resolve() / "cluster.json")
+    return None if record is None else Layout(folder.resolve(), Path(record["sockets"]))
+
+
+def is_up(layout: Layout) -> bool:
+    """Whether the controller answers and every node's daemon runs."""
+    record = read_json(layout.record) or {}
+    running = daemons(layout)
+    wanted = {"slurmctld", *(f"slurmd-{name}" for name in record.get("nodes", []))}
+    return wanted <= set(running) and client(layout, "scontrol", "ping").ok
+
+
+def client(layout: Layout, *command: str) -> Outcome:
+    """Run a Slurm client against this cluster."""
+    return run(command, environment={**os.environ, "SLURM_CONF": str(layout.configuration)})
+
+
+def _require_programs() -> None:
+    missing = [name for name in (*DAEMONS, *CLIENTS) if accounting.program_path(name) is None]
+    if missing:
+        raise DevClusterError(
+            f"Slurm: expected the programs {', '.join((*DAEMONS, *CLIENTS))}, missing: {', '.join(missing)}",
+            "apt-get install slurm-wlm (and slurmdbd mariadb-server for accounting)",
+        )
+
+
+def _prepare(folder: Path, options: Options) -> Layout:
+    """Write every configuration file, with ports that are free now."""
+    sockets = folder / "sockets"
+    if len(str(sockets)) > LONGEST_SOCKET_FOLDER:
+        sockets = Path(tempfile.mkdtemp(prefix="slurm-"))
+    layout = Layout(folder, sockets)
+    for each in (*layout.folders(), sockets, *(sockets / name for name in node_names(options))):
+        each.mkdir(parents=True, exist_ok=True)
+    for stale in layout.run.glob("*.pid"):
+        stale.unlink()
+    host, user = socket.gethostname().split(".")[0], getpass.getuser()
+    ports = _free_ports(2 + options.nodes)
+    layout.configuration.write_text(slurm_conf(layout, options, host, user, ports))
+    (layout.etc / "gres.conf").write_text(gres_conf(options))
+    (layout.etc / "cgroup.conf").write_text("")
+    (layout.etc / "plugstack.conf").write_text("")
+    database = layout.etc / "slurmdbd.conf"
+    database.write_text(slurmdbd_conf(layout, user, ports[1]))
+    database.chmod(0o600)  # slurmdbd refuses to read it otherwise
+    write_json(layout.record, {"sockets": str(sockets), "nodes": node_names(options)})
+    return layout
+
+
+def _start(layout: Layout, options: Options) -> None:
+    if options.accounting:
+        accounting.start_database(layout, getpass.getuser())
+        accounting.start_slurmdbd(layout)
+        accounting.register(layout, getpass.getuser())
+    configuration = str(layout.configuration)
+    _daemon("slurmctld", "-f", configuration)
+    for name in node_names(options):
+        _daemon("slurmd", "-f", configuration, "-N", name)
+    accounting.wait_for(
+        lambda: _all_idle(layout, options), f"the nodes do not become idle; see {layout.log}", timeout_s=30
+    )
+
+
+def _daemon(name: str, *arguments: str) -> None:
+    outcome = run([str(accounting.program_path(name)), *arguments])
+    if not outcome.ok:
+        raise DevClusterError(outcome.describe())
+
+
+def _all_idle(layout: Layout, options: Options) -> Outcome:
+    outcome = client(layout, "sinfo", "-h", "-N", "-p", "batch", "-o", "%N %t")
+    idle = sum(line.endswith(" idle") for line in outcome.stdout.splitlines())
+    return outcome if idle == options.nodes else replace(outcome, exit_code=None)
+
+
+def _free_ports(count: int) -> list[int]:
+    # All are held open until all are known, so that no two are the same.
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for listener in listeners:
+            listener.bind(("127.0.0.1", 0))
+        return [int(listener.getsockname()[1]) for listener in listeners]
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    lines = [line.strip() for text in arguments.extra for line in text.split(";")]
+    return Options(
+        nodes=arguments.nodes,
+        accounting=arguments.accounting,
+        user_signal=arguments.user_signal,
+        grace_s=arguments.grace,
+        kill_wait_s=arguments.kill_wait,
+        extra=tuple(line for line in lines if line),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    given, plain = os.environ, Options()
+
+    def switched(name: str) -> bool:
+        return given.get(name, "0") not in ("", "0")
+
+    def number(name: str, default: int) -> int:
+        return int(given.get(name, default))
+
+    parser = argparse.ArgumentParser(prog="python -m slurm.devcluster", description=__doc__)
+    add = parser.add_argument
+    add("command", choices=["up", "down", "status"])
+    add("--dir", type=Path, default=Path(".slurm"), help="folder of the cluster")
+    add("--nodes", type=int, default=number("NODES", plain.nodes), help="number of nodes ($NODES)")
+    add(
+        "--accounting",
+        action="store_true",
+        default=switched("ACCOUNTING"),
+        help="slurmdbd with a private MariaDB, so that sacct works ($ACCOUNTING)",
+    )
+    add(
+        "--user-signal",
+        action="store_true",
+        default=switched("USERSIG"),
+        help="preemption sends a job's own --signal first ($USERSIG)",
+    )
+    add("--grace", type=int, default=number("GRACE", plain.grace_s), help="GraceTime of batch, s ($GRACE)")
+    add("--kill-wait", type=int, default=number("KILLWAIT", plain.kill_wait_s), help="s ($KILLWAIT)")
+    add(
+        "--extra",
+        action="append",
+        default=[given["EXTRA"]] if given.get("EXTRA") else [],
+        help="further lines of slurm.conf, separated by ; ($EXTRA)",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 done or up, 1 failed or down."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return _run(arguments.command, arguments.dir, _options(arguments))
+    except DevClusterError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _run(command: str, folder: Path, options: Options) -> int:
+    layout = find_layout(folder)
+    running = layout is not None and is_up(layout)
+    if command == "down":
+        down(folder)
+        print("stopped" if layout else f"no cluster in {folder}")
+        return 0
+    if command == "status" and not running:
+        print(f"no cluster is up in {folder}")
+        return 1
+    if command == "up":
+        layout = up(folder, options)
+        print(f"# {'already up' if running else 'up'}; this shell uses it after:")
+    assert layout is not None  # up makes one, and status has found one
+    print(f"export SLURM_CONF={layout.configuration}")
+    if command == "status":
+        print(client(layout, "sinfo").stdout, end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
