@@ -117,6 +117,11 @@ class StudyPaths:
         return self.folder / "trials"
 
     @property
+    def stop(self) -> Path:
+        """Marker of `cancel`: the controller is to propose and submit nothing more."""
+        return self.folder / "stop"
+
+    @property
     def report(self) -> Path:
         """Pictures and tables made by `report`."""
         return self.folder / "report"

@@ -44,6 +44,9 @@ class Executor(Protocol):
     def release(self, job_id: str) -> None:
         """Let a held array start; harmless when repeated."""
 
+    def adopt(self, folder: str) -> None:
+        """Tell the executor of an array that an earlier process submitted from this folder."""
+
     def poll(self) -> Mapping[Task, TaskView] | None:
         """Every live task of this user's arrays, in one query; None is no information, never no tasks."""
 
@@ -67,6 +70,9 @@ class TrialKind(Protocol):
     def target(self) -> str:
         """`module:function` that runs a trial: (study folder, batch id, trial id)."""
 
+    def resolve(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
+        """The recipe as trials need it: paths absolute."""
+
     def problems(self, recipe: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
         """(key path, what is wrong) for a recipe of model, data, trainer and evaluation."""
 
@@ -75,6 +81,9 @@ class TrialKind(Protocol):
 
     def prepare(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
         """Put into the cache what every trial needs, so that nodes neither download nor convert."""
+
+    def baseline(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
+        """The metrics of the untuned model, where `prepare` has measured them."""
 
     def check(self, recipe: Mapping[str, Any], cache: str) -> Sequence[tuple[str, str, str]]:
         """(level, what, hint) per line: what `doctor` prints of the node."""

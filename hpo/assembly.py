@@ -1,0 +1,221 @@
+"""A study's parts built from its configuration, with every problem of all of them reported together."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from hpo.config import RECIPE_GROUPS, StudyConfig, problems_of, read_config, without_target
+from hpo.controller import Limits
+from hpo.errors import InputError, Problem
+from hpo.objectives import Objective, describe_objectives, parse_objectives
+from hpo.optimizer import Optimizer
+from hpo.paths import StudyPaths, cache_root
+from hpo.ports import Executor, TrialKind
+from hpo.proposals import Proposer
+from hpo.recipe import apply_params, unknown_names
+from hpo.records import ParamValue
+from hpo.space import Choice, Constant, Parameter, SearchSpace, parse_space
+from hpo.store import identity
+
+POLL_S = {"local": 1.0, "slurm": 10.0}
+GONE_S = {"local": 0.0, "slurm": 30.0}
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A study ready to be driven, planned or examined; nothing has been written or submitted."""
+
+    config: StudyConfig
+    raw: Mapping[str, Any]
+    space: SearchSpace
+    objectives: Mapping[str, Objective]
+    kind: TrialKind
+    executor: Executor
+    recipe: Mapping[str, Any]  # resolved: paths absolute
+    cache: str
+
+    @property
+    def paths(self) -> StudyPaths:
+        """The study's files."""
+        return StudyPaths(Path(self.config.study.root).resolve() / self.config.study.name)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What may not change while the study goes on."""
+        described = describe_objectives(self.objectives)
+        return identity(self.space.describe(), described, self.recipe, self.config.study.seed)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What may change while the study goes on, as the journal records it."""
+        names = ("budget", "batch", "strategy", "cluster")
+        return {name: self.raw[name] for name in names} | {"executor": self.executor.name}
+
+    @property
+    def poll_s(self) -> float:
+        """Seconds between two looks at the scheduler."""
+        return self.config.controller.poll_seconds or POLL_S[self.executor.name]
+
+    @property
+    def limits(self) -> Limits:
+        """Budget, batch sizes and retry budgets."""
+        config, gone_s = self.config, self.config.controller.gone_seconds
+        return Limits(
+            trials=config.budget.trials,
+            wall_hours=config.budget.wall_hours,
+            batch_size=config.batch.size,
+            refill=config.batch.refill,
+            identical_errors=config.controller.identical_errors,
+            submit_tries=config.controller.submit_tries,
+            gone_s=GONE_S[self.executor.name] if gone_s is None else gone_s,
+            retries=asdict(config.controller.retries),
+        )
+
+    def proposer(self) -> Proposer:
+        """What makes the specs of the next trials."""
+        return Proposer(
+            space=self.space,
+            objectives=self.objectives,
+            strategy=self.config.strategy,
+            recipe=self.recipe,
+            seed=self.config.study.seed,
+            enqueue=list(self.config.study.enqueue),
+            cache=self.cache,
+        )
+
+
+def assemble(raw: Mapping[str, Any], problems: list[Problem]) -> Assembly:
+    """Build a study's parts.
+
+    Args:
+        raw: the composed configuration.
+        problems: those found while composing; reported with the others.
+
+    Raises:
+        InputError: with every problem of the configuration, by key path.
+    """
+    found = list(problems)
+    config, own = read_config(raw)
+    found += own
+    space = _collect(found, lambda: parse_space(raw["space"]))
+    objectives = _collect(found, lambda: parse_objectives(raw["objectives"]))
+    kind = cast(TrialKind | None, _collect(found, lambda: _target(raw, "trainer")()))
+    executor = cast(Executor | None, _collect(found, lambda: _executor(raw)))
+    recipe: dict[str, Any] = {name: without_target(raw[name]) for name in RECIPE_GROUPS}
+    if kind:
+        found += _recipe_problems(kind, recipe, space, objectives)
+    if space and objectives:
+        found += _strategy_problems(raw, space, objectives)
+    if found or not (config and space and objectives and kind and executor):
+        raise InputError(
+            _unique(found), hint="`frontrunner tune --help` explains overrides; nothing was started"
+        )
+    cache = str(Path(config.cache).expanduser().resolve() if config.cache else cache_root())
+    return Assembly(config, raw, space, objectives, kind, executor, kind.resolve(recipe), cache)
+
+
+def _collect(problems: list[Problem], build: Any) -> Any:
+    try:
+        return build()
+    except InputError as error:
+        problems += error.problems
+        return None
+
+
+def _target(raw: Mapping[str, Any], group: str) -> Any:
+    name = str(raw[group].get("_target_", ""))
+    module, _, attribute = name.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            [
+                (
+                    f"{group}._target_",
+                    f"expected package.module.name of an importable object, got {name!r}: {error}",
+                )
+            ]
+        ) from error
+
+
+def _executor(raw: Mapping[str, Any]) -> Any:
+    build = _target(raw, "cluster")
+    try:
+        return build(**without_target(raw["cluster"]))
+    except ValidationError as error:
+        raise InputError(problems_of(error, "cluster")) from error
+    except TypeError as error:
+        raise InputError([("cluster", str(error))]) from error
+
+
+def _recipe_problems(
+    kind: TrialKind,
+    recipe: Mapping[str, Any],
+    space: SearchSpace | None,
+    objectives: Mapping[str, Objective] | None,
+) -> list[Problem]:
+    found = list(kind.problems(recipe))
+    known = list(kind.metrics(recipe))
+    found += [
+        (f"objectives.{name}", f"expected a metric that trials report ({', '.join(known)}), got {name}")
+        for name in objectives or {}
+        if name not in known
+    ]
+    if space:
+        misplaced = unknown_names(recipe, space.parameters)
+        found += misplaced or _extremes(kind, recipe, space, found)
+    return found
+
+
+def _extremes(
+    kind: TrialKind, recipe: Mapping[str, Any], space: SearchSpace, known: list[Problem]
+) -> list[Problem]:
+    """Problems that only a tuned value causes, found at the ends of every parameter's range."""
+    found: list[Problem] = []
+    for name, parameter in space.parameters.items():
+        for value in _extreme_values(parameter):
+            problems = kind.problems(apply_params(recipe, {name: value}))
+            found += [
+                (f"space.{name}", f"{key}: {text}") for key, text in problems if (key, text) not in known
+            ]
+    return found
+
+
+def _extreme_values(parameter: Parameter) -> list[ParamValue]:
+    if isinstance(parameter, Choice):
+        return list(parameter.values)
+    if isinstance(parameter, Constant):
+        return [parameter.value]
+    return [parameter.low, parameter.high]
+
+
+def _strategy_problems(
+    raw: Mapping[str, Any], space: SearchSpace, objectives: Mapping[str, Objective]
+) -> list[Problem]:
+    settings = {key: value for key, value in raw["strategy"].items() if key != "name"}
+    found: list[Problem] = []
+    try:
+        Optimizer(space, objectives, strategy=raw["strategy"].get("name"), seed=0, **settings)
+    except InputError as error:
+        found += [
+            (key if key.startswith("strategy") else f"strategy.{key}", text) for key, text in error.problems
+        ]
+    except TypeError as error:
+        found.append(("strategy", str(error)))
+    enqueued = raw["study"].get("enqueue") or []
+    for number, params in enumerate(enqueued if isinstance(enqueued, list) else []):
+        try:
+            space.check(params)
+        except InputError as error:
+            found += [(f"study.enqueue[{number}] {key}", text) for key, text in error.problems]
+    return found
+
+
+def _unique(problems: list[Problem]) -> list[Problem]:
+    return list(dict.fromkeys(problems))

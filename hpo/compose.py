@@ -1,0 +1,126 @@
+"""The entry point's side of Hydra: overrides in, a plain mapping and every problem out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from hpo.errors import InputError, Problem
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+
+def compose_config(
+    overrides: Sequence[str], config_dir: str | None = None
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Compose `conf/config.yaml` with overrides in Hydra's grammar.
+
+    Args:
+        overrides: as on the command line; a sweep under `space.` is taken as that parameter's range.
+        config_dir: a folder of the user's own, searched for groups before ours.
+
+    Returns:
+        The configuration without the overrides that do not apply, and a problem for each of those.
+
+    Raises:
+        InputError: not even the configuration without overrides can be composed.
+    """
+    texts, problems = _prepared(overrides)
+    try:
+        with _hydra():
+            config, refused = _compose(texts, config_dir)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(f"the configuration cannot be composed: {_first_line(error)}") from error
+    return config, [*problems, *refused]
+
+
+def _compose(texts: Sequence[str], config_dir: str | None) -> tuple[dict[str, Any], list[Problem]]:
+    extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
+    try:
+        return _plain([*extra, *texts]), []
+    except (HydraException, OmegaConfBaseException):
+        pass  # find out which ones, so that all are reported together
+    good, problems = list(extra), []
+    base = _plain(good)
+    for text in sorted(texts, key=lambda text: "." in text.split("=")[0]):  # groups before values
+        try:
+            base = _plain([*good, text])
+            good.append(text)
+        except (HydraException, OmegaConfBaseException) as error:
+            problems.append(_refused(text, error, base))
+    return base, problems
+
+
+def _plain(texts: Sequence[str]) -> dict[str, Any]:
+    config = compose("config", overrides=list(texts))
+    container = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+class _hydra:
+    """Hydra's global state, for the duration of a block."""
+
+    def __enter__(self) -> None:
+        GlobalHydra.instance().clear()
+        self._scope = initialize_config_dir(str(CONF), version_base="1.3")
+        self._scope.__enter__()
+
+    def __exit__(self, *exception: object) -> None:
+        self._scope.__exit__(*exception)
+
+
+def _prepared(overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
+    """Quote sweeps under `space.`, which Hydra would refuse outside a multirun."""
+    texts: list[str] = []
+    problems: list[Problem] = []
+    parser = OverridesParser.create()
+    for text in overrides:
+        try:
+            parsed = parser.parse_override(text)
+        except HydraException as error:
+            problems.append((text, f"is not an override: {_first_line(error)}; expected KEY=VALUE"))
+            continue
+        texts.append(_quoted(parsed, text))
+    return texts, problems
+
+
+def _quoted(parsed: Override, text: str) -> str:
+    key = parsed.key_or_group
+    if not key.startswith("space.") or parsed.type == OverrideType.DEL:
+        return text
+    value = parsed.get_value_string() if parsed.value() is not None else "null"
+    if parsed.is_sweep_override():
+        value = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return f"++{key}={value}"  # a parameter may be new: the space is a mapping, not a fixed set of keys
+
+
+def _refused(text: str, error: Exception, base: Mapping[str, Any]) -> Problem:
+    key = text.lstrip("+~").split("=", 1)[0].split("@", 1)[0]
+    known = sorted(set(_keys(base)))
+    if key in known or ("." not in key and "=" in text and key in base):
+        return key, _first_line(error)
+    near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
+    advice = f"; did you mean {' or '.join(near)}?" if near else ""
+    return key, f"there is no such key{advice}"
+
+
+def _keys(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in config.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _keys(value, f"{prefix}{key}.")
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(line.strip() for line in str(error).splitlines()[:3] if line.strip())

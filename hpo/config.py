@@ -1,0 +1,139 @@
+"""The configuration of a study as frozen dataclasses that check themselves, all problems together.
+
+The defaults live in `conf/`; a key that is missing here is a key that is missing there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import field
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from hpo.errors import Problem
+
+STRICT = ConfigDict(extra="forbid")
+RECIPE_GROUPS = ("model", "data", "trainer", "evaluation")
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class StudySettings:
+    """Which study, and where."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    root: Annotated[str, Field(min_length=1)]
+    seed: NotNegative
+    umask: Annotated[str, Field(pattern=r"^0?[0-7]{3}$")]
+    enqueue: list[dict[str, Any]]
+    allow_change: bool
+
+
+@dataclass(frozen=True, config=STRICT)
+class Budget:
+    """When the study ends: whichever comes first."""
+
+    trials: Count
+    wall_hours: Positive | None
+
+
+@dataclass(frozen=True, config=STRICT)
+class BatchSettings:
+    """How many trials are in flight, and when more are proposed."""
+
+    size: Count
+    refill: Count
+
+    def __post_init__(self) -> None:
+        if self.refill > self.size:
+            raise ValueError(f"batch.refill ({self.refill}) must be at most batch.size ({self.size})")
+
+
+@dataclass(frozen=True, config=STRICT)
+class Retries:
+    """Further attempts that a trial may have, per cause."""
+
+    preempted: NotNegative
+    node_failure: NotNegative
+    timed_out: NotNegative
+    host_out_of_memory: NotNegative
+    lost: NotNegative
+    error: NotNegative
+
+
+@dataclass(frozen=True, config=STRICT)
+class ControllerSettings:
+    """How the controller waits and when it gives up."""
+
+    poll_seconds: Positive | None
+    gone_seconds: Annotated[float, Field(ge=0)] | None
+    identical_errors: Count
+    submit_tries: Count
+    retries: Retries
+
+
+@dataclass(frozen=True, config=STRICT)
+class StudyConfig:
+    """A whole study. The groups whose keys belong to other packages stay plain mappings."""
+
+    study: StudySettings
+    budget: Budget
+    batch: BatchSettings
+    controller: ControllerSettings
+    cache: str | None
+    model: dict[str, Any]
+    data: dict[str, Any]
+    trainer: dict[str, Any]
+    evaluation: dict[str, Any]
+    space: Annotated[dict[str, Any], Field(min_length=1)]
+    objectives: Annotated[dict[str, Any], Field(min_length=1)]
+    strategy: dict[str, Any]
+    cluster: dict[str, Any]
+    recipe: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        groups = {name: without_target(getattr(self, name)) for name in RECIPE_GROUPS}
+        object.__setattr__(self, "recipe", groups)
+
+
+def without_target(group: Mapping[str, Any]) -> dict[str, Any]:
+    """A group without the key that says which object reads it."""
+    return {key: value for key, value in group.items() if key != "_target_"}
+
+
+def read_config(raw: Mapping[str, Any]) -> tuple[StudyConfig | None, list[Problem]]:
+    """Check a composed configuration.
+
+    Returns:
+        The configuration, or None, and every problem by key path.
+    """
+    try:
+        return TypeAdapter(StudyConfig).validate_python(dict(raw)), []
+    except ValidationError as error:
+        return None, problems_of(error)
+
+
+def problems_of(error: ValidationError, prefix: str = "") -> list[Problem]:
+    """A pydantic error as (key path, message) pairs."""
+    return [_problem(entry, prefix) for entry in error.errors(include_url=False)]
+
+
+def _problem(entry: Mapping[str, Any], prefix: str) -> Problem:
+    # a union adds the branch it tried ("float", "constrained-str") to the location: not a key of the user's
+    parts: Sequence[Any] = [part for part in entry["loc"] if not _is_branch(part)]
+    path = ".".join([*([prefix] if prefix else []), *map(str, parts)])
+    if entry["type"] == "unexpected_keyword_argument":
+        return path, "there is no such key"
+    if entry["type"] in ("missing", "missing_argument"):
+        return path, "is missing"
+    message = str(entry["msg"]).removeprefix("Value error, ").removeprefix("Input ")
+    return path, f"got {entry['input']!r}: {message}" if "input" in entry else message
+
+
+def _is_branch(part: Any) -> bool:
+    return isinstance(part, str) and (part.startswith(("constrained-", "function-")) or "[" in part)

@@ -1,0 +1,121 @@
+"""From a study to the specs of its next trials: the optimiser rebuilt by replay, then asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hpo.objectives import Objective
+from hpo.optimizer import Optimizer
+from hpo.policy import learns
+from hpo.recipe import apply_params, content_hash
+from hpo.records import Params, ParamValue, TrialSpec
+from hpo.space import SearchSpace
+from hpo.study import Study, Trial, TrialState, trial_id
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """A trial to be: its spec, where it came from, and what was noted on the way."""
+
+    spec: TrialSpec
+    origin: str
+    note: str
+
+    def to_event(self) -> dict[str, Any]:
+        """As the journal records it."""
+        return {
+            "trial": self.spec.trial,
+            "number": self.spec.number,
+            "params": self.spec.params,
+            "seed": self.spec.seed,
+            "origin": self.origin,
+            "note": self.note,
+        }
+
+
+@dataclass
+class Proposer:
+    """Makes the next trials of a study; the same study always gives the same ones.
+
+    Args:
+        space: what to search.
+        objectives: what to optimise, by metric name.
+        strategy: name and settings of the strategy.
+        recipe: of every trial, before its parameters are applied.
+        seed: of the study.
+        enqueue: parameters to try first, in this order.
+        cache: absolute path of the cache.
+    """
+
+    space: SearchSpace
+    objectives: Mapping[str, Objective]
+    strategy: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    seed: int
+    enqueue: list[Params]
+    cache: str
+    exhausted: bool = False
+
+    def propose(self, study: Study, room: int) -> list[Proposed]:
+        """At most `room` new trials; fewer where the strategy has no more."""
+        if room <= 0:
+            return []
+        first = study.next_number
+        given = self.enqueue[first : first + room]
+        chosen = [(params, "enqueued", "") for params in given]
+        wanted = room - len(given)
+        if wanted:
+            optimizer = self.optimizer(study)
+            for params in given:
+                optimizer.add_pending(params)
+            proposals = optimizer.propose(wanted)
+            self.exhausted = len(proposals) < wanted
+            chosen += [(proposal.params, proposal.origin, proposal.note) for proposal in proposals]
+        return [
+            Proposed(self._spec(study, first + offset, params), origin, note)
+            for offset, (params, origin, note) in enumerate(chosen)
+        ]
+
+    def optimizer(self, study: Study) -> Optimizer:
+        """The optimiser, told everything that the study knows."""
+        settings = {key: value for key, value in self.strategy.items() if key != "name"}
+        optimizer = Optimizer(
+            self.space, self.objectives, strategy=self.strategy["name"], seed=self.seed, **settings
+        )
+        for trial in study.trials.values():
+            if self.space.contains(trial.params):
+                self._tell(optimizer, trial)
+        return optimizer
+
+    def _tell(self, optimizer: Optimizer, trial: Trial) -> None:
+        if trial.state is TrialState.COMPLETED:
+            values = {name: trial.metrics[name] for name in self.objectives if name in trial.metrics}
+            if len(values) == len(self.objectives):
+                told = {name: (metric.value, metric.standard_error) for name, metric in values.items()}
+                optimizer.tell(trial.params, told)
+        elif trial.state is TrialState.FAILED and learns(trial.cause):
+            optimizer.tell_failure(trial.params, reason=str(trial.cause))
+        elif trial.state in (TrialState.OPEN, TrialState.INTERRUPTED):
+            optimizer.add_pending(trial.params)
+        else:
+            optimizer.tell_nothing(trial.params)
+
+    def _spec(self, study: Study, number: int, params: Mapping[str, ParamValue]) -> TrialSpec:
+        return TrialSpec(
+            study=study.name,
+            trial=trial_id(number),
+            number=number,
+            params=dict(params),
+            recipe=apply_params(self.recipe, params),
+            objectives=list(self.objectives),
+            seed=trial_seed(self.seed, number),
+            cache=self.cache,
+            recipe_hash=content_hash(self.recipe),
+        )
+
+
+def trial_seed(study_seed: int, number: int) -> int:
+    """The seed of a trial, a number below 2^31, from those of its study and itself."""
+    return int(content_hash([study_seed, number])[:8], 16) % 2**31

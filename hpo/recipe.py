@@ -1,0 +1,66 @@
+"""How the parameters of a trial become part of its recipe (model, data, trainer, evaluation)."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from hpo.errors import Problem
+from hpo.records import ParamValue
+
+DEFAULT_GROUP = "trainer"
+OPEN_MAPPING = "args"  # a mapping of the recipe whose keys belong to a library, so any key is welcome
+
+
+def key_path(name: str) -> list[str]:
+    """The place of a parameter in the recipe: a bare name is a key of the trainer."""
+    return name.split(".") if "." in name else [DEFAULT_GROUP, name]
+
+
+def apply_params(recipe: Mapping[str, Any], params: Mapping[str, ParamValue]) -> dict[str, Any]:
+    """A copy of the recipe with the parameters in their places; names are as `unknown_names` accepts."""
+    applied = copy.deepcopy(dict(recipe))
+    for name, value in params.items():
+        *parents, last = key_path(name)
+        place = applied
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+    return applied
+
+
+def unknown_names(recipe: Mapping[str, Any], names: Mapping[str, Any]) -> list[Problem]:
+    """A problem for each parameter that has no place in the recipe."""
+    return [
+        (f"space.{name}", f"the recipe has no key {'.'.join(key_path(name))}; {_siblings(recipe, name)}")
+        for name in names
+        if not _has_place(recipe, key_path(name))
+    ]
+
+
+def _has_place(recipe: Mapping[str, Any], path: list[str]) -> bool:
+    place: Any = recipe
+    for depth, key in enumerate(path):
+        if not isinstance(place, Mapping):
+            return False
+        if key not in place:
+            return depth > 0 and path[depth - 1] == OPEN_MAPPING and depth == len(path) - 1
+        place = place[key]
+    return True
+
+
+def _siblings(recipe: Mapping[str, Any], name: str) -> str:
+    group = key_path(name)[0]
+    keys = recipe.get(group)
+    if not isinstance(keys, Mapping):
+        return f"expected one of the groups {', '.join(sorted(recipe))}"
+    return f"{group} has {', '.join(sorted(keys))}"
+
+
+def content_hash(value: Any) -> str:
+    """A short hash of plain JSON values, independent of the order of keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

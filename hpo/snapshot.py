@@ -1,0 +1,175 @@
+"""What is known of a study at one moment, from its files alone. Standard library only: `status` is quick."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hpo.journal import load_study
+from hpo.lease import ControllerLease, owner_alive
+from hpo.objectives import Objective, parse_objectives
+from hpo.pareto import front, hypervolume, minimised, reference_point
+from hpo.paths import StudyPaths
+from hpo.records import Progress, RecordError
+from hpo.study import Study, Trial, TrialState
+
+TAIL_BYTES = 4096  # more than one progress record, less than a disk block or two
+
+
+@dataclass(frozen=True)
+class Running:
+    """A trial that has begun: its newest progress record."""
+
+    trial: Trial
+    progress: Progress
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Training time left at the pace so far; None before the first step and after the last."""
+        done, steps = self.progress.step, self.progress.steps
+        if not 0 < done < steps:
+            return None
+        return self.progress.train_seconds / done * (steps - done)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A study at one moment."""
+
+    paths: StudyPaths
+    study: Study
+    running: list[Running]
+    controller: ControllerLease | None  # of a living controller
+
+    @property
+    def objectives(self) -> dict[str, Objective]:
+        """What is optimised."""
+        return parse_objectives(self.study.objectives)
+
+    @property
+    def queued(self) -> list[Trial]:
+        """The open trials that have not begun."""
+        begun = {running.trial.id for running in self.running}
+        return [trial for trial in self.study.in_flight if trial.id not in begun]
+
+    @property
+    def state(self) -> str:
+        """One word or a few for the whole study."""
+        if self.study.finished:
+            return f"complete: {self.study.finished}"
+        if self.study.stopped:
+            return f"stopped: {self.study.stopped}"
+        if self.controller:
+            return f"driven by pid {self.controller.pid} on {self.controller.host}"
+        return "no controller is at work; the same `tune` command goes on"
+
+
+def take(paths: StudyPaths) -> Snapshot:
+    """Read a study's files.
+
+    Raises:
+        RecordError: the journal is damaged before its last line.
+    """
+    study = load_study(paths.journal)
+    return Snapshot(paths, study, running_trials(paths, study), _controller(paths))
+
+
+def running_trials(paths: StudyPaths, study: Study) -> list[Running]:
+    """The open trials that have begun, with their newest progress."""
+    found = []
+    for trial in study.in_state(TrialState.OPEN):
+        progress = last_progress(paths.trial(trial.id).progress)
+        if progress and progress.attempt not in trial.ended_attempts:
+            found.append(Running(trial, progress))
+    return found
+
+
+def last_progress(path: Path) -> Progress | None:
+    """The last whole line of a progress log, read from its end."""
+    try:
+        with path.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - TAIL_BYTES))
+            lines = stream.read().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return None
+    for line in reversed(lines):
+        try:
+            return Progress.from_json(json.loads(line), path)
+        except (ValueError, RecordError, AttributeError):
+            continue  # the first line of the tail may be cut
+    return None
+
+
+def pareto_trials(study: Study, objectives: dict[str, Objective]) -> list[Trial]:
+    """The completed trials on the Pareto front, by the first objective."""
+    completed = study.in_state(TrialState.COMPLETED)
+    rows = [objective_row(trial, objectives) for trial in completed]
+    return sorted((completed[i] for i in front(rows)), key=lambda trial: objective_row(trial, objectives))
+
+
+def volume(study: Study, objectives: dict[str, Objective]) -> float:
+    """The hypervolume of the completed trials, from the reference point that they imply."""
+    rows = [objective_row(trial, objectives) for trial in study.in_state(TrialState.COMPLETED)]
+    return hypervolume(rows, reference_point(rows, objectives))
+
+
+def objective_row(trial: Trial, objectives: Mapping[str, Objective]) -> tuple[float, ...]:
+    """A completed trial's objectives, signed so that less is better."""
+    values = {name: metric.value for name, metric in trial.metrics.items()}
+    return minimised(values, objectives)
+
+
+def _controller(paths: StudyPaths) -> ControllerLease | None:
+    try:
+        lease = ControllerLease.read(paths.controller)
+    except (FileNotFoundError, RecordError):
+        return None
+    return lease if owner_alive(lease, stale_s=180.0) else None
+
+
+def elapsed_s(study: Study) -> float:
+    """Seconds from the study's creation to its last event, or to now while it goes on."""
+    started = datetime.fromisoformat(study.created_at)
+    end = datetime.fromisoformat(study.last_at) if study.finished else datetime.now(UTC)
+    return (end - started).total_seconds()
+
+
+def to_json(snapshot: Snapshot) -> dict[str, Any]:
+    """The snapshot for scripts: `status --json`."""
+    study, objectives = snapshot.study, snapshot.objectives
+    counts = {state.value: len(study.in_state(state)) for state in TrialState}
+    return {
+        "study": study.name,
+        "folder": str(snapshot.paths.folder),
+        "state": snapshot.state,
+        "finished": bool(study.finished),
+        "budget": study.settings.get("budget", {}),
+        "trials": counts | {"running": len(snapshot.running), "queued": len(snapshot.queued)},
+        "elapsed_s": elapsed_s(study),
+        "objectives": study.objectives,
+        "hypervolume": volume(study, objectives),
+        "pareto_front": [_trial_json(trial) for trial in pareto_trials(study, objectives)],
+        "running": [
+            {"trial": r.trial.id, **r.progress.to_json(), "seconds_left": r.seconds_left}
+            for r in snapshot.running
+        ],
+        "failures": [_trial_json(trial) for trial in study.in_state(TrialState.FAILED)],
+    }
+
+
+def _trial_json(trial: Trial) -> dict[str, Any]:
+    metrics = {name: metric.__dict__ for name, metric in trial.metrics.items()}
+    return {
+        "trial": trial.id,
+        "params": trial.params,
+        "origin": trial.origin,
+        "metrics": metrics,
+        "cause": trial.cause,
+        "message": trial.message,
+    }

@@ -1,0 +1,162 @@
+"""Study folders: found, created whole, and refused where they belong to a different configuration."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hpo import __version__
+from hpo.errors import InputError
+from hpo.paths import StudyPaths
+from hpo.recipe import content_hash
+from hpo.records import SCHEMA_VERSION, RecordError, append_jsonl, utc_now, write_text
+from hpo.study import Event
+
+PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "botorch", "gpytorch", "submitit", "hydra-core")
+
+
+def find_study(name: str, root: Path) -> StudyPaths:
+    """The study folder of this name or path.
+
+    Raises:
+        InputError: there is none.
+    """
+    for folder in (Path(name), root / name):
+        paths = StudyPaths(folder.resolve())
+        if paths.journal.exists():
+            return paths
+    known = sorted(path.parent.name for path in root.glob("*/journal.jsonl"))
+    raise InputError(
+        f"no study {name!r}: expected a study folder, or one of the studies under {root.resolve()}: "
+        f"{', '.join(known) or 'there are none'}",
+        hint="`frontrunner tune study.name=NAME` starts one; --root names another study root",
+    )
+
+
+def identity(space: Any, objectives: Any, recipe: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """What may not change while a study goes on, as plain values."""
+    same = {"space": space, "objectives": objectives, "recipe": dict(recipe), "seed": seed}
+    plain: dict[str, Any] = json.loads(json.dumps(same))  # enums and tuples as they come back from a file
+    return plain
+
+
+def create_study(
+    paths: StudyPaths, config: Mapping[str, Any], same: Mapping[str, Any], created: Mapping[str, Any]
+) -> None:
+    """Make a study folder, whole or not at all.
+
+    Args:
+        paths: where.
+        config: the composed configuration, as plain values.
+        same: its identity, see `identity`.
+        created: further fields of the `study_created` event.
+
+    Raises:
+        InputError: the study root cannot be written.
+    """
+    root = paths.folder.parent
+    folder = root / f".{paths.name}.{uuid.uuid4().hex}.tmp"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o777)  # less the process's umask, which is the study's
+        _fill(StudyPaths(folder), paths.name, config, same, created)
+        folder.rename(paths.folder)
+    except OSError as error:
+        why = error.strerror or error
+        raise InputError(
+            f"study.root: expected a folder that can be written, got {root.resolve()}: {why}",
+            hint="study.root=PATH names another place, on a file system that the compute nodes see",
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # nothing is left of it once it was renamed
+
+
+def _fill(
+    paths: StudyPaths,
+    name: str,
+    config: Mapping[str, Any],
+    same: Mapping[str, Any],
+    created: Mapping[str, Any],
+) -> None:
+    paths.trials.mkdir()
+    paths.batches.mkdir()
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "created_at": utc_now(),
+        "versions": versions(),
+        "identity_hash": content_hash(same),
+        "identity": dict(same),
+        "config": dict(config),
+    }
+    write_text(paths.configuration, yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
+    event = {"schema_version": SCHEMA_VERSION, "at": utc_now(), "event": Event.STUDY_CREATED.value}
+    append_jsonl(paths.journal, {**event, "study": name, "uid": uuid.uuid4().hex[:6], **created})
+
+
+def read_configuration(paths: StudyPaths) -> dict[str, Any]:
+    """study.yaml.
+
+    Raises:
+        RecordError: it is no mapping of this version.
+    """
+    try:
+        record = yaml.safe_load(paths.configuration.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise RecordError(f"{paths.configuration}: expected YAML: {error}") from error
+    if not isinstance(record, dict) or "identity" not in record:
+        raise RecordError(
+            f"{paths.configuration}: expected the mapping that a controller wrote, got {record!r:.80}"
+        )
+    return record
+
+
+def refuse_other_configuration(paths: StudyPaths, same: Mapping[str, Any], allow_change: bool) -> None:
+    """Check that a present study folder belongs to this configuration.
+
+    Raises:
+        InputError: its space, objectives, recipe or seed differ; the message shows how.
+    """
+    stored = read_configuration(paths)["identity"]
+    changes = list(differences(stored, same))
+    if not changes or allow_change:
+        return
+    raise InputError(
+        [
+            ("", f"study {paths.name} ({paths.folder}) belongs to a different configuration:"),
+            *((f"  {key}", f"expected {old}, got {new}") for key, old, new in changes),
+        ],
+        hint="study.name=ANOTHER starts a new study; study.allow_change=true goes on with the changed one",
+    )
+
+
+def differences(old: Any, new: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(key path, old, new) wherever two trees of plain values differ."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in [*old, *(key for key in new if key not in old)]:
+            path = f"{prefix}.{key}" if prefix else str(key)
+            yield from differences(old.get(key, "nothing"), new.get(key, "nothing"), path)
+    elif old != new:
+        yield prefix, old, new
+
+
+def versions() -> dict[str, str]:
+    """The versions of what computes: this package and those it stands on."""
+    found = {"frontrunner": __version__}
+    for package in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def set_umask(text: str) -> None:
+    """Make study folders as private as `study.umask` says."""
+    os.umask(int(text, 8))

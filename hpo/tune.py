@@ -1,0 +1,145 @@
+"""The commands that drive a study: `tune`, the loop, and `step`, one pass of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+from rich.console import Console
+
+from hpo.assembly import Assembly, assemble
+from hpo.compose import compose_config
+from hpo.controller import Controller
+from hpo.errors import InputError
+from hpo.journal import Journal, load_study
+from hpo.lease import HeldLease, refuse_second_controller
+from hpo.objectives import describe_objectives
+from hpo.paths import StudyPaths
+from hpo.records import RecordError
+from hpo.snapshot import Snapshot, elapsed_s, running_trials, take
+from hpo.store import create_study, refuse_other_configuration, set_umask
+from hpo.study import Event, TrialState
+from hpo.tables import duration, front_table
+from hpo.view import View, make_view
+
+INTERRUPTED = 3  # exit code: stopped by the user, and resumable
+
+
+def tune(overrides: Sequence[str], config_dir: str | None, console: Console, *, once: bool = False) -> int:
+    """Drive a study until its budget ends, or for one pass.
+
+    Args:
+        overrides: of the configuration, in Hydra's grammar.
+        config_dir: a folder with the user's own configuration groups.
+        console: where to show it.
+        once: one pass (`step`).
+
+    Returns:
+        0 when the study is complete or the pass is done, 3 when interrupted.
+
+    Raises:
+        FrontrunnerError: bad input (2), or a study that cannot go on (1).
+    """
+    parts = assemble(*compose_config(overrides, config_dir))
+    set_umask(parts.config.study.umask)
+    paths = parts.paths
+    if paths.journal.exists():
+        refuse_other_configuration(paths, parts.identity, parts.config.study.allow_change)
+        if _nothing_to_do(parts):
+            _show_end(parts, console, f"study {paths.name} is complete; nothing to do")
+            return 0
+        refuse_second_controller(paths.controller)
+    elif paths.folder.exists():
+        _refuse_foreign_folder(paths)
+    parts.kind.prepare(parts.recipe, parts.cache, lambda line: console.print(line, markup=False))
+    if not paths.journal.exists():
+        _create(parts)
+    with HeldLease(paths.controller) as lease:
+        return _drive(parts, lease, console, once)
+
+
+def _nothing_to_do(parts: Assembly) -> bool:
+    study = load_study(parts.paths.journal)
+    return bool(study.finished) and study.settings["budget"] == parts.raw["budget"]
+
+
+def _create(parts: Assembly) -> None:
+    created = {"objectives": describe_objectives(parts.objectives), "settings": parts.settings}
+    create_study(parts.paths, parts.raw, parts.identity, created)
+
+
+def _refuse_foreign_folder(paths: StudyPaths) -> None:
+    raise InputError(
+        f"study.name: expected a new folder or one of ours, got {paths.folder}, which holds no journal.jsonl",
+        hint="study.name=ANOTHER or study.root=PATH names another place",
+    )
+
+
+def _drive(parts: Assembly, lease: HeldLease, console: Console, once: bool) -> int:
+    baseline = parts.kind.baseline(parts.recipe, parts.cache)
+    view = make_view(console, baseline)
+    try:
+        controller = _controller(parts, lease, view)
+        ended = _pass(controller, view, parts.paths)
+        while not ended and not once:
+            time.sleep(parts.poll_s)
+            ended = _pass(controller, view, parts.paths)
+    except KeyboardInterrupt:
+        view.close()
+        console.print(
+            f"interrupted: what runs goes on running. The same command continues study {parts.paths.name}; "
+            f"`frontrunner cancel {parts.paths.folder}` stops it"
+        )
+        return INTERRUPTED
+    finally:
+        view.close()
+    if ended:
+        _show_end(parts, console, f"study {parts.paths.name} is complete")
+    return 0
+
+
+def _controller(parts: Assembly, lease: HeldLease, view: View) -> Controller:
+    journal = Journal(parts.paths.journal, view.event)
+    journal.record(Event.CONTROLLER_STARTED)
+    described = describe_objectives(parts.objectives)
+    if journal.study.settings != parts.settings or journal.study.objectives != described:
+        journal.record(Event.SETTINGS_CHANGED, settings=parts.settings, objectives=described)
+    parts.paths.stop.unlink(missing_ok=True)  # of an earlier `cancel`: the user has thought better of it
+    controller = Controller(
+        parts.paths, journal, parts.executor, parts.proposer(), parts.limits, lease, parts.kind.target
+    )
+    controller.adopt()
+    where = "as Slurm arrays" if parts.executor.name == "slurm" else "as processes of this machine"
+    view.say(f"study {parts.paths.name} in {parts.paths.folder}; trials run {where}")
+    return controller
+
+
+def _pass(controller: Controller, view: View, paths: StudyPaths) -> bool:
+    ended = controller.step()
+    study = controller.study
+    with suppress(RecordError):
+        view.update(Snapshot(paths, study, running_trials(paths, study), None))
+    return ended
+
+
+def _show_end(parts: Assembly, console: Console, headline: str) -> None:
+    snapshot = take(parts.paths)
+    study, paths = snapshot.study, parts.paths
+    baseline = parts.kind.baseline(parts.recipe, parts.cache)
+    console.print(f"\n{headline} ({study.finished})", style="bold", highlight=False)
+    ended = {state: len(study.in_state(state)) for state in TrialState}
+    console.print(
+        f"{ended[TrialState.COMPLETED]} trials completed, {ended[TrialState.FAILED]} failed, "
+        f"{ended[TrialState.CANCELLED]} cancelled in {duration(elapsed_s(study))}\n"
+    )
+    console.print(front_table(study, snapshot.objectives, baseline))
+    console.print(_files(paths), highlight=False, soft_wrap=True)
+
+
+def _files(paths: StudyPaths) -> str:
+    return (
+        f"\nfolder    {paths.folder}\n"
+        f"adapters  {paths.trials}/<trial>/adapter\n"
+        f"report    frontrunner report {paths.folder}"
+    )

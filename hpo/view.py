@@ -1,0 +1,101 @@
+"""What `tune` shows while it works: a live picture on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from hpo.snapshot import Snapshot
+from hpo.study import Study
+from hpo.tables import Baseline, event_line, overview, progress_line
+
+PLAIN_EVERY_S = 15.0
+
+
+class View(Protocol):
+    """Told of events as they are journalled, and of the study after every pass."""
+
+    def say(self, text: str) -> None:
+        """Show one line of text."""
+
+    def event(self, event: dict[str, Any], study: Study) -> None:
+        """Show a journal event."""
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show the study as it is now."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+def make_view(console: Console, baseline: Baseline | None) -> View:
+    """A live view on a terminal, plain lines elsewhere."""
+    return LiveView(console, baseline) if console.is_terminal else PlainView(console)
+
+
+class PlainView:
+    """One line per event, and one per running trial every now and then."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._shown: Mapping[str, tuple[str, int]] = {}
+        self._next = 0.0
+
+    def say(self, text: str) -> None:
+        """Print the time and the text."""
+        now = datetime.now().strftime("%H:%M:%S")
+        self._console.print(f"{now}  {text}", soft_wrap=True, markup=False, highlight=False)
+
+    def event(self, event: dict[str, Any], study: Study) -> None:
+        """Print the event, if it says something to people."""
+        line = event_line(event, study)
+        if line:
+            self.say(line)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Print the running trials that have moved, at intervals."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + PLAIN_EVERY_S
+        seen = {one.trial.id: (one.progress.phase, one.progress.step) for one in snapshot.running}
+        for one in snapshot.running:
+            if self._shown.get(one.trial.id) != seen[one.trial.id]:
+                self.say(progress_line(one))
+        self._shown = seen
+
+    def close(self) -> None:
+        """Nothing to leave."""
+
+
+class LiveView:
+    """The study's overview, redrawn in place, with the events scrolling above it."""
+
+    def __init__(self, console: Console, baseline: Baseline | None) -> None:
+        self._console, self._baseline = console, baseline
+        self._live = Live(console=console, refresh_per_second=4, transient=True)
+        self._live.start()
+
+    def say(self, text: str) -> None:
+        """Print the text above the picture."""
+        self._console.print(Text(text))
+
+    def event(self, event: dict[str, Any], study: Study) -> None:
+        """Print the event above the picture."""
+        line = event_line(event, study)
+        if line:
+            self.say(line)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Redraw."""
+        hint = Text("Ctrl-C leaves the trials running; the same command goes on", style="dim")
+        self._live.update(Group(Text(), overview(snapshot, self._baseline), hint))
+
+    def close(self) -> None:
+        """Take the picture away."""
+        self._live.stop()
