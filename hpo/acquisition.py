@@ -1,47 +1,165 @@
-"""Acquisition functions and the search for their maximum."""
+"""The noisy expected hypervolume improvement of one more point, with the inner expectation in closed form.
+
+qLogNEHVI [Daulton2021] averages the hypervolume improvement over joint posterior draws of the observed points
+and the new one. Points are added one by one here, so given a draw of the points that are already there, the
+new point's objectives are independent normal variables, and its improvement has a closed form over the cells
+of the non-dominated space [Yang2019]. Only the outer expectation is sampled. With one objective the same sum
+has one cell and is qLogNEI. All in logarithms [Ament2023], float64, maximised, in the surrogate's units.
+
+    B       b x d   points that are there: observed ones that may be on the front, pending and chosen ones
+    F       S x b x m   joint draws at B
+    cells   2 x S x c x m   lower and upper corners
+
+References:
+    [Daulton2021] S. Daulton, M. Balandat, E. Bakshy. Parallel Bayesian optimization of multiple noisy
+        objectives with expected hypervolume improvement. NeurIPS 2021.
+    [Yang2019] K. Yang, M. Emmerich, A. Deutz, T. Baeck. Efficient computation of expected hypervolume
+        improvement using box decomposition algorithms. Journal of Global Optimization 75, 2019.
+    [Ament2023] S. Ament et al. Unexpected improvements to expected improvement for Bayesian optimization.
+        NeurIPS 2023.
+"""
 
 from __future__ import annotations
 
-import torch
-from botorch.acquisition.acquisition import AcquisitionFunction
-from botorch.acquisition.logei import qLogNoisyExpectedImprovement
-from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
-from botorch.optim.optimize import optimize_acqf
-from botorch.sampling.normal import SobolQMCNormalSampler
+import math
 
-from hpo.history import History
-from hpo.space import Point
+import torch
+from botorch.acquisition.analytic import _log_ei_helper
+from botorch.utils.multi_objective.box_decompositions.box_decomposition_list import BoxDecompositionList
+from botorch.utils.multi_objective.box_decompositions.non_dominated import FastNondominatedPartitioning
+from torch import Tensor
+
 from hpo.surrogate import Surrogate
 
+_SQRT5 = math.sqrt(5.0)
+_NUGGET = 1e-6  # of the signal variance, on the draws' rows: they are exact, but rows may repeat
+_LEAST_VARIANCE = 1e-10
 
-def propose_points(surrogate: Surrogate, history: History, count: int) -> list[Point]:
-    """The points of the largest expected improvement, one after another."""
-    sampler = SobolQMCNormalSampler(torch.Size([64]), seed=history.derived_seed("samples"))
-    pending = torch.tensor(history.pending, dtype=torch.float64) if history.pending else None
-    acquisition: AcquisitionFunction
-    if surrogate.Y.shape[-1] == 1:
-        acquisition = qLogNoisyExpectedImprovement(
-            surrogate.model, X_baseline=surrogate.X, sampler=sampler, X_pending=pending, prune_baseline=True
-        )
-    else:
-        acquisition = qLogNoisyExpectedHypervolumeImprovement(
-            surrogate.model,
-            ref_point=(surrogate.Y.amin(0) - 0.1).tolist(),
-            X_baseline=surrogate.X,
-            sampler=sampler,
-            X_pending=pending,
-            prune_baseline=True,
-        )
-    d = surrogate.X.shape[-1]
-    bounds = torch.tensor([[0.0] * d, [1.0] * d], dtype=torch.float64)
-    torch.manual_seed(history.derived_seed("starts"))
-    found, _ = optimize_acqf(
-        acquisition,
-        bounds,
-        q=count,
-        num_restarts=4,
-        raw_samples=128,
-        sequential=True,
-        options={"maxiter": 50},
-    )
-    return [tuple(row) for row in found.tolist()]
+
+class Process:
+    """The posterior of one objective, extended by draws at points that are there.
+
+    Args:
+        surrogate: fitted.
+        output: which objective.
+    """
+
+    def __init__(self, surrogate: Surrogate, output: int) -> None:
+        data, found = surrogate.data[output], surrogate.processes[output]
+        self._hamming = torch.from_numpy(data.hamming)
+        self._ell = torch.from_numpy(found.ell)
+        self._sigma2 = found.sigma2
+        self._mean = found.mean
+        self._Z = torch.from_numpy(data.X)
+        self._noise = torch.from_numpy(data.noise + found.tau2 / data.counts + 1e-8 * found.sigma2)
+        self._targets = torch.from_numpy(data.y - found.mean).unsqueeze(-1)
+        self._factorise()
+
+    def _factorise(self) -> None:
+        K = self._kernel(self._Z, self._Z) + torch.diag(self._noise)
+        self._L = torch.linalg.cholesky(K)
+        self._alpha = torch.cholesky_solve(self._targets, self._L)  # rows x S
+
+    def _kernel(self, A: Tensor, B: Tensor) -> Tensor:
+        difference = A.unsqueeze(-2) - B.unsqueeze(-3)
+        D = torch.where(self._hamming, (difference != 0).to(A), difference**2)
+        r = ((D / self._ell**2).sum(-1) + 1e-30).sqrt()
+        return self._sigma2 * (1 + _SQRT5 * r + 5 / 3 * r**2) * torch.exp(-_SQRT5 * r)
+
+    def posterior(self, X: Tensor) -> tuple[Tensor, Tensor]:
+        """Means (k x S, or k x 1 before any draw) and standard deviations (k) at X (k x d)."""
+        k = self._kernel(X, self._Z)
+        mean = self._mean + k @ self._alpha
+        explained = torch.linalg.solve_triangular(self._L, k.transpose(-1, -2), upper=False)
+        variance = self._sigma2 - explained.square().sum(-2)
+        return mean, variance.clamp_min(_LEAST_VARIANCE).sqrt()
+
+    def joint(self, X: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean (k x S or k x 1) and a root R of the covariance (k x k), R R^T, at X (k x d)."""
+        k = self._kernel(X, self._Z)
+        explained = torch.linalg.solve_triangular(self._L, k.transpose(-1, -2), upper=False)
+        covariance = self._kernel(X, X) - explained.transpose(-1, -2) @ explained
+        values, vectors = torch.linalg.eigh(covariance)
+        return self._mean + k @ self._alpha, vectors * values.clamp_min(0).sqrt()
+
+    def extend(self, X: Tensor, draws: Tensor) -> None:
+        """Go on from draws (k x S) at X (k x d) as if they were exact measurements."""
+        targets = self._targets.expand(-1, draws.shape[-1])
+        self._Z = torch.cat([self._Z, X])
+        self._targets = torch.cat([targets, draws - self._mean])
+        self._noise = torch.cat([self._noise, torch.full((len(X),), _NUGGET * self._sigma2).to(X)])
+        self._factorise()
+
+
+class Gain:
+    """The logarithm of the expected hypervolume improvement, for points that come one after another.
+
+    Args:
+        surrogate: fitted.
+        B: b x d points that are there, b at least 1.
+        normals: S x (b + q) x m standard normal draws, q the number of points still to be added.
+    """
+
+    def __init__(self, surrogate: Surrogate, B: Tensor, normals: Tensor) -> None:
+        self._processes = [Process(surrogate, output) for output in range(normals.shape[-1])]
+        self._reference = torch.from_numpy(surrogate.reference)
+        self._normals = normals
+        self._F = torch.empty(normals.shape[0], 0, normals.shape[-1], dtype=torch.float64)
+        self.add(B)
+
+    def add(self, X: Tensor) -> None:
+        """Count X (k x d) among the points that are there."""
+        used = self._F.shape[1]
+        z = self._normals[:, used : used + len(X)]  # S x k x m
+        draws = []
+        for output, process in enumerate(self._processes):
+            mean, root = process.joint(X)
+            draw = mean + root @ z[..., output].T  # k x S
+            process.extend(X, draw)
+            draws.append(draw.T)
+        self._F = torch.cat([self._F, torch.stack(draws, -1)], dim=1)
+        self._cells = cells(self._F, self._reference)
+
+    def __call__(self, X: Tensor) -> Tensor:
+        """Log expected improvement (k) at X (k x d); differentiable in X."""
+        lower, upper = self._cells  # S x c x m
+        total: Tensor | float = 0.0
+        for output, process in enumerate(self._processes):
+            mean, deviation = process.posterior(X)
+            total = total + _log_width(
+                mean[..., None], deviation[:, None, None], lower[..., output], upper[..., output]
+            )
+        assert isinstance(total, Tensor)
+        return torch.logsumexp(total.flatten(1), -1) - math.log(lower.shape[0])
+
+
+def cells(F: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """Boxes that fill what F (S x b x m) does not dominate above the reference: corners, S x c x m each.
+
+    With fewer cells in one draw than in another, the surplus ones are empty (lower = upper).
+    """
+    m = F.shape[-1]
+    if m == 1:
+        lower = torch.maximum(F.amax(1, keepdim=True), reference)
+        return lower, torch.full_like(lower, math.inf)
+    if m == 2:
+        bounds = FastNondominatedPartitioning(ref_point=reference, Y=F).get_hypercell_bounds()
+    else:  # the library takes no batch here
+        parts = [FastNondominatedPartitioning(ref_point=reference, Y=draw) for draw in F]
+        bounds = BoxDecompositionList(*parts).get_hypercell_bounds()
+    return bounds[0], bounds[1]
+
+
+def _log_width(mean: Tensor, deviation: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """log E[(min(f, upper) - lower)+] for normal f: k x S x c."""
+    log_lower = _log_ei_helper((mean - lower) / deviation)
+    finite = torch.isfinite(upper)
+    z = (mean - torch.where(finite, upper, lower + 1.0)) / deviation
+    log_upper = torch.where(finite, _log_ei_helper(z), -math.inf)
+    return deviation.log() + _log_difference(log_lower, log_upper)
+
+
+def _log_difference(a: Tensor, b: Tensor) -> Tensor:
+    """log(exp(a) - exp(b)) for a >= b; a large negative number where they are equal."""
+    gap = (a - b).clamp_min(1e-14)
+    return a + torch.log(-torch.expm1(-gap))

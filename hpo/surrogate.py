@@ -1,61 +1,179 @@
-"""Gaussian processes over the unit cube, one per objective. float64, everything maximised inside."""
+"""The surrogate of a study: a Gaussian process per objective, in units in which more is better.
+
+Per objective: repeated points are pooled, positive skewed values are modelled by their logarithm where the
+data speak for it, then centred and scaled. Known standard errors become noise variances; what they do not
+explain is learned (`hpo.gp`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
 from dataclasses import dataclass
 
-import torch
-from botorch.fit import fit_gpytorch_mll
-from botorch.models.gp_regression import SingleTaskGP
-from botorch.models.model_list_gp_regression import ModelListGP
-from gpytorch.kernels import MaternKernel, ScaleKernel
-from gpytorch.mlls import ExactMarginalLogLikelihood
-from gpytorch.priors import GammaPrior
-from torch import Tensor
+import numpy as np
 
+from hpo.gp import Array, Data, Hyperparameters, fit
 from hpo.history import History
+from hpo.objectives import Objective
+from hpo.space import Choice, Point, SearchSpace
+
+# Twice the log-likelihood ratio in favour of the logarithm from which on it is used.
+_EVIDENCE = 4.0
+_FEWEST_FOR_LOG = 4
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep torch to one thread: small Choleskys on contended cores are a thousand times slower with two."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+@dataclass(frozen=True)
+class Transform:
+    """From an objective's own unit to the model's: maximised, centred at 0, spread about 1.
+
+    Args:
+        sign: -1 for an objective to minimise, 1 for one to maximise.
+        log: whether the logarithm is modelled.
+        centre: subtracted after sign and logarithm.
+        scale: divided by at last.
+    """
+
+    sign: int
+    log: bool
+    centre: float
+    scale: float
+
+    def __call__(self, values: Array) -> Array:
+        """Values in the objective's own unit, in the model's."""
+        return (self.sign * (np.log(values) if self.log else values) - self.centre) / self.scale
+
+    def error(self, values: Array, errors: Array) -> Array:
+        """Standard errors in the model's unit; to first order where the logarithm is modelled."""
+        return errors / (np.abs(values) if self.log else 1.0) / self.scale
 
 
 @dataclass(frozen=True)
 class Surrogate:
-    """A fitted model of all objectives.
+    """What is believed of the objectives.
 
     Args:
-        model: a botorch model with m outputs, in transformed units, maximised.
-        X: n x d observed points.
-        Y: n x m observed values in the model's units.
+        data: what each process was fitted to.
+        processes: m sets of hyperparameters.
+        transforms: m transforms.
+        reference: m coordinates of the reference point, in the model's units (maximised).
     """
 
-    model: ModelListGP
-    X: Tensor
-    Y: Tensor
+    data: tuple[Data, ...]
+    processes: tuple[Hyperparameters, ...]
+    transforms: tuple[Transform, ...]
+    reference: Array
+
+    @property
+    def note(self) -> str:
+        """What is worth recording about the fit."""
+        logs = [str(index + 1) for index, own in enumerate(self.transforms) if own.log]
+        return f"logarithm of objective {', '.join(logs)}" if logs else ""
+
+
+def choose_transform(values: Array, objective: Objective) -> Transform:
+    """The transform that the data speak for.
+
+    The logarithm is taken where all values are positive and normal values are likelier after it than before
+    it (likelihood ratio, with the Jacobian of the logarithm).
+
+    Args:
+        values: n finite values in the objective's own unit.
+        objective: its direction, and a threshold that the logarithm must be able to take.
+    """
+    sign = -objective.direction.sign
+    positive = bool((values > 0).all()) and (objective.threshold is None or objective.threshold > 0)
+    log = positive and len(values) >= _FEWEST_FOR_LOG and _evidence_for_log(values) > _EVIDENCE
+    seen = sign * (np.log(values) if log else values)
+    spread = float(seen.std())
+    # a spread of rounding errors is none
+    scale = spread if spread > 1e-12 * max(1e-300, float(np.abs(seen).max())) else 1.0
+    return Transform(sign, log, float(seen.mean()), scale)
+
+
+def _evidence_for_log(values: Array) -> float:
+    logs = np.log(values)
+    plain, logged = float(values.std()), float(logs.std())
+    if plain == 0 or logged == 0:
+        return 0.0
+    n = len(values)
+    return 2 * (n * math.log(plain) - n * math.log(logged) - float(logs.sum()))
+
+
+def pooled(points: list[Point], Y: Array, E: Array) -> tuple[Array, Array, Array, Array]:
+    """Measurements of the same point as one row.
+
+    Args:
+        points: N points.
+        Y: N values.
+        E: N standard errors, NaN where not known.
+
+    Returns:
+        X n x d, y n, noise variances n (0 where unknown), counts n. Known errors weigh the mean by their
+        precision; a group with an unknown one is averaged plainly.
+    """
+    groups: dict[Point, list[int]] = {}
+    for index, point in enumerate(points):
+        groups.setdefault(point, []).append(index)
+    rows = [_pool(Y[own], E[own]) for own in groups.values()]
+    y, noise, counts = (np.array(column) for column in zip(*rows, strict=True))
+    return np.array(list(groups), dtype=np.float64), y, noise, counts
+
+
+def _pool(values: Array, errors: Array) -> tuple[float, float, float]:
+    count = float(len(values))
+    if np.isnan(errors).any() or (errors == 0).any():
+        known = np.where(np.isnan(errors), 0.0, errors)
+        return float(values.mean()), float((known**2).sum()) / count**2, count
+    precision = 1.0 / errors**2
+    return float((precision * values).sum() / precision.sum()), float(1.0 / precision.sum()), count
+
+
+def hamming_flags(space: SearchSpace) -> np.typing.NDArray[np.bool_]:
+    """d flags: which dimensions are unordered choices."""
+    flags = [isinstance(own, Choice) and not own.ordered for own in space.dimensions.values()]
+    return np.array(flags, dtype=bool)
 
 
 def fit_surrogate(history: History) -> Surrogate:
-    """Fit one Gaussian process per objective to the observations."""
-    X = torch.tensor([own.point for own in history.observations], dtype=torch.float64)
-    Y = -torch.tensor([own.values for own in history.observations], dtype=torch.float64)
-    Y = (Y - Y.mean(0)) / Y.std(0).clamp_min(1e-12)
-    models = []
-    for output in range(Y.shape[-1]):
-        kernel = ScaleKernel(
-            MaternKernel(nu=2.5, ard_num_dims=X.shape[-1], lengthscale_prior=GammaPrior(3.0, 6.0)),
-            outputscale_prior=GammaPrior(2.0, 0.15),
-        )
-        model = SingleTaskGP(X, Y[:, output : output + 1], covar_module=kernel, outcome_transform=None)
-        fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
-        models.append(model)
-    return Surrogate(ModelListGP(*models), X, Y)
+    """Fit one process per objective.
+
+    Args:
+        history: with at least one observation and one dimension.
+
+    Raises:
+        FitError: a process could not be fitted.
+    """
+    points = [own.point for own in history.observations]
+    minimised = np.array([own.values for own in history.observations])
+    errors = np.array([own.errors for own in history.observations])
+    hamming = hamming_flags(history.space)
+    data, processes, transforms = [], [], []
+    for column, objective in enumerate(history.objectives.values()):
+        values = objective.direction.sign * minimised[:, column]
+        transform = choose_transform(values, objective)
+        known = transform.error(values, errors[:, column])
+        rows = Data(*pooled(points, transform(values), known), hamming)
+        data.append(rows)
+        processes.append(fit(rows))
+        transforms.append(transform)
+    reference = reference_point(np.column_stack([own.y for own in data]), history, transforms)
+    return Surrogate(tuple(data), tuple(processes), tuple(transforms), reference)
+
+
+def reference_point(Y: Array, history: History, transforms: list[Transform]) -> Array:
+    """Where the hypervolume is measured from, in the model's units (maximised).
+
+    A threshold where an objective has one, else below the worst value on the observed front by a tenth of
+    the range, the larger of the front's and half of all observations'.
+    """
+    from hpo.pareto import front
+
+    best = Y[front((-Y).tolist())]
+    nadir, span = best.min(0), best.max(0) - best.min(0)
+    margin = np.maximum(span, 0.5 * (Y.max(0) - Y.min(0))) * 0.1
+    margin[margin == 0] = 0.1
+    reference = nadir - margin
+    for column, objective in enumerate(history.objectives.values()):
+        if objective.threshold is not None:
+            reference[column] = float(transforms[column](np.array(objective.threshold)))
+    return np.asarray(reference)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Annotated
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from hpo.config import STRICT
-from hpo.history import History, Origin, Proposal, derive_seed
-from hpo.strategies.sobol import sobol_points, sobol_proposals
+from hpo.history import History, Origin, Proposal
+from hpo.strategies.sobol import sobol_proposals
 from hpo.strategies.unused import first_unused
+
+_FEWEST = 2  # results that a model needs
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -25,7 +26,10 @@ class BayesianOptimisation:
     initial: Annotated[int, Field(ge=1)] | None
 
     def propose(self, history: History, count: int) -> list[Proposal]:
-        """The rest of the initial design, then the model's points."""
+        """The rest of the initial design, then the model's points.
+
+        Where no model can be had, too few results or a fit that fails, Sobol points go on, and each says why.
+        """
         size = self.initial or min(max(4, 2 * len(history.space)), 10)
         left = min(size - history.asked, count)
         if left <= 0:
@@ -37,17 +41,22 @@ class BayesianOptimisation:
 
     def _informed(self, history: History, count: int) -> list[Proposal]:
         """The model's points, or Sobol points while there is too little to learn from."""
-        if len(history.observations) < 2 or len(history.space) == 0:
-            return sobol_proposals(
-                history, count, f"{len(history.observations)} results are too few for a model"
-            )
-        return self._model(history, count)
+        told = len(history.observations)
+        if told < _FEWEST:
+            return sobol_proposals(history, count, f"no model yet: results {told}, needed {_FEWEST}")
+        if not len(history.space):
+            return []
+        from hpo.gp import FitError  # SciPy and torch: loaded when the first model is needed
+        from hpo.proposing import model_points
 
-    def _model(self, history: History, count: int) -> list[Proposal]:
-        from hpo.acquisition import propose_points  # torch: loaded when the first model is needed
-        from hpo.surrogate import fit_surrogate, one_thread
-
-        with one_thread():
-            points = propose_points(fit_surrogate(history), history, count)
-        rest = sobol_points(len(history.space), derive_seed(history.seed, "sobol"), history.asked)
-        return first_unused(history, chain(points, rest), count, Origin.MODEL)
+        try:
+            points, note = model_points(history, count)
+        except FitError as error:
+            return sobol_proposals(history, count, f"the fit failed: {error}")
+        proposals = first_unused(history, points, count, Origin.MODEL, note)
+        if len(proposals) == count:
+            return proposals
+        rest = sobol_proposals(
+            history.with_pending(proposals), count - len(proposals), "the model had no more"
+        )
+        return proposals + rest
