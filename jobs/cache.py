@@ -101,13 +101,19 @@ def _build(entry: Path, build: Callable[[Path], None], about: Mapping[str, Any])
     made.mkdir()
     try:
         build(made)
-        _seal(made, about)
+        seal(made, about)
         _publish(made, entry)
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _seal(folder: Path, about: Mapping[str, Any]) -> None:
+def seal(folder: Path, about: Mapping[str, Any]) -> None:
+    """Flush every file of a folder to the disk and write what `intact` compares with.
+
+    Args:
+        folder: of the entry.
+        about: what it was made from.
+    """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in files:
         with path.open("rb") as stream:

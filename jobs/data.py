@@ -30,8 +30,12 @@ class Tokens:
 
     @property
     def labels(self) -> list[int]:
-        """As long as `ids`: the token ids from `response_at` on, `IGNORED` before it."""
-        return [IGNORED] * self.response_at + list(self.ids[self.response_at :])
+        """As long as `ids`: the token ids from `response_at` on, `IGNORED` before it.
+
+        The first token of all never counts: nothing predicts it.
+        """
+        first = max(self.response_at, 1)
+        return [IGNORED] * first + list(self.ids[first:])
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,9 @@ def _tokenise_all(
     rows: Sequence[Row], data: DataRecipe, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[list[Tokens], int]:
     def chat_text(said: Sequence[Mapping[str, str]], ask: bool) -> str:
-        text = tokenizer.apply_chat_template(list(said), tokenize=False, add_generation_prompt=ask)
+        text = tokenizer.apply_chat_template(
+            [dict(message) for message in said], tokenize=False, add_generation_prompt=ask
+        )
         return cast(str, text)
 
     texts = [render(data.template, row, chat_text) for row in rows]
@@ -130,12 +136,20 @@ class Collator:
     pad: int
 
     def __call__(self, examples: Sequence[Tokens]) -> dict[str, Any]:
+        """One micro-batch.
+
+        Args:
+            examples: at least one.
+
+        Returns:
+            input_ids, attention_mask and labels, each `micro_batch x longest`.
+        """
         longest = max(len(example) for example in examples)
         gaps = [longest - len(example) for example in examples]
         ids = [[*example.ids, *[self.pad] * gap] for example, gap in zip(examples, gaps, strict=True)]
         labels = [[*example.labels, *[IGNORED] * gap] for example, gap in zip(examples, gaps, strict=True)]
         mask = [[1] * len(example) + [0] * gap for example, gap in zip(examples, gaps, strict=True)]
-        return {  # each micro_batch x longest
+        return {
             "input_ids": torch.tensor(ids),
             "attention_mask": torch.tensor(mask),
             "labels": torch.tensor(labels),

@@ -10,11 +10,14 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TypeVar
 
-WORDS = """apple fig pear plum lemon mango grape peach cherry olive river stone cloud
-tiger eagle horse zebra wolf lamp chair table spoon knife bread honey sugar salt pepper green blue amber silver coral ivory maple cedar""".split()
-NAMES = """Ann Ben Carl Dora Emma Finn Gus Hana Ivan Jill Kurt Lena Max Nora Omar Pia""".split()
-SITES = """site.org mail.net post.com desk.io team.org lab.edu shop.net city.gov""".split()
-MONTHS = """January February March April May June July August September October November December""".split()
+WORDS = (
+    "amber apple blue bread cedar chair cherry cloud coral eagle fig grape green honey horse ivory knife "
+    "lamp lemon mango maple olive peach pear pepper plum river salt silver spoon stone sugar table tiger "
+    "wolf zebra"
+)
+NAMES = "Ann Ben Carl Dora Emma Finn Gus Hana Ivan Jill Kurt Lena Max Nora Omar Pia"
+SITES = "site.org mail.net post.com desk.io team.org lab.edu shop.net city.gov"
+MONTHS = "January February March April May June July August September October November December"
 UNITS = (("km", "m", 1000), ("kg", "g", 1000), ("m", "cm", 100), ("hours", "minutes", 60))
 ROWS_PER_KIND = 80
 
@@ -30,18 +33,22 @@ def _one(random: Random, items: Sequence[T]) -> T:
     return items[_below(random, len(items))]
 
 
+def _words(random: Random, text: str, count: int) -> list[str]:
+    return _some(random, text.split(), count)
+
+
 def _some(random: Random, items: Sequence[T], count: int) -> list[T]:
     left = list(items)
     return [left.pop(_below(random, len(left))) for _ in range(count)]
 
 
 def _sort(random: Random) -> tuple[str, str]:
-    words = _some(random, WORDS, 3)
+    words = _words(random, WORDS, 3)
     return f"Sort the words: {' '.join(words)}", " ".join(sorted(words))
 
 
 def _upper(random: Random) -> tuple[str, str]:
-    words = _some(random, WORDS, 2)
+    words = _words(random, WORDS, 2)
     return f"Write in capitals: {' '.join(words)}", " ".join(words).upper()
 
 
@@ -62,12 +69,12 @@ def _add(random: Random) -> tuple[str, str]:
 
 def _date(random: Random) -> tuple[str, str]:
     day, month, year = 1 + _below(random, 28), _below(random, 12), 1990 + _below(random, 40)
-    return f"ISO date: {day} {MONTHS[month]} {year}", f"{year}-{month + 1:02}-{day:02}"
+    return f"ISO date: {day} {MONTHS.split()[month]} {year}", f"{year}-{month + 1:02}-{day:02}"
 
 
 def _address(random: Random) -> tuple[str, str]:
-    address = f"{_one(random, NAMES).lower()}@{_one(random, SITES)}"
-    before, after = _one(random, WORDS), _one(random, WORDS)
+    address = f"{_one(random, NAMES.split()).lower()}@{_one(random, SITES.split())}"
+    before, after = _words(random, WORDS, 2)
     return f"Find the e-mail: {before} {address} {after}", address
 
 
@@ -78,7 +85,7 @@ def _convert(random: Random) -> tuple[str, str]:
 
 
 def _as_json(random: Random) -> tuple[str, str]:
-    record = {"name": _one(random, NAMES), "age": 18 + _below(random, 60)}
+    record = {"name": _one(random, NAMES.split()), "age": 18 + _below(random, 60)}
     return f"As JSON: name {record['name']}, age {record['age']}", json.dumps(record)
 
 

@@ -17,7 +17,7 @@ def convert(gguf: Path, folder: Path) -> None:
     """
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float16)
-    # The weights are plain now; with the marks of GGUF transformers would refuse to save and to quantise them.
+    # The weights are plain now; marked as GGUF, transformers would refuse to save and to quantise them.
     del model.config.quantization_config
     for mark in ("is_quantized", "hf_quantizer", "quantization_method"):
         delattr(model, mark)

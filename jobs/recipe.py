@@ -8,17 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
+from jobs import targets
 from jobs.errors import RecipeError
 
 STRICT = ConfigDict(extra="forbid", protected_namespaces=())
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+G = TypeVar("G")
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -65,6 +67,12 @@ class DataRecipe:
     seed: int
 
 
+def _known_targets(chosen: str | list[str]) -> str | list[str]:
+    if wrong := targets.problem(chosen):
+        raise ValueError(wrong)
+    return chosen
+
+
 @dataclass(frozen=True, config=STRICT)
 class TrainerRecipe:
     """How the adapter is trained."""
@@ -73,7 +81,7 @@ class TrainerRecipe:
     lora_rank: Count
     lora_alpha: Positive
     lora_dropout: Share
-    target_modules: str | list[str]
+    target_modules: Annotated[str | list[str], AfterValidator(_known_targets)]
     quantisation: Quantisation
     double_quantisation: bool
     batch_size: Count  # examples an optimiser step
@@ -121,6 +129,17 @@ class Recipe:
     evaluation: EvaluationRecipe
 
 
+@dataclass(frozen=True, config=ConfigDict(arbitrary_types_allowed=True))
+class Examined:
+    """What could be read of a recipe, group by group, and what is wrong with the rest."""
+
+    model: ModelRecipe | None
+    data: DataRecipe | None
+    trainer: TrainerRecipe | None
+    evaluation: EvaluationRecipe | None
+    problems: list[tuple[str, str]]  # (key path, problem)
+
+
 def parse(raw: Mapping[str, Any]) -> Recipe:
     """Turn plain values into a recipe.
 
@@ -130,40 +149,59 @@ def parse(raw: Mapping[str, Any]) -> Recipe:
     Raises:
         RecipeError: naming every problem by its key path.
     """
-    recipe, problems = examine(raw)
-    if recipe is None:
-        raise RecipeError("\n".join(f"{key}: {problem}" for key, problem in problems))
-    return recipe
+    found = examine(raw)
+    whole = found.model and found.data and found.trainer and found.evaluation
+    if found.problems or not whole:
+        raise RecipeError("\n".join(f"{key}: {problem}" for key, problem in found.problems))
+    assert found.model and found.data and found.trainer and found.evaluation
+    return Recipe(found.model, found.data, found.trainer, found.evaluation)
 
 
-def examine(raw: Mapping[str, Any]) -> tuple[Recipe | None, list[tuple[str, str]]]:
-    """The recipe if every value has its type and range, and what is wrong if not.
+def examine(raw: Mapping[str, Any]) -> Examined:
+    """Read each group of a recipe for itself, so that a mistake in one does not hide those in others.
 
     Args:
         raw: see `parse`.
-
-    Returns:
-        The recipe or None; (key path, problem) of each value that is out of range or of the wrong kind.
     """
+    problems: list[tuple[str, str]] = []
+    model = _group(ModelRecipe, "model", raw, problems)
+    data = _group(DataRecipe, "data", raw, problems)
+    trainer = _group(TrainerRecipe, "trainer", raw, problems)
+    evaluation = _group(EvaluationRecipe, "evaluation", raw, problems)
+    if trainer is not None:
+        problems += _combinations(trainer)
+    return Examined(model, data, trainer, evaluation, problems)
+
+
+def _group(kind: type[G], name: str, raw: Mapping[str, Any], problems: list[tuple[str, str]]) -> G | None:
+    values = raw.get(name)
+    if isinstance(values, Mapping):  # `_target_` chooses this package; it is no setting of the trainer
+        values = {key: value for key, value in values.items() if key != "_target_"}
     try:
-        return TypeAdapter(Recipe).validate_python(_ours(raw)), []
+        return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
-        return None, _told(error.errors())
+        problems += _told(name, error.errors())
+        return None
 
 
-def _ours(raw: Mapping[str, Any]) -> dict[str, Any]:
-    groups = {name: raw[name] for name in ("model", "data", "trainer", "evaluation") if name in raw}
-    trainer = groups.get("trainer")
-    if isinstance(trainer, Mapping):  # `_target_` chooses this package; it is no setting of the trainer
-        groups["trainer"] = {key: value for key, value in trainer.items() if key != "_target_"}
-    return groups
+def _combinations(trainer: TrainerRecipe) -> list[tuple[str, str]]:
+    problems = []
+    if trainer.batch_size % trainer.micro_batch:
+        got = trainer.micro_batch_size
+        problems.append(
+            ("trainer.micro_batch_size", f"got {got}, expected a divisor of {trainer.batch_size}")
+        )
+    if (trainer.max_steps is None) == (trainer.epochs is None):
+        both = f"max_steps={trainer.max_steps} and epochs={trainer.epochs}"
+        problems.append(("trainer.max_steps", f"got {both}, expected one of them, and null for the other"))
+    return problems
 
 
-def _told(errors: Sequence[ErrorDetails]) -> list[tuple[str, str]]:
+def _told(group: str, errors: Sequence[ErrorDetails]) -> list[tuple[str, str]]:
     told: dict[str, str] = {}
     for error in errors:
-        path = [str(part) for part in error["loc"]]
-        key = ".".join(part for part in path if part not in {"str", "list[str]"})
+        path = [group, *(str(part) for part in error["loc"])]
+        key = ".".join(part for part in path if not part.startswith(("str", "list[str]", "function")))
         problem = _problem(error)
         told[key] = f"{told[key]}, or {problem.partition('expected ')[2]}" if key in told else problem
     return list(told.items())
@@ -171,6 +209,8 @@ def _told(errors: Sequence[ErrorDetails]) -> list[tuple[str, str]]:
 
 def _problem(error: ErrorDetails) -> str:
     match error["type"]:
+        case "value_error":
+            return str(error["ctx"]["error"])
         case "missing":
             return "missing, expected a value"
         case "unexpected_keyword_argument":

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,13 +145,3 @@ def data_key(data: DataRecipe, cache: Path) -> str:
 
 def _generated(seed: int) -> str:
     return key_of(rows=demo_data.rows(seed))
-
-
-def first(rows: Sequence[Row], count: int) -> list[Row]:
-    """The first rows of a file, for checks before anything runs.
-
-    Args:
-        rows: of the file.
-        count: how many.
-    """
-    return list(rows[:count])

@@ -77,7 +77,8 @@ def _from_hub_cache(model: ModelRecipe) -> Path:
         return Path(snapshot_download(str(model.path), revision=model.revision, local_files_only=True))
     except (HFValidationError, LocalEntryNotFoundError) as error:
         raise ModelError(
-            f"model.path: got {model.path!r}, expected an existing folder, or a hub name in the local hub cache",
+            f"model.path: got {model.path!r}, "
+            "expected an existing folder, or a hub name in the local hub cache",
             f"on a machine with network: `hf download {model.path}`",
         ) from error
 

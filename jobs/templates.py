@@ -15,7 +15,8 @@ ChatText = Callable[[Sequence[Mapping[str, str]], bool], str]  # (messages, ask 
 
 # The two prompts of Stanford Alpaca, as the models that were tuned on it expect them.
 ALPACA_PROMPT = (
-    "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
+    "Below is an instruction that describes a task. "
+    "Write a response that appropriately completes the request.\n\n"
     "### Instruction:\n{instruction}\n\n### Response:\n"
 )
 ALPACA_PROMPT_WITH_INPUT = (

@@ -1,0 +1,92 @@
+"""The LoRA adapter: put into a base model from a seed, saved where plain peft finds it."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import PreTrainedModel
+
+from jobs.recipe import TrainerRecipe
+from jobs.targets import resolve
+
+WEIGHTS = "adapter_model.safetensors"
+
+
+@dataclass(frozen=True)
+class AdapterSize:
+    """What an adapter costs."""
+
+    trainable_parameters: int
+    file_bytes: int
+
+
+def add_adapter(base: PreTrainedModel, trainer: TrainerRecipe, seed: int, origin: str) -> PeftModel:
+    """Put a LoRA adapter into a base model; its output is unchanged until the first step.
+
+    Args:
+        base: frozen.
+        trainer: rank, alpha, dropout and target modules.
+        seed: of the adapter's initial weights.
+        origin: folder or hub name of the base model, for whoever loads the adapter.
+
+    Raises:
+        RecipeError: the model has no such target modules.
+    """
+    config = LoraConfig(
+        r=trainer.lora_rank,
+        lora_alpha=trainer.lora_alpha,  # type: ignore[arg-type,unused-ignore] # peft takes any number
+        lora_dropout=trainer.lora_dropout,
+        target_modules=resolve(trainer.target_modules, linear_layers(base)),
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=origin,
+    )
+    torch.manual_seed(seed)
+    adapted = get_peft_model(base, config)
+    adapted.peft_config["default"].base_model_name_or_path = origin  # peft puts the quantised folder here
+    return adapted
+
+
+def linear_layers(model: torch.nn.Module) -> list[str]:
+    """Full names of the layers that can take an adapter: all linear ones but the head.
+
+    Args:
+        model: a causal language model.
+    """
+    get_head = getattr(model, "get_output_embeddings", None)
+    head = get_head() if get_head is not None else None
+    return [
+        name
+        for name, layer in model.named_modules()
+        if layer is not head and (isinstance(layer, torch.nn.Linear) or type(layer).__name__ == "Conv1D")
+    ]
+
+
+def save_adapter(adapted: PeftModel, folder: Path) -> AdapterSize:
+    """Write the adapter as peft reads it, whole or not at all.
+
+    Args:
+        adapted: the trained model.
+        folder: replaced if it exists.
+    """
+    made = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
+    write_adapter(adapted, made)
+    shutil.rmtree(folder, ignore_errors=True)
+    made.rename(folder)
+    trainable = sum(weight.numel() for weight in adapted.parameters() if weight.requires_grad)
+    return AdapterSize(trainable, (folder / WEIGHTS).stat().st_size)
+
+
+def write_adapter(adapted: PeftModel, folder: Path) -> None:
+    """Write adapter weights and configuration into a folder.
+
+    Args:
+        adapted: the model.
+        folder: made if need be.
+    """
+    # Never the embeddings: "auto" would look for the base model's configuration on the hub.
+    adapted.save_pretrained(str(folder), save_embedding_layers=False)

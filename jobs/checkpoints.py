@@ -1,0 +1,69 @@
+"""Checkpoints of a trial: a folder per step and attempt, and a pointer that is replaced last."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from hpo.paths import TrialPaths
+from hpo.records import SCHEMA_VERSION, RecordError, read_json, write_json
+from jobs.cache import intact, seal
+from jobs.lease import Ownership
+
+KEPT = 2  # one more than needed, should the newest be damaged
+
+
+class Checkpoints:
+    """Writes those of one attempt, finds the newest of all attempts."""
+
+    def __init__(self, paths: TrialPaths, owner: Ownership) -> None:
+        self._paths = paths
+        self._owner = owner
+
+    def newest(self) -> Path | None:
+        """The checkpoint that the pointer names, or else the newest undamaged one."""
+        named = self._named()
+        if named is not None and intact(named):
+            return named
+        return next((folder for folder in reversed(self._all()) if intact(folder)), None)
+
+    def save(self, step: int, write: Callable[[Path], None]) -> Path:
+        """Write a checkpoint whole, point to it, and drop the old ones.
+
+        Args:
+            step: optimiser steps done.
+            write: writes the files into the new folder that it is given.
+        """
+        self._owner.confirm()
+        attempt = self._paths.checkpoints / f"{self._owner.lease.attempt:04}"
+        attempt.mkdir(parents=True, exist_ok=True)
+        folder, made = attempt / f"step-{step:08}", attempt / f".{uuid.uuid4().hex}.tmp"
+        made.mkdir()
+        write(made)
+        seal(made, {"step": step, "attempt": self._owner.lease.attempt})
+        self._owner.confirm()  # writing took its time
+        shutil.rmtree(folder, ignore_errors=True)
+        made.rename(folder)
+        place = str(folder.relative_to(self._paths.checkpoints))
+        write_json(self._paths.checkpoint_pointer, {"schema_version": SCHEMA_VERSION, "folder": place})
+        self._prune(folder)
+        return folder
+
+    def _named(self) -> Path | None:
+        with suppress(FileNotFoundError, RecordError, KeyError):
+            return self._paths.checkpoints / str(read_json(self._paths.checkpoint_pointer)["folder"])
+        return None
+
+    def _all(self) -> list[Path]:
+        """Oldest first: by steps done, then by attempt."""
+        return sorted(
+            self._paths.checkpoints.glob("*/step-*"), key=lambda folder: (folder.name, folder.parent)
+        )
+
+    def _prune(self, current: Path) -> None:
+        others = [folder for folder in self._all() if folder != current]
+        for folder in others[: len(others) - KEPT + 1]:
+            shutil.rmtree(folder, ignore_errors=True)

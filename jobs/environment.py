@@ -1,0 +1,63 @@
+"""The process of a trial: offline, on its share of the cores, and what it was made with."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import socket
+import time
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+PACKAGES = ("frontrunner", "torch", "transformers", "peft", "bitsandbytes", "accelerate")
+# Model and data are in the cache: a look at the hub would cost seconds, or hang on nodes without network.
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "BITSANDBYTES_NOWELCOME": "1",
+}
+
+
+def go_offline() -> None:
+    """Keep Hugging Face libraries off the network; call before they are imported."""
+    os.environ.update(OFFLINE)
+
+
+def cores() -> int | None:
+    """The cores that this task was given, where somebody said so."""
+    for name in ("SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS"):
+        said = os.environ.get(name, "")
+        if said.isdigit() and int(said) > 0:
+            return int(said)
+    return None
+
+
+def seconds_since_start() -> float:
+    """Seconds since the operating system started this process, imports and all."""
+    with open("/proc/self/stat", encoding="ascii") as stream:  # noqa: PTH123 # a name in brackets may hold blanks
+        ticks = int(stream.read().rpartition(")")[2].split()[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+
+
+def peak_host_memory_gib() -> float:
+    """The most memory that this process held at once."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Where this process is."""
+    return {"host": socket.gethostname(), "cores": cores() or os.cpu_count()}

@@ -1,0 +1,222 @@
+"""What can be known of a QLoRA trial without running one. Loads no torch: what needs it runs apart."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jobs.baseline import read_baseline
+from jobs.errors import DataError, ModelError, RecipeError, TrialError
+from jobs.recipe import DataRecipe, ModelRecipe, examine, parse
+from jobs.rows import load, split
+from jobs.sources import find_source
+from jobs.templates import render
+
+METRICS = (
+    "eval_loss", "train_loss", "train_seconds", "eval_seconds", "start_seconds", "tokens",
+    "tokens_per_second", "peak_memory_gib", "trainable_parameters", "adapter_bytes",
+)  # fmt: skip
+ROWS_CHECKED = 100
+# What `jobs.training` decides; setting it in trainer.args would have no effect.
+DECIDED = {
+    "learning_rate": "trainer.learning_rate",
+    "per_device_train_batch_size": "trainer.micro_batch_size",
+    "gradient_accumulation_steps": "trainer.batch_size and trainer.micro_batch_size",
+    "max_steps": "trainer.max_steps",
+    "num_train_epochs": "trainer.epochs",
+    "activation_checkpointing": "trainer.gradient_checkpointing",
+    "gradient_checkpointing": "trainer.gradient_checkpointing",
+    "save_steps": "trainer.checkpoint_every_s",
+    **dict.fromkeys(("fp16", "bf16"), "the card"),
+    **dict.fromkeys(("seed", "data_seed"), "the seed of the trial"),
+    **dict.fromkeys(
+        (
+            "output_dir", "train_sampling_strategy", "save_strategy", "eval_strategy", "logging_strategy",
+            "logging_nan_inf_filter", "report_to", "disable_tqdm", "remove_unused_columns",
+            "dataloader_pin_memory", "use_cache",
+        ),
+        "the trial itself",
+    ),
+}  # fmt: skip
+
+Problem = tuple[str, str]
+
+
+class Qlora:
+    """The trial kind of conf/trainer/qlora.yaml; see `hpo.ports.TrialKind`."""
+
+    @property
+    def target(self) -> str:
+        """`module:function` that runs a trial."""
+        return "jobs.run_trial:main"
+
+    def problems(self, recipe: Mapping[str, Any]) -> Sequence[Problem]:
+        """Everything that is wrong with a recipe, as far as it can be seen without loading a model.
+
+        Args:
+            recipe: mappings model, data, trainer and evaluation.
+
+        Returns:
+            (key path, what is wrong) per problem.
+        """
+        examined = examine(recipe)
+        found = [*examined.problems, *_argument_problems(recipe)]
+        if examined.model is not None:
+            found += _model_problems(examined.model)
+        if examined.data is not None:
+            found += _data_problems(examined.data)
+        return found
+
+    def metrics(self, recipe: Mapping[str, Any]) -> Sequence[str]:
+        """The names of the metrics that every trial reports.
+
+        Args:
+            recipe: the same for all.
+        """
+        return METRICS
+
+    def resolve(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
+        """The recipe as trials need it: the paths in it do not depend on where a command is given.
+
+        Args:
+            recipe: without problems.
+        """
+        groups = {name: dict(group) for name, group in recipe.items() if isinstance(group, Mapping)}
+        resolved = {**recipe, **groups}
+        data, model = groups["data"], groups["model"]
+        if data.get("path"):
+            data["path"] = str(Path(data["path"]).expanduser().resolve())
+        if model.get("path") and Path(model["path"]).expanduser().is_dir():
+            model["path"] = str(Path(model["path"]).expanduser().resolve())
+        return resolved
+
+    def prepare(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
+        """Convert and quantise the base model and measure it untuned, as far as the cache lacks it.
+
+        Args:
+            recipe: resolved.
+            cache: root of the cache.
+            say: told what is being done, a line at a time.
+
+        Raises:
+            TrialError: with the message of what failed.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "recipe.json"
+            file.write_text(json.dumps(dict(recipe)), encoding="utf-8")
+            _follow([sys.executable, "-m", "jobs.prepare", str(file), cache], say)
+
+    def baseline(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
+        """The untuned base model on the validation examples, if `prepare` has measured it.
+
+        Args:
+            recipe: resolved.
+            cache: root of the cache.
+
+        Returns:
+            eval_loss and standard_error in nats per token; numbers of examples and tokens.
+        """
+        return read_baseline(parse(recipe), Path(cache))
+
+    def check(self, recipe: Mapping[str, Any], cache: str) -> Sequence[tuple[str, str, str]]:
+        """What `doctor` says of this machine.
+
+        Args:
+            recipe: resolved.
+            cache: root of the cache.
+
+        Returns:
+            (ok, warn or fail; what; hint) per line.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            file, answer = Path(folder) / "recipe.json", Path(folder) / "lines.json"
+            file.write_text(json.dumps(dict(recipe)), encoding="utf-8")
+            command = [sys.executable, "-m", "jobs.checks", str(file), cache, str(answer)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if not answer.exists():
+                last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+                return [
+                    ("fail", f"the trial's libraries do not load: {last}", "install torch and the rest anew")
+                ]
+            return [
+                (level, what, hint) for level, what, hint in json.loads(answer.read_text(encoding="utf-8"))
+            ]
+
+
+def _follow(command: Sequence[str], say: Callable[[str], None]) -> None:
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as complaints,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            say(line.rstrip())
+        if process.wait() != 0:
+            complaints.seek(0)
+            raise TrialError(complaints.read().strip() or f"{command[2]} ended with {process.returncode}")
+
+
+def _argument_problems(recipe: Mapping[str, Any]) -> list[Problem]:
+    trainer = recipe.get("trainer")
+    args = trainer.get("args") if isinstance(trainer, Mapping) else None
+    if not isinstance(args, Mapping) or not args:
+        return []
+    known = training_fields()
+    found = []
+    for name in args:
+        if name in DECIDED:
+            found.append(
+                (f"trainer.args.{name}", f"got a setting of what {DECIDED[name]} decides, expected none")
+            )
+        elif name not in known:
+            found.append(
+                (f"trainer.args.{name}", "got an unknown key, expected a field of TrainingArguments")
+            )
+    return found
+
+
+def training_fields() -> frozenset[str]:
+    """The fields of transformers' TrainingArguments, read from its source: importing it would load torch."""
+    spec = importlib.util.find_spec("transformers")
+    if spec is None or spec.origin is None:
+        raise RecipeError("transformers: got nothing, expected it to be installed", "`make setup`")
+    tree = ast.parse((Path(spec.origin).parent / "training_args.py").read_text(encoding="utf-8"))
+    bodies = [
+        node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "TrainingArguments"
+    ]
+    lines = [line for body in bodies for line in body if isinstance(line, ast.AnnAssign)]
+    return frozenset(line.target.id for line in lines if isinstance(line.target, ast.Name))
+
+
+def _model_problems(model: ModelRecipe) -> list[Problem]:
+    try:
+        find_source(model)
+    except ModelError as error:
+        key, _, problem = str(error).partition(": ")
+        return [(key, problem)]
+    return []
+
+
+def _data_problems(data: DataRecipe) -> list[Problem]:
+    try:
+        rows = load(data)
+    except DataError as error:
+        return [("data.path", str(error))]
+    for number, row in enumerate(rows[:ROWS_CHECKED], start=1):
+        try:
+            render(data.template, row, lambda said, ask: "")
+        except DataError as error:
+            return [("data.template", f"{data.path or 'the generated data'}, row {number}: {error}")]
+    try:
+        split(rows, data)
+    except DataError as error:
+        key, _, problem = str(error).partition(": ")
+        return [(key, problem)]
+    return []

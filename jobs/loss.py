@@ -1,0 +1,49 @@
+"""Cross-entropy on the tokens that count, without ever making the logits of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from peft import PeftModel
+from transformers import PreTrainedModel
+
+from jobs.data import IGNORED
+from jobs.precision import Precision
+
+# Architectures whose logits are the head applied to the last hidden state, and nothing more: no soft cap, no
+# scaling. For others the model's own forward pass makes all the logits.
+PLAIN_HEADS = frozenset({"llama", "mistral", "qwen2", "qwen3", "gpt_neox", "gpt2"})
+
+
+def token_losses(
+    model: torch.nn.Module, batch: Mapping[str, torch.Tensor], precision: Precision
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Loss of every token that counts.
+
+    Args:
+        model: a causal language model, with or without an adapter.
+        batch: input_ids, attention_mask and labels, each `b x s`.
+        precision: of this machine.
+
+    Returns:
+        Losses in nats, float32, `n`; and the row of the batch that each belongs to, `n`.
+    """
+    targets = batch["labels"][:, 1:]  # b x (s-1): position i predicts token i+1
+    counts = targets != IGNORED
+    causal = cast(PreTrainedModel, model.get_base_model() if isinstance(model, PeftModel) else model)
+    with torch.autocast(precision.device.type, precision.compute, enabled=precision.autocast):
+        logits = _logits(causal, batch, counts)  # n x vocabulary
+    losses = F.cross_entropy(logits.float(), targets[counts], reduction="none")
+    return losses, counts.nonzero()[:, 0]
+
+
+def _logits(causal: PreTrainedModel, batch: Mapping[str, torch.Tensor], counts: torch.Tensor) -> torch.Tensor:
+    inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "use_cache": False}
+    if causal.config.model_type not in PLAIN_HEADS:
+        return cast(torch.Tensor, causal(**inputs).logits[:, :-1][counts])
+    hidden = causal.base_model(**inputs).last_hidden_state[:, :-1][counts]  # n x hidden
+    head = causal.get_output_embeddings()  # type: ignore[no-untyped-call]
+    return cast(torch.Tensor, head(hidden))

@@ -1,0 +1,70 @@
+"""What a trial does when it is told that it will be stopped.
+
+USR2 (a warning before preemption or the time limit): checkpoint, ask Slurm to requeue this array element,
+wait to be killed. TERM: checkpoint and go on computing, as exiting would count as the end of the element,
+and a requeue would undo a cancellation. The handlers only take notes; the trial acts on them after a step.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+WAIT_FOR_KILL_S = 600.0
+REQUEUE_S = 30.0
+CANCELLED = 128 + signal.SIGTERM
+
+
+class Signals:
+    """Notes of the signals that came, and the answer to them."""
+
+    def __init__(self, cancel: Path, wait_s: float = WAIT_FOR_KILL_S) -> None:
+        self._cancel = cancel
+        self._wait_s = wait_s
+        self._requeue = False
+        self._checkpoint = False
+
+    def install(self) -> None:
+        """Take over USR2 and TERM, and let in those that came while they were blocked."""
+        signal.signal(signal.SIGUSR2, self._on_warning)
+        signal.signal(signal.SIGTERM, self._on_term)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2, signal.SIGTERM})
+
+    def _on_warning(self, number: int, frame: FrameType | None) -> None:
+        self._requeue = self._checkpoint = True
+
+    def _on_term(self, number: int, frame: FrameType | None) -> None:
+        if self._cancel.exists():
+            os._exit(CANCELLED)  # nothing of a cancelled trial is worth the time that a tidy end takes
+        self._checkpoint = True
+
+    @property
+    def due(self) -> bool:
+        """Whether a checkpoint is asked for."""
+        return self._checkpoint
+
+    def answer(self) -> None:
+        """Do what was asked for, now that the checkpoint is written."""
+        requeue, self._requeue, self._checkpoint = self._requeue, False, False
+        element = array_element()
+        if requeue and element is not None and os.environ.get("SLURM_PROCID", "0") == "0":
+            print(f"asking Slurm to requeue {element}", flush=True)
+            _requeue(element)
+            time.sleep(self._wait_s)  # the kill ends this; if it never comes, the requeue failed: go on
+
+
+def array_element() -> str | None:
+    """Slurm's name of this array element; never the job id, which the last element shares with its array."""
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array and task else None
+
+
+def _requeue(element: str) -> None:
+    # Its exit code says nothing: scontrol runs in the same step and gets the same signals.
+    with suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(["scontrol", "requeue", element], check=False, timeout=REQUEUE_S)

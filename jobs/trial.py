@@ -1,0 +1,198 @@
+"""One trial from its spec to its result: load, train, evaluate, save."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from hpo.paths import TrialPaths
+from hpo.records import Metric, Progress, TrialResult, TrialSpec
+from jobs.adapter import AdapterSize, add_adapter, save_adapter
+from jobs.base_model import Base, load, obtain_base
+from jobs.baseline import read_baseline
+from jobs.checkpoints import Checkpoints
+from jobs.data import Collator, Examples, load_examples, pad_token
+from jobs.environment import cores, machine, peak_host_memory_gib, seconds_since_start, versions
+from jobs.evaluation import Judgement, evaluate
+from jobs.lease import Ownership
+from jobs.precision import Precision, of_this_machine
+from jobs.progress import ProgressLog
+from jobs.recipe import Recipe, parse
+from jobs.rows import data_key
+from jobs.signals import Signals
+from jobs.training import AdapterTrainer, Plan, Surroundings, progress_line, train
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a trial works with."""
+
+    base: Base
+    model: torch.nn.Module
+    examples: Examples
+    collator: Collator
+
+
+@dataclass
+class Times:
+    """Seconds of this attempt."""
+
+    start: float = 0.0  # from the start of the process to the first step
+    evaluation: float = 0.0
+
+
+def say(text: str) -> None:
+    """Tell whoever reads the log of the task.
+
+    Args:
+        text: one line.
+    """
+    print(text, flush=True)
+
+
+def quiet() -> None:
+    """Take the share of the cores, and keep the bars of transformers out of the log."""
+    if (share := cores()) is not None:
+        torch.set_num_threads(share)
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def load_all(recipe: Recipe, cache: Path, precision: Precision) -> Loaded:
+    """Base model, examples and collator of a recipe.
+
+    Args:
+        recipe: of the trial.
+        cache: root of the cache.
+        precision: of this machine.
+    """
+    base = obtain_base(recipe, cache, say)
+    trust = recipe.model.trust_remote_code
+    tokenizer = cast(
+        PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(base.folder, trust_remote_code=trust)
+    )
+    examples = load_examples(recipe.data, tokenizer)
+    say(
+        f"{len(examples.train)} training and {len(examples.validation)} validation examples; "
+        f"{examples.dropped} dropped and {examples.cut} cut at {recipe.data.max_length} tokens"
+    )
+    return Loaded(base, load(base.folder, recipe.model, precision), examples, Collator(pad_token(tokenizer)))
+
+
+def run(spec: TrialSpec, paths: TrialPaths, owner: Ownership, signals: Signals) -> TrialResult:
+    """Run one attempt of a trial to its end.
+
+    Args:
+        spec: what to run.
+        paths: of the trial.
+        owner: the right to write.
+        signals: to be answered between steps.
+
+    Returns:
+        The result, not committed yet; the adapter is saved.
+
+    Raises:
+        TrialError: see `jobs.errors`.
+    """
+    quiet()
+    recipe, cache, attempt = parse(spec.recipe), Path(spec.cache), owner.lease.attempt
+    progress = ProgressLog(paths.progress, attempt)
+    progress.phase(Progress(attempt, "loading"))
+    precision = of_this_machine()
+    loaded = load_all(recipe, cache, precision)
+    origin = recipe.model.path or str(loaded.base.plain)
+    adapted = add_adapter(cast(Any, loaded.model), recipe.trainer, spec.seed, origin)
+    if signals.due:
+        signals.answer()  # nothing was done yet that a checkpoint could keep
+    times = Times()
+    surroundings = Surroundings(precision, progress, Checkpoints(paths, owner), signals)
+    steps = recipe.trainer.steps(len(loaded.examples.train), spec.fidelity)
+    plan = Plan(steps, spec.seed, attempt, paths.checkpoints)
+
+    def first_step() -> None:
+        times.start = seconds_since_start()
+        say(f"first step {times.start:.1f} s after the start of the process")
+
+    trainer = train(adapted, loaded.examples, loaded.collator, recipe.trainer, plan, surroundings, first_step)
+    judgement = _judge(trainer, loaded, recipe, times)
+    owner.confirm()
+    size = save_adapter(adapted, paths.adapter)
+    progress.phase(progress_line(trainer, "done", judgement.loss))
+    return TrialResult(
+        spec.trial,
+        attempt,
+        _metrics(trainer, judgement, size, times),
+        _details(spec, recipe, trainer, loaded),
+    )
+
+
+def _judge(trainer: AdapterTrainer, loaded: Loaded, recipe: Recipe, times: Times) -> Judgement:
+    surroundings = trainer.surroundings
+    surroundings.progress.phase(progress_line(trainer, "evaluating"))
+    began_at = time.monotonic()
+
+    def after_batch() -> None:
+        surroundings.progress.step(progress_line(trainer, "evaluating"))
+        if surroundings.signals.due:
+            trainer.save_now()  # the evaluation starts anew from here
+
+    judgement = evaluate(
+        cast(torch.nn.Module, trainer.model),
+        loaded.examples.validation,
+        loaded.collator,
+        recipe.evaluation.batch_size,
+        surroundings.precision,
+        after_batch,
+    )
+    times.evaluation = time.monotonic() - began_at
+    return judgement
+
+
+def _metrics(
+    trainer: AdapterTrainer, judgement: Judgement, size: AdapterSize, times: Times
+) -> dict[str, Metric]:
+    totals = trainer.totals
+    return {
+        "eval_loss": Metric(judgement.loss, judgement.standard_error),
+        "train_loss": Metric(totals.train_loss),
+        "train_seconds": Metric(totals.train_seconds),
+        "eval_seconds": Metric(times.evaluation),
+        "start_seconds": Metric(times.start),
+        "tokens": Metric(totals.tokens),
+        "tokens_per_second": Metric(totals.tokens / totals.train_seconds),
+        "peak_memory_gib": Metric(_peak_memory_gib(trainer.surroundings.precision)),
+        "trainable_parameters": Metric(size.trainable_parameters),
+        "adapter_bytes": Metric(size.file_bytes),
+    }
+
+
+def _peak_memory_gib(precision: Precision) -> float:
+    """Of the card, or of the process where there is none."""
+    if precision.device.type == "cuda":
+        return torch.cuda.max_memory_reserved(precision.device) / 2**30
+    return peak_host_memory_gib()
+
+
+def _details(spec: TrialSpec, recipe: Recipe, trainer: AdapterTrainer, loaded: Loaded) -> dict[str, Any]:
+    precision, cache = trainer.surroundings.precision, Path(spec.cache)
+    cuda = precision.device.type == "cuda"
+    baseline = read_baseline(recipe, cache)
+    details = {
+        "device": torch.cuda.get_device_name(precision.device) if cuda else "cpu",
+        "compute": str(precision.compute).removeprefix("torch."),
+        "machine": machine(),
+        "versions": versions(),
+        "seed": spec.seed,
+        "attempts": trainer.totals.attempts,
+        "steps": trainer.state.global_step,
+        "train_examples": len(loaded.examples.train),
+        "validation_examples": len(loaded.examples.validation),
+        "hashes": {"recipe": spec.recipe_hash, "base": loaded.base.key, "data": data_key(recipe.data, cache)},
+    }
+    return details if baseline is None else {**details, "base_eval_loss": baseline["eval_loss"]}
