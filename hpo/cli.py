@@ -15,7 +15,7 @@ from typing import TypeAlias
 from rich.console import Console
 
 from hpo import __version__
-from hpo.errors import FrontrunnerError
+from hpo.errors import FrontrunnerError, InputError
 from hpo.records import RecordError
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _COMMANDS[options.command](options, out)
     except FrontrunnerError as error:
-        _complain(str(error), error.hint)
+        _complain(_message(error), error.hint)
         return error.exit_code
     except RecordError as error:
         _complain(str(error), "a file of the study folder is damaged; its other files are untouched")
@@ -58,6 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 3
     except BrokenPipeError:
         return 0
+
+
+def _message(error: FrontrunnerError) -> str:
+    if isinstance(error, InputError) and len(error.problems) > 1:
+        lines = [f"  {key}: {text}" if key else f"  {text}" for key, text in error.problems]
+        return "\n".join([f"{len(lines)} problems", *lines])
+    return str(error)
 
 
 def _complain(message: str, hint: str) -> None:

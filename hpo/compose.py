@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hpo.errors import InputError, Problem
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
+OPEN_GROUPS = ("space.", "objectives.")
 
 
 def compose_config(
@@ -57,7 +58,7 @@ def _compose(texts: Sequence[str], config_dir: str | None) -> tuple[dict[str, An
             base = _plain([*good, text])
             good.append(text)
         except (HydraException, OmegaConfBaseException) as error:
-            problems.append(_refused(text, error, base))
+            problems.append(_refused(text, error, base, config_dir))
     return base, problems
 
 
@@ -81,7 +82,7 @@ class _hydra:
 
 
 def _prepared(overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
-    """Quote sweeps under `space.`, which Hydra would refuse outside a multirun."""
+    """Let new keys into the open groups, and quote sweeps, which Hydra would refuse outside a multirun."""
     texts: list[str] = []
     problems: list[Problem] = []
     parser = OverridesParser.create()
@@ -97,22 +98,31 @@ def _prepared(overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
 
 def _quoted(parsed: Override, text: str) -> str:
     key = parsed.key_or_group
-    if not key.startswith("space.") or parsed.type == OverrideType.DEL:
+    if not key.startswith(OPEN_GROUPS) or parsed.type == OverrideType.DEL:
         return text
     value = parsed.get_value_string() if parsed.value() is not None else "null"
     if parsed.is_sweep_override():
         value = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return f"++{key}={value}"  # a parameter may be new: the space is a mapping, not a fixed set of keys
+    return f"++{key}={value}"  # may be new: these groups are mappings, not a fixed set of keys
 
 
-def _refused(text: str, error: Exception, base: Mapping[str, Any]) -> Problem:
+def _refused(text: str, error: Exception, base: Mapping[str, Any], config_dir: str | None) -> Problem:
     key = text.lstrip("+~").split("=", 1)[0].split("@", 1)[0]
+    options = _options(key, config_dir)
+    if options:
+        return key, f"expected one of {', '.join(options)}, got {text.partition('=')[2]}"
     known = sorted(set(_keys(base)))
-    if key in known or ("." not in key and "=" in text and key in base):
+    if key in known:
         return key, _first_line(error)
     near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
     advice = f"; did you mean {' or '.join(near)}?" if near else ""
     return key, f"there is no such key{advice}"
+
+
+def _options(group: str, config_dir: str | None) -> list[str]:
+    """The choices of a configuration group; none where there is no such group."""
+    places = [CONF / group, *([Path(config_dir) / group] if config_dir else [])]
+    return sorted({path.stem for place in places for path in place.glob("*.yaml")})
 
 
 def _keys(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from hpo.objectives import Direction, Objective
 from hpo.pareto import hypervolume, reference_point
-from hpo.snapshot import pareto_trials
+from hpo.snapshot import objective_row, pareto_trials
 from hpo.study import Study, Trial, TrialState
 
 mpl.use("agg")

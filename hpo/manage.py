@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
 
 from hpo.assembly import assemble
+from hpo.collect import Cancelled, Collector
 from hpo.errors import InputError
 from hpo.journal import Journal, load_study
 from hpo.lease import HeldLease
@@ -16,12 +19,15 @@ from hpo.ports import Executor
 from hpo.store import find_study, read_configuration
 from hpo.study import Event, Study, Trial, TrialState
 
+SETTLE_S = 60.0  # a cancelled task has Slurm's KillWait, 30 s by default, to end
+POLL_S = 1.0
+
 
 def cancel(name: str, root: Path, trials: Sequence[str], console: Console) -> int:
     """Stop trials that are in flight, or the whole study.
 
-    The markers come first, so that a task which is requeued meanwhile sees them and does nothing. The journal
-    is the controller's: one at work records the cancellations, else the next `tune` does.
+    The markers come first, so that a task which is requeued meanwhile sees them and does nothing. A controller
+    at work records what was cancelled; without one it is recorded here.
 
     Raises:
         InputError: no such study or trial.
@@ -38,7 +44,29 @@ def cancel(name: str, root: Path, trials: Sequence[str], console: Console) -> in
         executor.adopt(str(paths.batch(batch).submission))
     executor.cancel([task for trial in chosen if (task := _task(study, trial))])
     console.print(f"cancelled {len(chosen)} trials in flight of study {study.name}", highlight=False)
+    with suppress(InputError), HeldLease(paths.controller):
+        _record(paths, executor, {trial.id for trial in chosen}, console, whole=not trials)
     return 0
+
+
+def _record(
+    paths: StudyPaths, executor: Executor, chosen: set[str], console: Console, *, whole: bool
+) -> None:
+    journal, collector = Journal(paths.journal), Collector(paths, gone_s=0.0)
+    deadline = time.monotonic() + SETTLE_S
+    while chosen and time.monotonic() < deadline:
+        for finding in collector.findings(journal.study, executor.poll(), time.monotonic()):
+            if isinstance(finding, Cancelled) and finding.trial in chosen:
+                journal.record(Event.TRIAL_CANCELLED, trial=finding.trial)
+                chosen.discard(finding.trial)
+            elif finding.trial in chosen:  # it ended by itself meanwhile: the next controller's to record
+                chosen.discard(finding.trial)
+        time.sleep(POLL_S if chosen else 0.0)
+    if chosen:
+        late = ", ".join(sorted(chosen))
+        console.print(f"still ending: {late}; the next `tune` records them", highlight=False)
+    elif whole and not journal.study.finished:
+        journal.record(Event.STUDY_STOPPED, message="cancelled by the user")
 
 
 def retry(name: str, root: Path, trials: Sequence[str], console: Console) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -19,7 +20,7 @@ from hpo.errors import InputError
 from hpo.paths import StudyPaths
 from hpo.recipe import content_hash
 from hpo.records import SCHEMA_VERSION, RecordError, append_jsonl, utc_now, write_text
-from hpo.study import Event
+from hpo.study import Event, Study
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "botorch", "gpytorch", "submitit", "hydra-core")
 
@@ -43,10 +44,30 @@ def find_study(name: str, root: Path) -> StudyPaths:
 
 
 def identity(space: Any, objectives: Any, recipe: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """What may not change while a study goes on, as plain values."""
-    same = {"space": space, "objectives": objectives, "recipe": dict(recipe), "seed": seed}
+    """What may not change while a study goes on, as plain values under the user's own key paths."""
+    same = {"space": space, "objectives": objectives, **recipe, "study": {"seed": seed}}
     plain: dict[str, Any] = json.loads(json.dumps(same))  # enums and tuples as they come back from a file
     return plain
+
+
+def refuse_unwritable(root: Path) -> None:
+    """Check, leaving nothing behind, that study folders can be made below a study root.
+
+    Raises:
+        InputError: they cannot.
+    """
+    place = next(parent for parent in (root, *root.parents) if parent.exists())
+    try:
+        tempfile.TemporaryDirectory(dir=place, prefix=".frontrunner-").cleanup()
+    except OSError as error:
+        raise _unwritable(root, error) from error
+
+
+def _unwritable(root: Path, error: OSError) -> InputError:
+    return InputError(
+        f"study.root: expected a folder that can be written, got {root}: {error.strerror or error}",
+        hint="study.root=PATH names another place, on a file system that the compute nodes see",
+    )
 
 
 def create_study(
@@ -71,11 +92,7 @@ def create_study(
         _fill(StudyPaths(folder), paths.name, config, same, created)
         folder.rename(paths.folder)
     except OSError as error:
-        why = error.strerror or error
-        raise InputError(
-            f"study.root: expected a folder that can be written, got {root.resolve()}: {why}",
-            hint="study.root=PATH names another place, on a file system that the compute nodes see",
-        ) from error
+        raise _unwritable(root, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)  # nothing is left of it once it was renamed
 
@@ -94,12 +111,12 @@ def _fill(
         "created_at": utc_now(),
         "versions": versions(),
         "identity_hash": content_hash(same),
-        "identity": dict(same),
         "config": dict(config),
     }
     write_text(paths.configuration, yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
     event = {"schema_version": SCHEMA_VERSION, "at": utc_now(), "event": Event.STUDY_CREATED.value}
-    append_jsonl(paths.journal, {**event, "study": name, "uid": uuid.uuid4().hex[:6], **created})
+    uid = uuid.uuid4().hex[:6]  # tells its arrays from those of a study of the same name elsewhere
+    append_jsonl(paths.journal, {**event, "study": name, "uid": uid, "identity": dict(same), **created})
 
 
 def read_configuration(paths: StudyPaths) -> dict[str, Any]:
@@ -112,30 +129,33 @@ def read_configuration(paths: StudyPaths) -> dict[str, Any]:
         record = yaml.safe_load(paths.configuration.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise RecordError(f"{paths.configuration}: expected YAML: {error}") from error
-    if not isinstance(record, dict) or "identity" not in record:
+    if not isinstance(record, dict) or "config" not in record:
         raise RecordError(
             f"{paths.configuration}: expected the mapping that a controller wrote, got {record!r:.80}"
         )
     return record
 
 
-def refuse_other_configuration(paths: StudyPaths, same: Mapping[str, Any], allow_change: bool) -> None:
-    """Check that a present study folder belongs to this configuration.
+def refuse_other_configuration(paths: StudyPaths, study: Study, same: Mapping[str, Any]) -> None:
+    """Check that a present study belongs to this configuration.
+
+    Args:
+        paths: the study's files.
+        study: as its journal tells it.
+        same: the identity of the configuration, see `identity`.
 
     Raises:
-        InputError: its space, objectives, recipe or seed differ; the message shows how.
+        InputError: their space, objectives, recipe or seed differ; the message shows how.
     """
-    stored = read_configuration(paths)["identity"]
-    changes = list(differences(stored, same))
-    if not changes or allow_change:
-        return
-    raise InputError(
-        [
-            ("", f"study {paths.name} ({paths.folder}) belongs to a different configuration:"),
-            *((f"  {key}", f"expected {old}, got {new}") for key, old, new in changes),
-        ],
-        hint="study.name=ANOTHER starts a new study; study.allow_change=true goes on with the changed one",
-    )
+    changes = list(differences(study.identity, same))
+    if changes:
+        raise InputError(
+            [
+                (key, f"study {paths.name} ({paths.folder}) has {old!r}, got {new!r}")
+                for key, old, new in changes
+            ],
+            hint="study.name=ANOTHER starts a new study; study.allow_change=true goes on with this one",
+        )
 
 
 def differences(old: Any, new: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:

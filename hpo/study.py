@@ -89,6 +89,7 @@ class Study:
     created_at: str = ""
     objectives: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    identity: dict[str, Any] = field(default_factory=dict)
     trials: dict[str, Trial] = field(default_factory=dict)
     batches: dict[str, Batch] = field(default_factory=dict)
     errors_in_row: list[str] = field(default_factory=list)
@@ -145,7 +146,7 @@ def apply(study: Study, event: Mapping[str, Any]) -> None:
 
 def _created(study: Study, event: Mapping[str, Any]) -> None:
     study.uid, study.name, study.created_at = event["uid"], event["study"], event["at"]
-    study.objectives, study.settings = dict(event["objectives"]), dict(event["settings"])
+    _configure(study, event)
 
 
 def _started(study: Study, event: Mapping[str, Any]) -> None:
@@ -153,9 +154,13 @@ def _started(study: Study, event: Mapping[str, Any]) -> None:
 
 
 def _changed(study: Study, event: Mapping[str, Any]) -> None:
-    study.settings = dict(event["settings"])
-    study.objectives = dict(event["objectives"])
+    _configure(study, event)
     study.finished = ""
+
+
+def _configure(study: Study, event: Mapping[str, Any]) -> None:
+    study.objectives, study.settings = dict(event["objectives"]), dict(event["settings"])
+    study.identity = dict(event["identity"])
 
 
 def _planned(study: Study, event: Mapping[str, Any]) -> None:

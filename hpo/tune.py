@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from rich.console import Console
 
@@ -18,7 +19,7 @@ from hpo.objectives import describe_objectives
 from hpo.paths import StudyPaths
 from hpo.records import RecordError
 from hpo.snapshot import Snapshot, elapsed_s, running_trials, take
-from hpo.store import create_study, refuse_other_configuration, set_umask
+from hpo.store import create_study, refuse_other_configuration, refuse_unwritable, set_umask
 from hpo.study import Event, TrialState
 from hpo.tables import duration, front_table
 from hpo.view import View, make_view
@@ -45,13 +46,16 @@ def tune(overrides: Sequence[str], config_dir: str | None, console: Console, *, 
     set_umask(parts.config.study.umask)
     paths = parts.paths
     if paths.journal.exists():
-        refuse_other_configuration(paths, parts.identity, parts.config.study.allow_change)
-        if _nothing_to_do(parts):
+        study = load_study(paths.journal)
+        if not parts.config.study.allow_change:
+            refuse_other_configuration(paths, study, parts.identity)
+        if study.finished and study.settings["budget"] == parts.raw["budget"]:
             _show_end(parts, console, f"study {paths.name} is complete; nothing to do")
             return 0
         refuse_second_controller(paths.controller)
     elif paths.folder.exists():
         _refuse_foreign_folder(paths)
+    refuse_unwritable(paths.folder.parent)
     parts.kind.prepare(parts.recipe, parts.cache, lambda line: console.print(line, markup=False))
     if not paths.journal.exists():
         _create(parts)
@@ -59,14 +63,12 @@ def tune(overrides: Sequence[str], config_dir: str | None, console: Console, *, 
         return _drive(parts, lease, console, once)
 
 
-def _nothing_to_do(parts: Assembly) -> bool:
-    study = load_study(parts.paths.journal)
-    return bool(study.finished) and study.settings["budget"] == parts.raw["budget"]
-
-
 def _create(parts: Assembly) -> None:
-    created = {"objectives": describe_objectives(parts.objectives), "settings": parts.settings}
-    create_study(parts.paths, parts.raw, parts.identity, created)
+    create_study(parts.paths, parts.raw, parts.identity, _configured(parts))
+
+
+def _configured(parts: Assembly) -> dict[str, Any]:
+    return {"objectives": describe_objectives(parts.objectives), "settings": parts.settings}
 
 
 def _refuse_foreign_folder(paths: StudyPaths) -> None:
@@ -87,10 +89,9 @@ def _drive(parts: Assembly, lease: HeldLease, console: Console, once: bool) -> i
             ended = _pass(controller, view, parts.paths)
     except KeyboardInterrupt:
         view.close()
-        console.print(
-            f"interrupted: what runs goes on running. The same command continues study {parts.paths.name}; "
-            f"`frontrunner cancel {parts.paths.folder}` stops it"
-        )
+        goes_on = f"what runs goes on running. The same command continues study {parts.paths.name}"
+        stops = f"`frontrunner cancel {parts.paths.folder}` stops it"
+        console.print(f"interrupted: {goes_on}; {stops}", highlight=False, soft_wrap=True)
         return INTERRUPTED
     finally:
         view.close()
@@ -102,9 +103,8 @@ def _drive(parts: Assembly, lease: HeldLease, console: Console, once: bool) -> i
 def _controller(parts: Assembly, lease: HeldLease, view: View) -> Controller:
     journal = Journal(parts.paths.journal, view.event)
     journal.record(Event.CONTROLLER_STARTED)
-    described = describe_objectives(parts.objectives)
-    if journal.study.settings != parts.settings or journal.study.objectives != described:
-        journal.record(Event.SETTINGS_CHANGED, settings=parts.settings, objectives=described)
+    if (journal.study.settings, journal.study.identity) != (parts.settings, parts.identity):
+        journal.record(Event.SETTINGS_CHANGED, **_configured(parts), identity=parts.identity)
     parts.paths.stop.unlink(missing_ok=True)  # of an earlier `cancel`: the user has thought better of it
     controller = Controller(
         parts.paths, journal, parts.executor, parts.proposer(), parts.limits, lease, parts.kind.target

@@ -1,4 +1,4 @@
-"""A trial kind for tests of the controller: closed-form objectives after a stated time, real files throughout.
+"""A trial kind for tests of the controller: closed-form objectives after a stated time, real files.
 
 It stands in for the QLoRA trial where a test is about the controller or the scheduler and thousands of steps
 of training would prove nothing more. Every execution leaves a line in `runs.jsonl` of the trial's folder.
@@ -82,5 +82,7 @@ def _work(files: Any, attempt: int, seconds: float) -> None:
     steps = 10
     for step in range(1, steps + 1):
         time.sleep(seconds / steps)
-        progress = Progress(attempt, "training", step, steps, loss=3.0 / step, train_seconds=seconds / steps * step)
+        progress = Progress(
+            attempt, "training", step, steps, loss=3.0 / step, train_seconds=seconds / steps * step
+        )
         append_jsonl(files.progress, progress.to_json(), durable=False)

@@ -1,0 +1,102 @@
+"""Running whole studies as a user does: the command line, in processes that can be killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hpo.journal import load_study
+from hpo.paths import StudyPaths
+from hpo.records import read_jsonl
+from hpo.study import Study, TrialState
+
+TESTS = Path(__file__).resolve().parent.parent
+QUICK = ["--config-dir", str(TESTS / "assets" / "conf"), "trainer=quick"]
+
+
+@dataclass
+class StudyRun:
+    """One study under a temporary root, started again and again with the same command."""
+
+    root: Path
+    name: str = "study"
+    options: Sequence[str] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def paths(self) -> StudyPaths:
+        """The study's files."""
+        return StudyPaths(self.root / self.name)
+
+    @property
+    def study(self) -> Study:
+        """As its journal tells it."""
+        return load_study(self.paths.journal)
+
+    def command(self, command: str = "tune", *more: str) -> list[str]:
+        """The command line of `tune`, `step` or `plan`."""
+        where = [f"study.root={self.root}", f"study.name={self.name}"]
+        return [sys.executable, "-m", "hpo", command, *self.options, *where, *more]
+
+    def start(self, *more: str) -> subprocess.Popen[str]:
+        """Start a controller."""
+        return subprocess.Popen(
+            self.command("tune", *more),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=self._env(),
+        )
+
+    def finish(self, *more: str, timeout_s: float = 240.0) -> str:
+        """Run `tune` to its end and return what it printed."""
+        controller = self.start(*more)
+        output, _ = controller.communicate(timeout=timeout_s)
+        assert controller.returncode == 0, output
+        return output
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run any command of the program."""
+        command = [sys.executable, "-m", "hpo", *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, env=self._env(), timeout=120, check=False
+        )
+
+    def kill_when(self, happened: Callable[[], bool], timeout_s: float = 120.0) -> None:
+        """Start a controller and kill -9 it as soon as something has happened."""
+        controller = self.start()
+        try:
+            wait_until(lambda: happened() or controller.poll() is not None, timeout_s)
+            assert controller.poll() is None, controller.communicate()[0]
+        finally:
+            controller.kill()
+            controller.communicate()
+
+    def runs(self) -> dict[str, int]:
+        """How often each quick trial was executed."""
+        return {
+            folder.name: len(read_jsonl(folder / "runs.jsonl"))
+            for folder in sorted(self.paths.trials.iterdir())
+        }
+
+    def completed(self) -> list[str]:
+        """The ids of the completed trials."""
+        return [trial.id for trial in self.study.in_state(TrialState.COMPLETED)]
+
+    def _env(self) -> dict[str, str]:
+        # the repository's root too: the tests must not depend on where they are started
+        path = os.pathsep.join([str(TESTS / "fakes"), str(TESTS.parent)])
+        return {**os.environ, "PYTHONPATH": path, **self.environment}
+
+
+def wait_until(happened: Callable[[], bool], timeout_s: float) -> None:
+    """Wait for something, or fail."""
+    deadline = time.monotonic() + timeout_s
+    while not happened():
+        assert time.monotonic() < deadline, f"waited {timeout_s} s in vain"
+        time.sleep(0.02)

@@ -1,0 +1,203 @@
+"""Whole studies on the local executor, with quick trials: kills, interruptions, bad input."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from studies import QUICK, StudyRun, wait_until
+
+from hpo.lease import process_start
+from hpo.records import read_jsonl
+
+TWELVE = [f"{number:04d}" for number in range(12)]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> StudyRun:
+    """A study of twelve quick trials, two at a time."""
+    options = [*QUICK, "cluster=local", "strategy=sobol", "~strategy.initial", "controller.poll_seconds=0.1"]
+    return StudyRun(tmp_path / "studies", options=[*options, "trainer.seconds=0.3"])
+
+
+def test_study_runs_to_its_end_and_then_has_nothing_to_do(run: StudyRun) -> None:
+    """Twelve trials, a front, and a second call that starts nothing."""
+    first = run.finish()
+    assert run.runs() == dict.fromkeys(TWELVE, 1)
+    assert "Pareto front" in first
+    assert "untuned" in first
+    again = run.finish(timeout_s=15)
+    assert "is complete; nothing to do" in again
+    assert run.runs() == dict.fromkeys(TWELVE, 1)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_controller_killed_at_random_moments_loses_and_repeats_nothing(seed: int, run: StudyRun) -> None:
+    """Four times kill -9, from the first second on; every trial runs exactly once."""
+    chance = random.Random(seed)
+    for _ in range(4):
+        controller = run.start()
+        time.sleep(chance.uniform(0.3, 2.5))
+        controller.kill()
+        controller.communicate()
+    run.finish()
+    assert run.runs() == dict.fromkeys(TWELVE, 1)
+    assert run.completed() == TWELVE
+
+
+def test_killed_task_is_run_again_as_the_same_trial(run: StudyRun) -> None:
+    """kill -9 of one trial's process: a second attempt of it, and no thirteenth trial."""
+    controller = run.start("trainer.seconds=1")
+    log = run.paths.trial("0001").folder / "runs.jsonl"
+    wait_until(lambda: bool(read_jsonl(log)), 60)
+    os.kill(read_jsonl(log)[0]["pid"], signal.SIGKILL)
+    output, _ = controller.communicate(timeout=120)
+    assert controller.returncode == 0, output
+    assert run.runs() == dict.fromkeys(TWELVE, 1) | {"0001": 2}
+
+
+def test_interrupt_leaves_the_trials_running_and_says_how_to_go_on(run: StudyRun) -> None:
+    """Ctrl-C: exit code 3; what was running ends by itself and counts."""
+    controller = run.start("trainer.seconds=2")
+    wait_until(lambda: (run.paths.trial("0000").folder / "runs.jsonl").exists(), 60)
+    controller.send_signal(signal.SIGINT)
+    output, _ = controller.communicate(timeout=30)
+    assert controller.returncode == 3
+    assert "The same command continues study study" in output
+    wait_until(run.paths.trial("0000").metrics.exists, 30)
+    run.finish("trainer.seconds=2")
+    assert run.runs() == dict.fromkeys(TWELVE, 1)
+
+
+def test_second_controller_is_refused(run: StudyRun) -> None:
+    """Exit code 2 and the first one's pid; the first goes on."""
+    controller = run.start()
+    wait_until(run.paths.controller.exists, 60)
+    second = run.run(*run.command()[3:])
+    assert second.returncode == 2
+    assert f"pid {controller.pid}" in second.stderr
+    assert "hint:" in second.stderr
+    output, _ = controller.communicate(timeout=120)
+    assert controller.returncode == 0, output
+
+
+def test_larger_budget_goes_on_with_a_complete_study(run: StudyRun) -> None:
+    """A changed budget is taken."""
+    run.finish("budget.trials=4")
+    run.finish("budget.trials=6")
+    assert len(run.completed()) == 6
+
+
+def test_step_by_step_ends_the_study(run: StudyRun) -> None:
+    """`step` in a shell loop, one pass a call, drives the study to its end."""
+    for _ in range(60):
+        done = run.run(*run.command("step", "budget.trials=4")[3:])
+        assert done.returncode == 0, done.stderr
+        if run.study.finished:
+            break
+        time.sleep(0.2)
+    assert run.runs() == dict.fromkeys(TWELVE[:4], 1)
+
+
+def test_cancel_stops_what_is_in_flight(run: StudyRun) -> None:
+    """After `cancel`, the processes end, the controller leaves, and status says why."""
+    controller = run.start("trainer.seconds=60")
+    log = run.paths.trial("0000").folder / "runs.jsonl"
+    wait_until(lambda: bool(read_jsonl(log)), 60)
+    cancelled = run.run("cancel", str(run.paths.folder))
+    assert cancelled.returncode == 0, cancelled.stderr
+    assert "4 trials" in cancelled.stdout
+    output, _ = controller.communicate(timeout=60)
+    assert controller.returncode == 1, output
+    wait_until(lambda: process_start(read_jsonl(log)[0]["pid"]) == "", 10)
+    assert "cancelled by the user" in run.run("status", str(run.paths.folder)).stdout
+
+
+def test_cancel_and_retry_without_a_controller(run: StudyRun) -> None:
+    """A study whose controller is gone can be cancelled, and its trials given another attempt."""
+    run.kill_when((run.paths.trial("0000").folder / "runs.jsonl").exists)
+    run.run("cancel", str(run.paths.folder))
+    assert len(run.study.in_state("cancelled")) == 4
+    assert run.run("retry", str(run.paths.folder), "0002").returncode == 0
+    run.finish()
+    assert "0002" in run.completed()
+    assert len(run.study.in_state("cancelled")) == 3
+
+
+def test_failing_region_is_reported_and_the_study_ends(run: StudyRun) -> None:
+    """Diverged trials are failed, shown with their cause, and the others make the front."""
+    output = run.finish("trainer.fails_above=0.002")
+    failed = run.study.in_state("failed")
+    assert failed
+    assert "(diverged): as asked" in output
+    assert len(failed) + len(run.completed()) == 12
+
+
+BAD = {
+    "unknown override": (["batch.sze=2"], ["batch.sze", "batch.size"]),
+    "low above high": (["space.lora_rank=range(9, 2)"], ["space.lora_rank", "9", "2"]),
+    "unknown objective": (["objectives.bleu=max"], ["objectives.bleu", "eval_loss, train_seconds"]),
+    "unwritable study root": (["study.root=/proc/studies"], ["study.root", "/proc/studies"]),
+    "unknown group choice": (["cluster=slrum"], ["cluster", "slurm", "slrum"]),
+    "parameter without a place": (["space.lora_rnak=range(2,4)"], ["space.lora_rnak", "lora_rank"]),
+    "value that trials refuse": (["space.learning_rate='interval(-1, 1)'"], ["space.learning_rate", "-1"]),
+    "strategy setting": (["strategy.initial=-1"], ["strategy.initial"]),
+    "all together": (
+        ["batch.size=0", "budget.trials=many", "cluster.cpus=-2", "space.lora_rank=range(9, 2)", "nope.x=1"],
+        ["5 problems", "batch.size", "budget.trials", "cluster.cpus", "space.lora_rank", "nope.x"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_error(case: str, tmp_path: Path) -> None:
+    """Exit code 2, every key named, a hint, and neither a folder nor a process is left."""
+    overrides, expected = BAD[case]
+    run = StudyRun(tmp_path / "studies", options=[*QUICK, "cluster=local"])
+    refused = run.run(*run.command()[3:], *overrides)
+    assert refused.returncode == 2, refused.stderr
+    assert [word for word in expected if word not in refused.stderr] == []
+    assert "hint:" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not run.root.exists()
+
+
+def test_folder_of_another_configuration_is_refused_with_the_difference(run: StudyRun) -> None:
+    """What changed is shown with old and new, together with the two ways on; the folder stays as it was."""
+    run.finish("budget.trials=2")
+    before = run.paths.journal.read_bytes()
+    refused = run.run(*run.command()[3:], "trainer.seconds=0.4", "space.lora_rank=range(2, 8)")
+    assert refused.returncode == 2
+    for word in ("trainer.seconds", "0.3", "0.4", "space.lora_rank", "study.name", "study.allow_change"):
+        assert word in refused.stderr
+    assert run.paths.journal.read_bytes() == before
+
+
+def test_changed_configuration_goes_on_when_allowed(run: StudyRun) -> None:
+    """study.allow_change=true takes the new recipe, and needs to be said only once."""
+    run.finish("budget.trials=2")
+    run.finish("budget.trials=4", "trainer.seconds=0.1", "study.allow_change=true")
+    run.finish("budget.trials=6", "trainer.seconds=0.1")
+    assert len(run.completed()) == 6
+
+
+def test_study_folder_is_private(run: StudyRun) -> None:
+    """Nobody else reads a study unless study.umask says so."""
+    run.finish("budget.trials=1")
+    assert run.paths.folder.stat().st_mode & 0o777 == 0o700
+    other = StudyRun(run.root, "shared", run.options)
+    other.finish("budget.trials=1", "study.umask='027'")
+    assert other.paths.folder.stat().st_mode & 0o777 == 0o750
+
+
+def test_unknown_study_is_named_with_those_there_are(run: StudyRun) -> None:
+    """`status` of a study that does not exist lists those that do."""
+    run.finish("budget.trials=1")
+    refused = run.run("status", "nope", "--root", str(run.root))
+    assert refused.returncode == 2
+    assert "nope" in refused.stderr
+    assert "study" in refused.stderr

@@ -1,0 +1,355 @@
+"""The loop, driven pass by pass against a scheduler in memory; trials are files that the test writes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from memory_executor import Killed, MemoryExecutor, Scheduler
+
+from hpo.controller import Controller, Limits
+from hpo.errors import StudyError
+from hpo.journal import Journal, load_study
+from hpo.lease import HeldLease
+from hpo.objectives import parse_objectives
+from hpo.paths import StudyPaths
+from hpo.proposals import Proposer
+from hpo.records import Failure, Lease, Metric, TrialResult, TrialSpec, read_jsonl, write_json
+from hpo.space import parse_space
+from hpo.store import create_study
+from hpo.study import TrialState
+
+LIMITS = Limits(
+    trials=10,
+    wall_hours=None,
+    batch_size=4,
+    refill=4,
+    identical_errors=3,
+    submit_tries=3,
+    gone_s=30.0,
+    retries={
+        "preempted": 9,
+        "node_failure": 9,
+        "timed_out": 9,
+        "host_out_of_memory": 1,
+        "lost": 2,
+        "error": 1,
+    },
+)
+
+
+class Site:
+    """A study folder, a scheduler and a clock, from which controllers are made and killed."""
+
+    def __init__(self, folder: Path, limits: Limits = LIMITS) -> None:
+        self.paths, self.scheduler, self.limits = StudyPaths(folder / "study"), Scheduler(), limits
+        self.now = 0.0
+        self.enqueue: list[dict[str, float]] = []
+        created = {"objectives": {"loss": {"direction": "min", "threshold": None}}, "settings": {}}
+        create_study(self.paths, {}, {}, created)
+
+    def controller(self, **executor: object) -> Controller:
+        proposer = Proposer(
+            space=parse_space({"x": "interval(0, 1)"}),
+            objectives=parse_objectives({"loss": "min"}),
+            strategy={"name": "sobol"},
+            recipe={"trainer": {"x": 0.5}},
+            seed=0,
+            enqueue=list(self.enqueue),
+            cache="/cache",
+        )
+        lease = HeldLease(self.paths.controller)
+        journal = Journal(self.paths.journal)
+        backend = MemoryExecutor(self.scheduler, **executor)
+        return Controller(self.paths, journal, backend, proposer, self.limits, lease, "t:m", lambda: self.now)
+
+    def die(self) -> None:
+        """The controller's process is gone, with its lease left behind as a dead one's."""
+        self.paths.controller.unlink()
+
+    def finish(self, arguments: tuple[str, ...]) -> None:
+        trial = arguments[2]
+        spec = TrialSpec.read(self.paths.trial(trial).spec)
+        write_json(
+            self.paths.trial(trial).metrics,
+            TrialResult(trial, 1, {"loss": Metric(float(spec.params["x"]))}).to_json(),
+        )
+
+    def fail(self, trial: str, attempt: int, cause: str, message: str = "as asked") -> None:
+        write_json(
+            self.paths.trial(trial).failure(attempt), Failure(trial, attempt, cause, message).to_json()
+        )
+
+    def run_all(self) -> list[str]:
+        started = self.scheduler.start_all()
+        for arguments in started:
+            self.finish(arguments)
+        return [arguments[2] for arguments in started]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """A fresh study of ten trials in batches of four."""
+    return Site(tmp_path)
+
+
+def test_runs_the_budget_in_batches_and_then_ends(site: Site) -> None:
+    """Four, four and two trials as three arrays, every trial once, and a study that says it is complete."""
+    controller = site.controller()
+    started = []
+    while not controller.step():
+        started.append(site.run_all())
+    assert [len(batch) for batch in started] == [4, 4, 2]
+    assert sorted(trial for batch in started for trial in batch) == [f"{number:04d}" for number in range(10)]
+    assert site.scheduler.submissions == 3
+    assert controller.study.finished == "budget.trials=10 is spent"
+    assert load_study(site.paths.journal) == controller.study
+
+
+def test_refill_tops_up_while_stragglers_run(tmp_path: Path) -> None:
+    """With refill 2, a new array of two goes out as soon as two of four are done."""
+    site = Site(tmp_path, replace(LIMITS, refill=2))
+    controller = site.controller()
+    controller.step()
+    first_two = list(site.scheduler.tasks)[:2]
+    for key in first_two[:1]:
+        site.finish(site.scheduler.tasks.pop(key)["arguments"])
+    controller.step()
+    assert site.scheduler.submissions == 1
+    site.finish(site.scheduler.tasks.pop(first_two[1])["arguments"])
+    controller.step()
+    assert site.scheduler.submissions == 2
+    assert len(controller.study.in_flight) == 4
+
+
+@pytest.mark.parametrize("moment", ["kill_before_submit", "kill_after_submit", "kill_after_release"])
+@pytest.mark.parametrize("batch", [0, 1])
+def test_killed_while_submitting_submits_exactly_once(moment: str, batch: int, tmp_path: Path) -> None:
+    """Whatever the moment of the kill, the next controller runs every trial exactly once."""
+    site = Site(tmp_path)
+    started: list[str] = []
+    controller = site.controller()
+    for _ in range(batch):
+        controller.step()
+        started += site.run_all()
+    setattr(controller.executor, moment, True)
+    with pytest.raises(Killed):
+        controller.step()
+    site.die()
+    controller = site.controller()
+    while not controller.step():
+        started += site.run_all()
+    assert sorted(started) == [f"{number:04d}" for number in range(10)]
+    assert not [task for task in site.scheduler.tasks.values() if task["state"] == "held"]
+
+
+def test_killed_between_specs_and_journal_proposes_the_same_trials(site: Site) -> None:
+    """Specs that no journal line names are written again, with the same parameters."""
+    controller = site.controller()
+    controller.step()
+    specs = {path.parent.name: path.read_text() for path in site.paths.trials.glob("*/spec.json")}
+    lines = site.paths.journal.read_bytes().splitlines(keepends=True)
+    site.paths.journal.write_bytes(lines[0])  # as if killed before the batch was journalled
+    site.scheduler.tasks.clear()
+    site.paths.batch("0000").record.unlink()
+    site.die()
+    site.controller().step()
+    assert specs == {path.parent.name: path.read_text() for path in site.paths.trials.glob("*/spec.json")}
+
+
+def test_scheduler_that_does_not_answer_is_no_information(site: Site) -> None:
+    """While squeue fails nothing is taken for lost, however long it takes; results still count."""
+    controller = site.controller()
+    controller.step()
+    site.scheduler.answers = False
+    for hour in range(3):
+        site.now = 3600.0 * hour
+        controller.step()
+    assert len(controller.study.in_state(TrialState.OPEN)) == 4
+    site.run_all()
+    controller.step()
+    assert len(controller.study.in_state(TrialState.COMPLETED)) == 4
+
+
+def _vanish(site: Site, controller: Controller) -> None:
+    """All tasks of the scheduler end without a result, and the controller has time to notice."""
+    site.scheduler.start_all()
+    controller.step()
+    site.now += LIMITS.gone_s + 1
+    controller.step()
+
+
+def test_vanished_task_is_submitted_again_under_the_same_trial(site: Site) -> None:
+    """A task that ends without a result is retried as the same trial, after the settling time."""
+    controller = site.controller()
+    controller.step()
+    key = next(iter(site.scheduler.tasks))
+    trial = site.scheduler.tasks.pop(key)["arguments"][2]
+    controller.step()
+    assert controller.study.trials[trial].state is TrialState.OPEN
+    site.now += LIMITS.gone_s + 1
+    controller.step()
+    assert trial in site.run_all()
+    assert controller.study.trials[trial].batch == "0001"
+
+
+def test_retry_budget_ends(site: Site) -> None:
+    """A trial that keeps vanishing fails after its budget, with the cause."""
+    controller = site.controller()
+    controller.step()
+    for _ in range(LIMITS.retries["lost"] + 1):
+        _vanish(site, controller)
+    failed = controller.study.in_state(TrialState.FAILED)
+    assert [trial.id for trial in failed] == ["0000", "0001", "0002", "0003"]
+    assert {trial.cause for trial in failed} == {"lost"}
+
+
+def test_result_written_while_the_scheduler_forgot_the_task_counts(site: Site) -> None:
+    """A result file outranks every state of the scheduler."""
+    controller = site.controller()
+    controller.step()
+    site.run_all()
+    controller.step()
+    assert len(controller.study.in_state(TrialState.COMPLETED)) == 4
+
+
+@pytest.mark.parametrize("cause", ["diverged", "gpu_out_of_memory"])
+def test_infeasible_trial_fails_at_once_and_is_learned(cause: str, site: Site) -> None:
+    """No second attempt for a trial whose own parameters are to blame; the optimiser is told."""
+    controller = site.controller()
+    controller.step()
+    site.fail("0001", 1, cause)
+    controller.step()
+    assert controller.study.trials["0001"].state is TrialState.FAILED
+    optimizer = controller._proposer.optimizer(controller.study)
+    assert len(optimizer.history.failures) == 1
+
+
+def test_error_is_retried_once(site: Site) -> None:
+    """An error of code or data gets one more attempt; the surrogate learns nothing from it."""
+    controller = site.controller()
+    controller.step()
+    site.fail("0001", 1, "error")
+    controller.step()
+    assert controller.study.trials["0001"].batch == "0001"
+    site.fail("0001", 2, "error", "another message")
+    controller.step()
+    assert controller.study.trials["0001"].state is TrialState.FAILED
+    assert controller._proposer.optimizer(controller.study).history.failures == ()
+
+
+def test_equal_errors_in_a_row_stop_the_study_with_the_message(site: Site) -> None:
+    """A broken recipe does not burn through the budget: three equal errors and the study stops."""
+    controller = site.controller()
+    controller.step()
+    for trial in ("0000", "0001", "0002"):
+        site.fail(trial, 1, "error", "no such column: instruction")
+    with pytest.raises(StudyError, match=r"3 attempts in a row .* no such column"):
+        controller.step()
+    assert site.scheduler.submissions == 1
+    assert "no such column" in load_study(site.paths.journal).stopped
+
+
+def test_cancelled_trial_stays_cancelled(site: Site) -> None:
+    """A marker and a task that is gone make a cancelled trial, which no retry brings back."""
+    controller = site.controller()
+    controller.step()
+    site.paths.trial("0002").cancel.touch()
+    del site.scheduler.tasks["1", 2]
+    controller.step()
+    assert controller.study.trials["0002"].state is TrialState.CANCELLED
+    assert "0002" not in site.run_all()
+
+
+def test_damaged_result_is_set_aside_and_the_trial_runs_again(site: Site) -> None:
+    """A truncated or foreign metrics.json neither counts nor keeps the next attempt from running."""
+    controller = site.controller()
+    controller.step()
+    site.scheduler.tasks.clear()
+    (site.paths.trial("0000").metrics).write_text('{"schema_version": 1, "trial"')
+    write_json(site.paths.trial("0001").metrics, TrialResult("0009", 1, {"loss": Metric(0.1)}).to_json())
+    controller.step()
+    assert [trial.id for trial in controller.study.in_state(TrialState.COMPLETED)] == []
+    assert sorted(site.run_all()) == ["0000", "0001"]
+
+
+def test_result_without_an_objective_fails_the_trial(site: Site) -> None:
+    """A trial that does not report what is optimised fails with both names in the message."""
+    controller = site.controller()
+    controller.step()
+    write_json(site.paths.trial("0000").metrics, TrialResult("0000", 1, {"other": Metric(1.0)}).to_json())
+    controller.step()
+    trial = controller.study.trials["0000"]
+    assert trial.state is TrialState.FAILED
+    assert "loss" in trial.message
+    assert "other" in trial.message
+
+
+def test_failed_submissions_back_off_and_then_give_up(site: Site) -> None:
+    """A scheduler that refuses is asked again later, a stated number of times; nothing is lost."""
+    controller = site.controller(refuse="QOSMaxSubmitJobPerUserLimit")
+    controller.step()
+    controller.step()
+    assert [e["event"] for e in read_jsonl(site.paths.journal)].count("submission_failed") == 1
+    site.now += 21
+    controller.step()
+    site.now += 41
+    with pytest.raises(StudyError, match="3 times: QOSMax"):
+        controller.step()
+    site.die()
+    controller = site.controller()
+    while not controller.step():
+        site.run_all()
+    assert len(controller.study.in_state(TrialState.COMPLETED)) == 10
+
+
+def test_enqueued_trials_come_first(site: Site) -> None:
+    """Hand-given parameters are the first trials; the strategy goes on after them."""
+    site.enqueue = [{"x": 0.25}, {"x": 0.75}]
+    controller = site.controller()
+    controller.step()
+    trials = list(controller.study.trials.values())
+    assert [trial.params["x"] for trial in trials[:2]] == [0.25, 0.75]
+    assert [trial.origin for trial in trials] == ["enqueued", "enqueued", "sobol", "sobol"]
+
+
+def test_stop_marker_ends_the_loop_once_nothing_is_in_flight(site: Site) -> None:
+    """After `cancel` no new batch goes out."""
+    controller = site.controller()
+    controller.step()
+    site.paths.stop.touch()
+    site.run_all()
+    with pytest.raises(StudyError, match="cancelled"):
+        controller.step()
+    assert site.scheduler.submissions == 1
+
+
+def test_lost_lease_stops_the_controller_before_it_writes(site: Site) -> None:
+    """A controller whose lease was taken over does nothing more."""
+    controller = site.controller()
+    controller.step()
+    before = site.paths.journal.read_bytes()
+    site.die()
+    other = HeldLease(site.paths.controller)
+    site.run_all()
+    with pytest.raises(StudyError, match="taken over"):
+        controller.step()
+    assert site.paths.journal.read_bytes() == before
+    other.__exit__()
+
+
+def _attempt(site: Site, trial: str, number: int, batch: str) -> None:
+    lease = Lease(trial, number, batch, "1_0", 0, "node", 1)
+    write_json(site.paths.trial(trial).lease, lease.to_json())
+
+
+def test_vanished_attempt_is_journalled_by_its_number(site: Site) -> None:
+    """The attempt in the lease is the one that ended; a trial that never began has none."""
+    controller = site.controller()
+    controller.step()
+    _attempt(site, "0000", 1, "0000")
+    _vanish(site, controller)
+    events = [e for e in read_jsonl(site.paths.journal) if e["event"] == "attempt_ended"]
+    ended = {e["trial"]: e["attempt"] for e in events}
+    assert ended == {"0000": 1, "0001": None, "0002": None, "0003": None}
