@@ -7,8 +7,8 @@ folder. Partition `batch` is the default one and is preempted, with requeue, by 
 from __future__ import annotations
 
 import argparse
-import getpass
 import os
+import pwd
 import shutil
 import socket
 import sys
@@ -117,7 +117,7 @@ def _prepare(folder: Path, options: Options) -> Layout:
         each.mkdir(parents=True, exist_ok=True)
     for stale in layout.run.glob("*.pid"):
         stale.unlink()
-    host, user = socket.gethostname().split(".")[0], getpass.getuser()
+    host, user = socket.gethostname().split(".")[0], _user()
     ports = _free_ports(2 + options.nodes)
     layout.configuration.write_text(slurm_conf(layout, options, host, user, ports))
     (layout.etc / "gres.conf").write_text(gres_conf(options))
@@ -132,9 +132,9 @@ def _prepare(folder: Path, options: Options) -> Layout:
 
 def _start(layout: Layout, options: Options) -> None:
     if options.accounting:
-        accounting.start_database(layout, getpass.getuser())
+        accounting.start_database(layout, _user())
         accounting.start_slurmdbd(layout)
-        accounting.register(layout, getpass.getuser())
+        accounting.register(layout, _user())
     configuration = str(layout.configuration)
     _daemon("slurmctld", "-f", configuration)
     for name in node_names(options):
@@ -142,6 +142,11 @@ def _start(layout: Layout, options: Options) -> None:
     accounting.wait_for(
         lambda: _all_idle(layout, options), f"the nodes do not become idle; see {layout.log}", timeout_s=30
     )
+
+
+def _user() -> str:
+    # Not getpass: it believes $USER, which sudo and containers leave as it was.
+    return pwd.getpwuid(os.geteuid()).pw_name
 
 
 def _daemon(name: str, *arguments: str) -> None:

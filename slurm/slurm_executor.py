@@ -12,7 +12,7 @@ from slurm.settings import ClusterSettings
 from slurm.view import Task, TaskView
 
 # What scontrol and scancel say of a task that has ended, or that Slurm has already forgotten.
-_OVER = ("invalid job id", "already completing or completed", "job/step already")
+_OVER = ("invalid job id", "already completing or completed", "already finished")
 
 
 class SlurmExecutor:

@@ -1,0 +1,140 @@
+"""Fixtures of the cluster tests: settings, targets for elements, and a one-machine cluster of their own."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from slurm import devcluster, local_executor
+from slurm.devcluster_accounting import program_path
+from slurm.devcluster_files import Layout, Options
+from slurm.local_executor import LocalExecutor
+from slurm.slurm_executor import SlurmExecutor
+
+REPOSITORY = Path(__file__).parents[2]
+Executor = LocalExecutor | SlurmExecutor
+
+
+@pytest.fixture
+def settings() -> dict[str, Any]:
+    """The shipped defaults of every cluster key, with little memory so that nodes hold many elements."""
+    text = (REPOSITORY / "conf" / "cluster" / "base.yaml").read_text()
+    return {**yaml.safe_load(text), "mem_gb": 0.25}
+
+
+@pytest.fixture
+def targets(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The module of targets, importable by the processes that a test starts."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).with_name("targets")))
+    return "element_targets"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder for one array's files."""
+    made = tmp_path / "array"
+    made.mkdir()
+    return made
+
+
+@dataclass(frozen=True)
+class ElementLog:
+    """What the elements of a test have noted, each line with its time as the last word."""
+
+    folder: Path
+
+    def lines(self, word: str) -> list[list[str]]:
+        """The lines that begin with a word, without it."""
+        log = self.folder / "log"
+        lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+        return [words[1:] for words in lines if words[0] == word]
+
+    def started(self) -> list[str]:
+        """The index of every start, sorted."""
+        return sorted(words[0] for words in self.lines("start"))
+
+    def ended(self) -> list[str]:
+        """The index of every end, sorted."""
+        return sorted(words[0] for words in self.lines("end"))
+
+    def most_at_once(self) -> int:
+        """How many ran at the same time at most."""
+        moments = [(float(words[-1]), 1) for words in self.lines("start")]
+        moments += [(float(words[-1]), -1) for words in self.lines("end")]
+        return max(accumulate(change for _, change in sorted(moments)))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> ElementLog:
+    """The log that the elements of a test share."""
+    return ElementLog(tmp_path)
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., None]:
+    """Poll a condition until it holds."""
+
+    def wait(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline, "still not so when time was up"
+            time.sleep(0.05)
+
+    return wait
+
+
+def require_slurm() -> None:
+    """Skip where Slurm is not installed; fail instead where it has to be."""
+    missing = [name for name in ("slurmctld", "slurmd", "sbatch", "srun") if program_path(name) is None]
+    if missing and os.environ.get("FRONTRUNNER_REQUIRE_SLURM") == "1":
+        pytest.fail(f"Slurm is required here (FRONTRUNNER_REQUIRE_SLURM=1), missing: {', '.join(missing)}")
+    if missing:
+        pytest.skip(f"Slurm is not installed: no {', '.join(missing)}")
+
+
+@pytest.fixture(scope="session")
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
+    """A one-machine cluster for all tests that leave it as it was."""
+    require_slurm()
+    folder = tmp_path_factory.mktemp("cluster")
+    yield devcluster.up(folder, Options())
+    devcluster.down(folder)
+
+
+@pytest.fixture
+def cluster(shared_cluster: Layout, monkeypatch: pytest.MonkeyPatch) -> Iterator[Layout]:
+    """The shared cluster, with this test's clients pointed to it; what a test leaves there is cancelled."""
+    monkeypatch.setenv("SLURM_CONF", str(shared_cluster.configuration))
+    yield shared_cluster
+    devcluster.client(shared_cluster, "scancel", "--me")
+
+
+@pytest.fixture
+def own_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Layout]:
+    """A cluster of its own, for a test that disturbs it."""
+    require_slurm()
+    layout = devcluster.up(tmp_path / "cluster", Options(nodes=2))
+    monkeypatch.setenv("SLURM_CONF", str(layout.configuration))
+    yield layout
+    devcluster.down(tmp_path / "cluster")
+
+
+@pytest.fixture(params=["local", pytest.param("slurm", marks=pytest.mark.slurm)])
+def executor(request: pytest.FixtureRequest, settings: dict[str, Any], targets: str) -> Iterator[Executor]:
+    """Each executor in turn, the Slurm one on a real cluster."""
+    if request.param == "slurm":
+        request.getfixturevalue("cluster")
+        yield SlurmExecutor(**settings)
+        return
+    request.getfixturevalue("monkeypatch").setattr(local_executor, "CANCEL_GRACE_S", 1.0)
+    local = LocalExecutor(**{**settings, "max_parallel": 2})
+    yield local
+    local.cancel(list(local.poll()))

@@ -1,0 +1,65 @@
+"""What the array elements of these tests run; imported by their own processes, through PYTHONPATH."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+
+def note(folder: str, word: str, *rest: object) -> None:
+    """Append one line to the log that all elements of a test share; one write is never torn."""
+    line = " ".join(map(str, (word, *rest, time.time()))) + "\n"
+    descriptor = os.open(f"{folder}/log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(descriptor, line.encode())
+    os.close(descriptor)
+
+
+def work(folder: str, index: str, seconds: str) -> None:
+    """Say when it starts and ends."""
+    note(folder, "start", index)
+    time.sleep(float(seconds))
+    note(folder, "end", index)
+
+
+def environment(folder: str, index: str, *names: str) -> None:
+    """Write down some environment variables."""
+    values = [os.environ.get(name, "unset") for name in names]
+    Path(folder, f"environment-{index}").write_text("\n".join(values))
+
+
+def stubborn(folder: str, index: str) -> None:
+    """Start a child, and ignore every request to stop, as does the child."""
+    child = subprocess.Popen(["sh", "-c", "trap '' TERM; sleep 600 & wait"])
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Path(folder, f"child-{index}").write_text(str(child.pid))
+    note(folder, "start", index)
+    time.sleep(600)
+
+
+def checkpoints(folder: str, index: str, seconds: str) -> None:
+    """Note each TERM and go on; the signals come blocked."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, set())
+    note(folder, "blocked", index, *sorted(int(number) for number in blocked))
+    for number in (signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, lambda received, frame: note(folder, "signal", index, received))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGUSR2})
+    note(folder, "start", index)
+    deadline = time.monotonic() + float(seconds)
+    while time.monotonic() < deadline:
+        time.sleep(0.05)
+    note(folder, "end", index)
+
+
+def orphan(folder: str, index: str) -> None:
+    """Leave a child behind and end."""
+    child = subprocess.Popen(["sleep", "600"])
+    Path(folder, f"child-{index}").write_text(str(child.pid))
+
+
+def fail(folder: str, index: str) -> None:
+    """End with an error."""
+    note(folder, "start", index)
+    raise RuntimeError(f"element {index} fails")

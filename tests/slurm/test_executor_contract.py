@@ -1,0 +1,192 @@
+"""What the controller relies on, of the local executor and of Slurm's on a real cluster."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from hpo import ports
+from slurm.local_executor import LocalExecutor
+from slurm.slurm_executor import SlurmExecutor
+
+if TYPE_CHECKING:
+    from conftest import ElementLog, Executor
+
+Wait = Callable[..., None]
+METHODS = ["submit", "release", "poll", "find", "cancel", "adopt", "preview", "check"]
+
+
+def submit(executor: Executor, folder: Path, function: str, *arguments: list[str]) -> str:
+    """Submit an array of one of the targets."""
+    return executor.submit(
+        name=f"study-{folder.parent.name}",
+        folder=str(folder),
+        target=f"element_targets:{function}",
+        arguments=arguments,
+    )
+
+
+def states(executor: Executor, job_id: str) -> dict[int, str]:
+    """The state of each live element of an array."""
+    seen = executor.poll()
+    assert seen is not None
+    return {index: told["state"] for (array, index), told in seen.items() if array == job_id}
+
+
+def parameters(function: Callable[..., Any]) -> list[tuple[str, object]]:
+    """Names and kinds of what a function takes."""
+    return [(name, each.kind) for name, each in inspect.signature(function).parameters.items()]
+
+
+def test_every_method_of_the_port_is_looked_at() -> None:
+    """The list below is the port's own."""
+    public = {name for name, value in vars(ports.Executor).items() if inspect.isfunction(value)}
+    assert {name for name in public if not name.startswith("_")} == set(METHODS)
+
+
+@pytest.mark.parametrize("implementation", [LocalExecutor, SlurmExecutor])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_of_the_port_is_there_with_the_same_parameters(implementation: type, method: str) -> None:
+    """Neither package imports the other, so this is where they are held together."""
+    assert parameters(getattr(implementation, method)) == parameters(getattr(ports.Executor, method))
+
+
+def test_an_array_is_held_until_it_is_released(
+    executor: Executor, folder: Path, log: ElementLog, wait_until: Wait
+) -> None:
+    """Nothing starts before; then every element runs once with its own arguments, and is no longer live."""
+    arguments = [[str(log.folder), str(index), "0"] for index in range(3)]
+    job_id = submit(executor, folder, "work", *arguments)
+    assert states(executor, job_id) == {0: "held", 1: "held", 2: "held"}
+    executor.release(job_id)
+    wait_until(lambda: states(executor, job_id) == {})
+    assert log.started() == log.ended() == ["0", "1", "2"]
+
+
+def test_a_batch_of_one_is_element_zero(
+    executor: Executor, folder: Path, log: ElementLog, wait_until: Wait
+) -> None:
+    """The smallest batch has the same kind of key as every other."""
+    job_id = submit(executor, folder, "work", [str(log.folder), "only", "0"])
+    assert states(executor, job_id) == {0: "held"}
+    executor.release(job_id)
+    wait_until(lambda: states(executor, job_id) == {})
+    assert log.ended() == ["only"]
+
+
+def test_release_is_harmless_when_repeated_and_when_all_is_over(
+    executor: Executor, folder: Path, log: ElementLog, wait_until: Wait
+) -> None:
+    """A controller that died after the release does it again."""
+    job_id = submit(executor, folder, "work", [str(log.folder), "0", "0"])
+    executor.release(job_id)
+    executor.release(job_id)
+    wait_until(lambda: states(executor, job_id) == {})
+    executor.release(job_id)
+    assert states(executor, job_id) == {}
+    assert log.started() == ["0"]
+
+
+def test_an_array_is_found_by_the_beginning_of_its_name_while_it_lives(
+    executor: Executor, folder: Path, log: ElementLog
+) -> None:
+    """The way back to an array whose id was never recorded."""
+    job_id = submit(executor, folder, "work", [str(log.folder), "0", "0"])
+    name = f"study-{folder.parent.name}"
+    assert executor.find(name) == {job_id: name}
+    assert executor.find(f"{name}-other") == {}
+    executor.cancel([(job_id, 0)])
+    assert executor.find(name) == {}
+
+
+def test_cancelling_a_held_array_keeps_it_from_ever_starting(
+    executor: Executor, folder: Path, log: ElementLog
+) -> None:
+    """Not even a release that comes later starts it."""
+    job_id = submit(executor, folder, "work", *([str(log.folder), str(index), "0"] for index in range(2)))
+    executor.cancel([(job_id, 0), (job_id, 1)])
+    assert states(executor, job_id) == {}
+    executor.release(job_id)
+    assert states(executor, job_id) == {}
+    assert log.started() == []
+
+
+def test_cancelling_a_running_element_leaves_its_neighbour_alone(
+    executor: Executor, folder: Path, log: ElementLog, wait_until: Wait
+) -> None:
+    """One element ends early, the other one by itself."""
+    job_id = submit(executor, folder, "work", [str(log.folder), "0", "60"], [str(log.folder), "1", "4"])
+    executor.release(job_id)
+    wait_until(lambda: executor.poll() and log.started() == ["0", "1"])
+    executor.cancel([(job_id, 0)])
+    wait_until(lambda: 0 not in states(executor, job_id))
+    wait_until(lambda: states(executor, job_id) == {})
+    assert log.ended() == ["1"]
+
+
+def test_cancel_warns_with_term_and_gives_time_for_a_checkpoint(
+    executor: Executor, folder: Path, log: ElementLog, wait_until: Wait
+) -> None:
+    """The signals come blocked; once a handler is there, TERM reaches it."""
+    job_id = submit(executor, folder, "checkpoints", [str(log.folder), "0", "60"])
+    executor.release(job_id)
+    wait_until(lambda: executor.poll() and log.started() == ["0"])
+    executor.cancel([(job_id, 0)])
+    wait_until(lambda: states(executor, job_id) == {})
+    assert log.lines("blocked")[0][1:-1] == ["12", "15"]
+    assert [words[1] for words in log.lines("signal")][:1] == ["15"]
+    assert log.ended() == []
+
+
+def test_cancelling_what_is_over_or_unknown_is_passed_over(
+    executor: Executor, folder: Path, log: ElementLog, wait_until: Wait
+) -> None:
+    """The controller may not know yet that a task has ended."""
+    job_id = submit(executor, folder, "work", [str(log.folder), "0", "0"])
+    executor.release(job_id)
+    wait_until(lambda: states(executor, job_id) == {})
+    executor.cancel([(job_id, 0), ("999999", 3)])
+    executor.cancel([])
+    assert log.ended() == ["0"]
+
+
+def test_an_element_that_fails_is_over_and_is_not_run_again(
+    executor: Executor, folder: Path, log: ElementLog, wait_until: Wait
+) -> None:
+    """Whether to try again is the controller's decision."""
+    job_id = submit(executor, folder, "fail", [str(log.folder), "0"])
+    executor.release(job_id)
+    wait_until(lambda: states(executor, job_id) == {})
+    assert log.started() == ["0"]
+
+
+def test_setup_lines_run_before_python(
+    executor: Executor, settings: dict[str, Any], folder: Path, log: ElementLog, wait_until: Wait
+) -> None:
+    """What they export is there, and a comment among them does no harm."""
+    another = type(executor)(**{**settings, "setup": ["# a comment", "export FROM_SETUP='two words'"]})
+    job_id = submit(another, folder, "environment", [str(log.folder), "0", "FROM_SETUP"])
+    another.release(job_id)
+    wait_until(lambda: states(another, job_id) == {})
+    assert (log.folder / "environment-0").read_text() == "two words"
+
+
+def test_preview_is_text_and_leaves_no_trace(executor: Executor, tmp_path: Path) -> None:
+    """Neither a file nor a task."""
+    before = executor.poll()
+    text = executor.preview(name="n", folder=str(tmp_path / "f"), target="m:f", arguments=[["1"]])
+    assert text.startswith("#!/bin/bash\n")
+    assert list(tmp_path.iterdir()) == []
+    assert executor.poll() == before
+
+
+def test_check_gives_lines_of_level_subject_and_hint(executor: Executor) -> None:
+    """A line that is not ok says what to do."""
+    lines = executor.check()
+    assert lines
+    assert all(level == "ok" or hint for level, _, hint in lines)
+    assert {level for level, _, _ in lines} <= {"ok", "warn"}

@@ -1,0 +1,68 @@
+"""The cluster keys: checks, and the shipped profiles."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from pydantic import ValidationError
+
+from slurm.settings import ClusterSettings, limit_minutes
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+@pytest.mark.parametrize(
+    ("limit", "minutes"),
+    [(90, 90), ("90", 90), ("4:00:00", 240), ("00:00:30", 1), ("1-02:03:00", 1563), ("0:01:01", 2)],
+)
+def test_time_limits_become_whole_minutes_rounded_up(limit: int | str, minutes: int) -> None:
+    """Minutes, HH:MM:SS and D-HH:MM:SS all mean what they mean to Slurm."""
+    assert limit_minutes(limit) == minutes
+
+
+@pytest.mark.parametrize("limit", [0, -5, "0:00:00", "4:00", "soon", "1-2", ""])
+def test_other_time_limits_are_refused(limit: int | str) -> None:
+    """A limit that is not positive, or has another form, is no limit."""
+    with pytest.raises(ValueError, match="expected"):
+        limit_minutes(limit)
+
+
+def test_all_problems_are_reported_together_by_key(settings: dict[str, Any]) -> None:
+    """One error names every key that is wrong, an unknown one too."""
+    wrong = {"cpus": 0, "mem_gb": -1, "time_limit": "soon", "extra": {"array": "0-3"}, "partitoin": "gpu"}
+    with pytest.raises(ValidationError) as caught:
+        ClusterSettings(**{**settings, **wrong})
+    assert {error["loc"][0] for error in caught.value.errors()} == set(wrong)
+
+
+def test_a_missing_key_is_reported(settings: dict[str, Any]) -> None:
+    """No default hides in the code: every key comes from the configuration."""
+    with pytest.raises(ValidationError) as caught:
+        ClusterSettings()  # type: ignore[call-arg]
+    assert {error["loc"][0] for error in caught.value.errors()} == set(settings)
+
+
+@pytest.mark.parametrize("option", ["array", "mem", "--time", "cpus_per_task", "open-mode"])
+def test_extra_refuses_what_another_key_sets(settings: dict[str, Any], option: str) -> None:
+    """An option cannot be set in two places."""
+    with pytest.raises(ValidationError, match="no other key sets"):
+        ClusterSettings(**{**settings, "extra": {option: "1"}})
+
+
+@pytest.mark.parametrize("profile", ["auto", "local", "slurm"])
+def test_each_profile_holds_every_key_and_can_be_built(profile: str) -> None:
+    """What a profile composes to is its target and exactly the keys of ClusterSettings."""
+    with initialize_config_dir(str(CONF / "cluster"), version_base=None):
+        composed = OmegaConf.to_container(compose(profile))
+    assert isinstance(composed, dict)
+    keys = {field.name for field in dataclasses.fields(ClusterSettings)}
+    assert set(composed) == keys | {"_target_"}
+    expected = {"local": "local", "slurm": "slurm"}.get(profile)
+    built = instantiate(composed, _convert_="all")
+    assert built.name == (expected or built.name)
