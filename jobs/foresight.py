@@ -15,7 +15,7 @@ from typing import Any
 from jobs.baseline import read_baseline
 from jobs.errors import DataError, ModelError, RecipeError, TrialError
 from jobs.recipe import DataRecipe, ModelRecipe, examine, parse
-from jobs.rows import load, split
+from jobs.rows import load, read, split
 from jobs.sources import find_source
 from jobs.templates import render
 
@@ -71,8 +71,8 @@ class Qlora:
         if examined.model is not None:
             found += _model_problems(examined.model)
         if examined.data is not None:
-            found += _data_problems(examined.data)
-        return found
+            return [*found, *_data_problems(examined.data)]
+        return [*found, *_file_problems(recipe)]
 
     def metrics(self, recipe: Mapping[str, Any]) -> Sequence[str]:
         """The names of the metrics that every trial reports.
@@ -90,7 +90,7 @@ class Qlora:
         """
         groups = {name: dict(group) for name, group in recipe.items() if isinstance(group, Mapping)}
         resolved = {**recipe, **groups}
-        data, model = groups["data"], groups["model"]
+        data, model = groups.get("data", {}), groups.get("model", {})
         if data.get("path"):
             data["path"] = str(Path(data["path"]).expanduser().resolve())
         if model.get("path") and Path(model["path"]).expanduser().is_dir():
@@ -201,6 +201,18 @@ def _model_problems(model: ModelRecipe) -> list[Problem]:
     except ModelError as error:
         key, _, problem = str(error).partition(": ")
         return [(key, problem)]
+    return []
+
+
+def _file_problems(recipe: Mapping[str, Any]) -> list[Problem]:
+    """What can be said of the data file when other settings of the data are wrong."""
+    data = recipe.get("data")
+    path = data.get("path") if isinstance(data, Mapping) else None
+    try:
+        if isinstance(path, str):
+            read(Path(path))
+    except DataError as error:
+        return [("data.path", str(error))]
     return []
 
 

@@ -150,11 +150,9 @@ def parse(raw: Mapping[str, Any]) -> Recipe:
         RecipeError: naming every problem by its key path.
     """
     found = examine(raw)
-    whole = found.model and found.data and found.trainer and found.evaluation
-    if found.problems or not whole:
-        raise RecipeError("\n".join(f"{key}: {problem}" for key, problem in found.problems))
-    assert found.model and found.data and found.trainer and found.evaluation
-    return Recipe(found.model, found.data, found.trainer, found.evaluation)
+    if found.model and found.data and found.trainer and found.evaluation and not found.problems:
+        return Recipe(found.model, found.data, found.trainer, found.evaluation)
+    raise RecipeError("\n".join(f"{key}: {problem}" for key, problem in found.problems))
 
 
 def examine(raw: Mapping[str, Any]) -> Examined:

@@ -1,0 +1,120 @@
+"""A tiny random Llama with a tokenizer of single characters, and trials of it on real files."""
+
+from __future__ import annotations
+
+import copy
+import json
+import string
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hpo.paths import TrialPaths
+from hpo.records import TrialSpec, write_json
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<{{ m['role'][0] }}>{{ m['content'] }}</s>{% endfor %}"
+    "{% if add_generation_prompt %}<a>{% endif %}"
+)
+MakeTrial = Callable[..., TrialPaths]
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread, so that sums are made in one order; and no trace of a real Slurm around the tests."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for name in ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_RESTART_COUNT", "SLURM_CPUS_PER_TASK"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a two-layer random Llama and its tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("tiny")
+    tokenizer = _tokenizer()
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Any:
+    """One token a character; token 0 is unknown, 1 the padding, 2 the end mark."""
+    return _tokenizer()
+
+
+def _tokenizer() -> Any:
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    characters = ["<unk>", "<pad>", "</s>", *string.ascii_letters, *string.digits, *" \n#:.,?<>="]
+    model = models.WordLevel({token: number for number, token in enumerate(characters)}, unk_token="<unk>")
+    core = Tokenizer(model)
+    core.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")  # type: ignore[assignment]
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=core, unk_token="<unk>", pad_token="<pad>", eos_token="</s>"
+    )
+    made.chat_template = CHAT_TEMPLATE
+    return made
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for all tests that do not spoil it."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def shipped() -> dict[str, Any]:
+    """The recipe as conf/ has it."""
+    files = {"model": "smollm2_135m", "data": "demo", "trainer": "qlora", "evaluation": "loss"}
+    return {
+        group: yaml.safe_load((CONF / group / f"{name}.yaml").read_text()) for group, name in files.items()
+    }
+
+
+@pytest.fixture
+def recipe(shipped: dict[str, Any], tiny_model: Path, tmp_path: Path) -> dict[str, Any]:
+    """A recipe of seconds: the tiny model, 40 rows, 6 steps."""
+    made = copy.deepcopy(shipped)
+    rows = [
+        {"prompt": f"{n}:", "completion": string.ascii_lowercase[n % 26] * (1 + n % 5)} for n in range(40)
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made["model"] |= {"name": "tiny", "path": str(tiny_model)}
+    made["data"] |= {"path": str(path), "train_examples": None, "validation_examples": None}
+    made["trainer"] |= {"batch_size": 4, "max_steps": 6, "lora_rank": 2}
+    return made
+
+
+@pytest.fixture
+def make_trial(tmp_path: Path, cache: Path) -> MakeTrial:
+    """Write the spec of a trial into a study folder."""
+
+    def make(recipe: dict[str, Any], trial: str = "0000", seed: int = 3) -> TrialPaths:
+        paths = TrialPaths(tmp_path / "study" / "trials" / trial)
+        paths.folder.mkdir(parents=True)
+        spec = TrialSpec("study", trial, 0, {}, recipe, ["eval_loss"], seed, str(cache), "hash")
+        write_json(paths.spec, spec.to_json())
+        return paths
+
+    return make
