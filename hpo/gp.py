@@ -103,7 +103,7 @@ def _log_prior(theta: Array, d: int) -> tuple[float, Array]:
 # Log-normal priors: (mean, standard deviation) of the logarithm. Chosen by measurement.
 PRIOR_ELL = (math.log(0.5), 0.8)
 PRIOR_SIGMA2 = (0.0, 1.0)
-PRIOR_TAU2 = (math.log(1e-3), 1.5)
+PRIOR_TAU2 = (math.log(1e-5), 2.0)
 
 
 def _objective(theta: Array, data: Data, D: Array) -> tuple[float, Array]:
@@ -133,11 +133,14 @@ def _objective(theta: Array, data: Data, D: Array) -> tuple[float, Array]:
     return -(likelihood + prior), -(gradient + prior_gradient)
 
 
-def fit(data: Data) -> Hyperparameters:
+def fit(data: Data) -> tuple[Hyperparameters, float]:
     """The hyperparameters of the largest posterior density, from a few fixed starts.
 
     Args:
         data: at least one row.
+
+    Returns:
+        The hyperparameters, and the logarithm of that density up to a constant of n and d alone.
 
     Raises:
         FitError: the covariance matrix has no Cholesky factor at any start, or the values are not finite.
@@ -158,8 +161,8 @@ def fit(data: Data) -> Hyperparameters:
             found.append((float(result.fun), result.x))
     if not found:
         raise FitError("the covariance matrix of the observations could not be factorised")
-    theta = min(found, key=lambda pair: pair[0])[1]
-    return _with_mean(data, D, theta)
+    value, theta = min(found, key=lambda pair: pair[0])
+    return _with_mean(data, D, theta), -value
 
 
 def _with_mean(data: Data, D: Array, theta: Array) -> Hyperparameters:

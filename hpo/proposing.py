@@ -63,7 +63,7 @@ def _model_points(history: History, count: int) -> tuple[list[Point], str]:
 
     def score(X: Tensor) -> Tensor:
         value = gain(X)
-        return value if feasibility is None else value + feasibility.log_probability(X)
+        return value if feasibility is None else value + feasibility.log_weight(X)
 
     best = front([own.values for own in history.observations])
     anchors = [history.observations[index].point for index in best]

@@ -11,7 +11,7 @@ from hpo.space import Point
 # A finite space up to this size is listed when drawing points finds nothing new any more.
 LISTED = 100_000
 # Draws without anything new before giving up on drawing.
-PATIENCE = 1000
+PATIENCE = 200
 
 
 def first_unused(
@@ -37,6 +37,8 @@ def first_unused(
 def _fresh(history: History, points: Iterable[Point]) -> Iterator[Point]:
     space, taken, misses = history.space, set(history.taken), 0
     for point in points:
+        if len(taken) == space.size:
+            return
         key = space.key(point)
         if key not in taken:
             taken.add(key)

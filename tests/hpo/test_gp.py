@@ -1,0 +1,65 @@
+"""The Gaussian process: gradients, closed forms, noise and choices."""
+
+import math
+
+import numpy as np
+import pytest
+
+from hpo.gp import Data, _objective, distances, fit, matern
+
+RNG = np.random.default_rng(0)
+PLAIN = np.zeros(3, dtype=bool)
+
+
+def data(n: int = 12, hamming: tuple[bool, ...] = (False, False, True)) -> Data:
+    X = RNG.random((n, 3))
+    X[:, 2] = RNG.integers(0, 3, n) / 3 + 1 / 6
+    y = np.sin(5 * X[:, 0]) + X[:, 1] + (X[:, 2] > 0.5)
+    return Data(
+        X, (y - y.mean()) / y.std(), RNG.random(n) * 0.01, RNG.integers(1, 4, n) * 1.0, np.array(hamming)
+    )
+
+
+def test_matern_has_its_closed_form() -> None:
+    """At distance 1 in units of the length scale: (1 + sqrt 5 + 5/3) exp(-sqrt 5)."""
+    D = distances(np.array([[0.0, 0.0, 0.0]]), np.array([[0.3, 0.0, 0.0]]), PLAIN)
+    expected = (1 + math.sqrt(5) + 5 / 3) * math.exp(-math.sqrt(5))
+    assert matern(D, np.array([0.3, 1.0, 1.0])) == pytest.approx(expected)
+
+
+def test_all_values_of_an_unordered_choice_are_equally_far_apart() -> None:
+    levels = np.array([[1 / 6], [3 / 6], [5 / 6]])
+    D = distances(levels, levels, np.array([True]))[..., 0]
+    assert D.tolist() == (1 - np.eye(3)).tolist()
+
+
+def test_the_gradient_is_that_of_the_value() -> None:
+    own = data()
+    D = distances(own.X, own.X, own.hamming)
+    theta = np.log([0.4, 0.9, 1.3, 0.8, 0.02])
+    _, gradient = _objective(theta, own, D)
+    for index in range(len(theta)):
+        step = np.eye(len(theta))[index] * 1e-6
+        slope = (_objective(theta + step, own, D)[0] - _objective(theta - step, own, D)[0]) / 2e-6
+        assert gradient[index] == pytest.approx(slope, rel=1e-4, abs=1e-5)
+
+
+def test_an_irrelevant_coordinate_gets_a_longer_scale() -> None:
+    X = RNG.random((25, 2))
+    y = np.sin(6 * X[:, 0])
+    found, _ = fit(Data(X, (y - y.mean()) / y.std(), np.zeros(25), np.ones(25), np.zeros(2, dtype=bool)))
+    assert found.ell[1] > 2 * found.ell[0]
+
+
+def test_noise_is_found_in_noise_and_not_in_a_smooth_curve() -> None:
+    X = np.linspace(0, 1, 40)[:, None]
+    smooth = np.sin(6 * X[:, 0])
+    noisy = smooth + 0.3 * RNG.standard_normal(40)
+
+    def learned(y: np.ndarray, noise: float = 0.0) -> float:
+        own = Data(X, y, np.full(40, noise), np.ones(40), np.zeros(1, dtype=bool))
+        return fit(own)[0].tau2
+
+    assert learned(smooth) < 1e-3
+    assert learned(noisy) == pytest.approx(0.09, rel=0.6)
+    assert learned(noisy, noise=0.09) < 0.03, "known noise must not be learned a second time"
