@@ -57,7 +57,7 @@ def up(folder: Path, options: Options) -> Layout:
 
 
 def down(folder: Path) -> None:
-    """Stop the daemons and every job of the cluster in this folder; its logs stay.
+    """Stop the daemons and every job of the cluster in this folder; its logs and its count of jobs stay.
 
     Raises:
         DevClusterError: a process of the cluster survived KILL.
@@ -66,9 +66,13 @@ def down(folder: Path) -> None:
     if layout is None:
         return
     running = daemons(layout)
+    if "slurmctld" in running:
+        # The state stays, so that job ids go on counting; without this, so would the jobs at the next `up`.
+        client(layout, "scancel", "--user", _user())
     # Nodes first: with the controller gone too, nothing starts a step any more. The database goes last.
     first = [pid for name, pid in running.items() if name.startswith("slurmd-")]
-    left = stop(first) + kill(lambda: job_processes(layout))
+    kill(lambda: job_processes(layout))  # slurmd waits for its steps
+    left = stop(first, grace_s=3) + kill(lambda: job_processes(layout))
     for name in ("slurmctld", "slurmdbd", "mariadb"):
         left += stop([running[name]] if name in running else [])
     left += kill(lambda: job_processes(layout))

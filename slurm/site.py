@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from slurm.command import run
 from slurm.settings import ClusterSettings
@@ -24,7 +26,26 @@ def check_site(settings: ClusterSettings) -> Sequence[Line]:
     lines.extend(configuration_lines(configuration))
     nodes = run(["sinfo", "-h", "-o", "%P|%a|%G|%l"])
     lines.extend(partition_lines(nodes.stdout, settings))
+    lines.append(trial_line(settings))
     return lines
+
+
+def trial_line(settings: ClusterSettings) -> Line:
+    """Ask the scheduler whether an array of one could run, without submitting it.
+
+    A held array is taken whatever it asks for, and after its release waits for ever with the reason
+    BadConstraints. Only a warning, as the answer is the same while the right nodes are drained.
+    """
+    from slurm.submission import array_executor, submission_hint  # submitit takes 0.2 s to load
+
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "test.sh"
+        text = array_executor(settings, "frontrunner-test", folder).text(1)
+        script.write_text(text.replace("#SBATCH --hold\n", ""), encoding="utf-8")
+        outcome = run(["sbatch", "--test-only", str(script)])
+    if outcome.ok:
+        return "ok", "sbatch --test-only: takes the request", ""
+    return "warn", f"sbatch --test-only: {outcome.stderr.strip()}", submission_hint(outcome.stderr)
 
 
 def parse_configuration(text: str) -> dict[str, str]:

@@ -129,6 +129,7 @@ _HINTS = (
     ("invalid qos", "set cluster.qos; `sacctmgr show associations user=$USER` lists yours"),
     ("generic resource", "set cluster.gres to what `sinfo -o '%P %G'` lists, such as gpu:v100:1"),
     ("node configuration is not available", "no node has so much: cluster.gres, .cpus, .mem_gb, .constraint"),
+    ("feature", "set cluster.constraint to what `sinfo -o '%P %f'` lists"),
     ("time limit", "lower cluster.time_limit; `sinfo -o '%P %l'` lists the limits"),
     ("job array", "lower batch.size below MaxArraySize of `scontrol show config`"),
     ("limit", "a limit of the QOS or association is reached: wait, or lower batch.size"),

@@ -91,6 +91,7 @@ def wait_until() -> Callable[..., None]:
     return wait
 
 
+@pytest.fixture(scope="session")
 def require_slurm() -> None:
     """Skip where Slurm is not installed; fail instead where it has to be."""
     missing = [name for name in ("slurmctld", "slurmd", "sbatch", "srun") if program_path(name) is None]
@@ -101,9 +102,8 @@ def require_slurm() -> None:
 
 
 @pytest.fixture(scope="session")
-def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
+def shared_cluster(require_slurm: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
     """A one-machine cluster for all tests that leave it as it was."""
-    require_slurm()
     folder = tmp_path_factory.mktemp("cluster")
     yield devcluster.up(folder, Options())
     devcluster.down(folder)
@@ -118,10 +118,9 @@ def cluster(shared_cluster: Layout, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 @pytest.fixture
-def own_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Layout]:
+def own_cluster(require_slurm: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Layout]:
     """A cluster of its own, for a test that disturbs it."""
-    require_slurm()
-    layout = devcluster.up(tmp_path / "cluster", Options(nodes=2))
+    layout = devcluster.up(tmp_path / "cluster", Options(nodes=2, extra=("MessageTimeout=2",)))
     monkeypatch.setenv("SLURM_CONF", str(layout.configuration))
     yield layout
     devcluster.down(tmp_path / "cluster")

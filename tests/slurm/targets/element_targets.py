@@ -59,6 +59,14 @@ def orphan(folder: str, index: str) -> None:
     Path(folder, f"child-{index}").write_text(str(child.pid))
 
 
+def second_time(folder: str, index: str) -> None:
+    """Take long the first time, and end at once the second time."""
+    again = Path(folder, "log").exists()
+    note(folder, "start", index)
+    time.sleep(0 if again else 600)
+    note(folder, "end", index)
+
+
 def fail(folder: str, index: str) -> None:
     """End with an error."""
     note(folder, "start", index)

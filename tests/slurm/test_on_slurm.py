@@ -1,0 +1,185 @@
+"""The Slurm executor on a real one-machine cluster: arrays, preemption, and a controller that is away."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from slurm.auto import auto
+from slurm.devcluster import client
+from slurm.devcluster_files import Layout
+from slurm.devcluster_processes import daemons
+from slurm.errors import SchedulerError, SubmissionError
+from slurm.slurm_executor import SlurmExecutor
+
+if TYPE_CHECKING:
+    from conftest import ElementLog
+
+Wait = Callable[..., None]
+pytestmark = pytest.mark.slurm
+
+
+def submit(executor: SlurmExecutor, folder: Path, function: str, *arguments: list[str]) -> str:
+    """Submit an array of one of the targets."""
+    target = f"element_targets:{function}"
+    return executor.submit(name="study-1", folder=str(folder), target=target, arguments=arguments)
+
+
+def squeue(layout: Layout, *options: str) -> list[str]:
+    """Lines of squeue."""
+    return client(layout, "squeue", "-h", *options).stdout.split("\n")[:-1]
+
+
+@pytest.mark.parametrize(("count", "shown"), [(3, "[0-2%3]"), (1, "[0%1]")])
+def test_a_batch_is_one_array(
+    count: int,
+    shown: str,
+    cluster: Layout,
+    settings: dict[str, Any],
+    targets: str,
+    folder: Path,
+    log: ElementLog,
+) -> None:
+    """squeue shows one line, held, with all indices; also for a batch of one."""
+    executor = SlurmExecutor(**settings)
+    job_id = submit(executor, folder, "work", *([str(log.folder), str(i), "0"] for i in range(count)))
+    assert squeue(cluster, "-o", "%i %T %r %j") == [f"{job_id}_{shown} PENDING JobHeldUser study-1"]
+    described = client(cluster, "scontrol", "show", "job", job_id).stdout
+    assert "Requeue=1" in described
+    assert f"ArrayJobId={job_id}" in described
+
+
+def test_an_element_knows_its_array_and_index_and_has_its_gpu(
+    cluster: Layout, settings: dict[str, Any], targets: str, folder: Path, log: ElementLog, wait_until: Wait
+) -> None:
+    """A batch of one too: what the fence on the node compares."""
+    executor = SlurmExecutor(**settings)
+    names = ["SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "CUDA_VISIBLE_DEVICES", "SLURM_CPUS_PER_TASK"]
+    job_id = submit(executor, folder, "environment", [str(log.folder), "0", *names])
+    executor.release(job_id)
+    wait_until(lambda: executor.poll() == {})
+    job, index, gpu, cpus = (log.folder / "environment-0").read_text().split("\n")
+    assert (job, index, cpus) == (job_id, "0", "1")
+    assert gpu in ("0", "1")
+
+
+def test_max_parallel_throttles_the_array(
+    cluster: Layout, settings: dict[str, Any], targets: str, folder: Path, log: ElementLog, wait_until: Wait
+) -> None:
+    """Four elements, one at a time."""
+    executor = SlurmExecutor(**{**settings, "max_parallel": 1})
+    job_id = submit(executor, folder, "work", *([str(log.folder), str(i), "0.1"] for i in range(3)))
+    executor.release(job_id)
+    wait_until(lambda: executor.poll() == {}, timeout_s=60)
+    assert log.ended() == ["0", "1", "2"]
+    assert log.most_at_once() == 1
+
+
+def test_what_sbatch_refuses_is_told_with_a_hint(
+    cluster: Layout, settings: dict[str, Any], folder: Path
+) -> None:
+    """The scheduler's own words, and what to do; nothing is submitted."""
+    for changes, hint in (
+        ({"partition": "gpuu"}, "cluster.partition"),
+        ({"gres": "tpu:1"}, "cluster.gres"),
+        ({"constraint": "a100"}, "cluster.constraint"),
+    ):
+        with pytest.raises(SubmissionError, match="exit code 1") as caught:
+            submit(SlurmExecutor(**{**settings, **changes}), folder, "work", ["f", "0", "0"])
+        assert hint in caught.value.hint
+    assert squeue(cluster) == []
+
+
+@pytest.mark.parametrize("changes", [{"gres": "gpu:a100:1"}, {"mem_gb": 10_000}, {"cpus": 999}])
+def test_a_request_that_no_node_can_meet_is_warned_of(
+    changes: dict[str, Any], cluster: Layout, settings: dict[str, Any]
+) -> None:
+    """sbatch takes a held array whatever it asks for, so doctor asks beforehand."""
+    warned = [hint for level, _, hint in SlurmExecutor(**{**settings, **changes}).check() if level == "warn"]
+    assert any("no node has so much" in hint for hint in warned)
+    assert squeue(cluster) == []
+
+
+def test_an_array_above_the_sites_size_is_told_with_a_hint(
+    cluster: Layout, settings: dict[str, Any], folder: Path
+) -> None:
+    """MaxArraySize is 1001 by default."""
+    with pytest.raises(SubmissionError) as caught:
+        submit(SlurmExecutor(**settings), folder, "work", *[["f", "0", "0"]] * 1002)
+    assert "MaxArraySize" in caught.value.hint
+
+
+def test_auto_takes_slurm_where_a_controller_answers(cluster: Layout, settings: dict[str, Any]) -> None:
+    """On a real one."""
+    assert auto(**settings).name == "slurm"
+
+
+def test_the_sites_lines_name_its_partition_gres_and_limits(
+    cluster: Layout, settings: dict[str, Any]
+) -> None:
+    """What doctor prints on this cluster."""
+    lines = {what: level for level, what, _ in SlurmExecutor(**settings).check()}
+    assert lines["partition: batch is up"] == "ok"
+    assert lines["gres: gpu:1"] == "ok"
+    assert lines["Slurm: MaxArraySize=1001"] == "ok"
+    assert lines["Slurm: no accounting"] == "warn"
+    assert lines["Slurm: PreemptMode=REQUEUE (preempt/partition_prio)"] == "ok"
+
+
+def test_a_controller_that_is_away_is_no_information(
+    own_cluster: Layout,
+    settings: dict[str, Any],
+    targets: str,
+    folder: Path,
+    log: ElementLog,
+    wait_until: Wait,
+) -> None:
+    """poll and find say None, cancel and release raise; afterwards the array is still there and runs."""
+    executor = SlurmExecutor(**settings)
+    job_id = submit(executor, folder, "work", [str(log.folder), "0", "0"])
+    client(own_cluster, "scontrol", "shutdown", "slurmctld")
+    wait_until(lambda: "slurmctld" not in daemons(own_cluster))
+    assert executor.poll() is None
+    assert executor.find("study") is None
+    for request in (lambda: executor.release(job_id), lambda: executor.cancel([(job_id, 0)])):
+        with pytest.raises(SchedulerError):
+            request()
+    subprocess.run(["slurmctld", "-f", str(own_cluster.configuration)], check=True)
+    wait_until(lambda: executor.poll() is not None)
+    assert executor.find("study") == {job_id: "study-1"}
+    executor.release(job_id)
+    wait_until(lambda: executor.poll() == {}, timeout_s=40)
+    assert log.ended() == ["0"]
+
+
+def test_a_preempted_element_is_requeued_and_finishes(
+    own_cluster: Layout,
+    settings: dict[str, Any],
+    targets: str,
+    folder: Path,
+    log: ElementLog,
+    wait_until: Wait,
+) -> None:
+    """A job in `urgent` takes its node; it stays live throughout, and runs again under the same id."""
+    executor = SlurmExecutor(**settings)
+    job_id = submit(executor, folder, "second_time", [str(log.folder), "0"])
+    executor.release(job_id)
+    wait_until(lambda: log.started() == ["0"])
+    urgent = ["sbatch", "--partition=urgent", "--nodes=2", "--gres=gpu:2", "--mem=10", "--output=/dev/null"]
+    assert client(own_cluster, *urgent, "--wrap=sleep 1").ok
+    seen: list[str] = []
+    deadline = time.monotonic() + 60
+    while log.ended() != ["0"]:
+        assert time.monotonic() < deadline
+        live = executor.poll()
+        assert live is not None
+        assert (job_id, 0) in live or log.ended() == ["0"]
+        seen += [live[job_id, 0]["state"]] if (job_id, 0) in live else []
+        time.sleep(0.1)
+    assert log.started() == ["0", "0"]
+    assert "pending" in seen
