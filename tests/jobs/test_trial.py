@@ -1,0 +1,297 @@
+"""A trial from spec.json to metrics.json, undisturbed, interrupted, overtaken, failed and cancelled."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpo.paths import StudyPaths, TrialPaths
+from hpo.records import BatchRecord, Failure, Lease, TrialResult, read_json, read_jsonl, write_json
+from jobs import lease as lease_module
+from jobs import run_trial
+from jobs.checkpoints import Checkpoints
+from jobs.foresight import METRICS, Qlora
+from jobs.training import StepWatch
+
+MakeTrial = Callable[..., TrialPaths]
+MEASURED_TIMES = {"train_seconds", "eval_seconds", "start_seconds", "tokens_per_second", "peak_memory_gib"}
+
+
+class Killed(BaseException):
+    """The end of a process, as far as the trial's own code can tell."""
+
+
+@pytest.fixture(autouse=True)
+def own_handlers() -> Iterator[None]:
+    """Give the test process its signal handlers back."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGUSR2, signal.SIGTERM)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+def run(paths: TrialPaths, batch: str = "000") -> int:
+    """Run an attempt in this process."""
+    return run_trial.main(str(paths.folder.parent.parent), batch, paths.folder.name)
+
+
+def exact(paths: TrialPaths) -> dict[str, float]:
+    """The metrics that may not depend on time."""
+    result = TrialResult.read(paths.metrics)
+    return {name: metric.value for name, metric in result.metrics.items() if name not in MEASURED_TIMES}
+
+
+def die_after(monkeypatch: pytest.MonkeyPatch, step: int, paths: TrialPaths) -> None:
+    """Run an attempt that ends right after a step, before anything of the step is saved."""
+    real = StepWatch.on_step_end
+
+    def on_step_end(self: StepWatch, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        real(self, args, state, control, **kwargs)
+        if state.global_step == step:
+            raise Killed
+
+    monkeypatch.setattr(StepWatch, "on_step_end", on_step_end)
+    with pytest.raises(Killed):
+        run(paths)
+
+
+def test_spec_in_metrics_out(recipe: dict[str, Any], make_trial: MakeTrial, cache: Path) -> None:
+    """Every stated metric, a falling loss, the log of all phases, and an adapter that plain peft loads."""
+    recipe["trainer"] |= {"max_steps": 12, "learning_rate": 0.02}
+    paths = make_trial(recipe)
+    Qlora().prepare(recipe, str(cache), lambda line: None)
+    base = Qlora().baseline(recipe, str(cache))
+    assert run(paths) == 0
+    result = TrialResult.read(paths.metrics)
+    assert set(result.metrics) == set(METRICS)
+    assert base is not None
+    assert result.details["base_eval_loss"] == base["eval_loss"]
+    assert result.metrics["eval_loss"].value < base["eval_loss"] - 0.3
+    assert result.metrics["eval_loss"].standard_error
+    log = read_jsonl(paths.progress)
+    assert list(dict.fromkeys(line["phase"] for line in log)) == ["loading", "training", "evaluating", "done"]
+    assert log[-1]["step"] == 12
+    assert _with_plain_peft(paths, recipe) == pytest.approx(result.metrics["eval_loss"].value, rel=1e-5)
+
+
+def _with_plain_peft(paths: TrialPaths, recipe: dict[str, Any]) -> float:
+    """The evaluation loss by transformers and peft alone, example by example."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+    from jobs.recipe import parse
+    from jobs.rows import load, split
+
+    origin = json.loads((paths.adapter / "adapter_config.json").read_text())["base_model_name_or_path"]
+    assert origin == recipe["model"]["path"]
+    four_bit = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.float32,
+    )
+    base = AutoModelForCausalLM.from_pretrained(origin, quantization_config=four_bit, dtype=torch.float32)
+    model = PeftModel.from_pretrained(base, str(paths.adapter)).eval()
+    tokenizer = AutoTokenizer.from_pretrained(origin)
+    total, tokens = 0.0, 0
+    data = parse(recipe).data
+    for row in split(load(data), data).validation:
+        prompt = tokenizer(row["prompt"])["input_ids"]
+        answer = [*tokenizer(row["completion"])["input_ids"], tokenizer.eos_token_id]
+        labels = torch.tensor([[-100] * len(prompt) + answer])
+        with torch.no_grad():
+            loss = model(input_ids=torch.tensor([prompt + answer]), labels=labels).loss.item()
+        total, tokens = total + loss * len(answer), tokens + len(answer)
+    return total / tokens
+
+
+def test_dropout_and_accumulation_resume_to_the_last_bit(
+    recipe: dict[str, Any], make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after steps 2 and 5 of 6 and gone on: the metrics are those of the undisturbed trial."""
+    recipe["trainer"] |= {"lora_dropout": 0.3, "micro_batch_size": 2, "checkpoint_every_s": 0}
+    undisturbed, killed = make_trial(recipe, "0001"), make_trial(recipe, "0002")
+    assert run(undisturbed) == 0
+    for step in (2, 5):
+        with monkeypatch.context() as patch:
+            die_after(patch, step, killed)
+    assert run(killed) == 0
+    assert exact(killed) == exact(undisturbed)
+    result = TrialResult.read(killed.metrics)
+    assert (result.attempt, result.details["attempts"]) == (3, [1, 2, 3])
+    weights = "adapter_model.safetensors"
+    assert (killed.adapter / weights).read_bytes() == (undisturbed.adapter / weights).read_bytes()
+
+
+def test_damaged_checkpoint_is_passed_over(
+    recipe: dict[str, Any], make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a flipped byte in the newest one the trial goes on from the one before, to the same result."""
+    recipe["trainer"]["checkpoint_every_s"] = 0
+    undisturbed, killed = make_trial(recipe, "0001"), make_trial(recipe, "0002")
+    assert run(undisturbed) == 0
+    with monkeypatch.context() as patch:
+        die_after(patch, 5, killed)
+    newest = killed.checkpoints / read_json(killed.checkpoint_pointer)["folder"]
+    content = bytearray((newest / "optimizer.pt").read_bytes())
+    content[100] ^= 1
+    (newest / "optimizer.pt").write_bytes(content)
+    assert newest.name == "step-00000004"
+    assert run(killed) == 0
+    assert exact(killed) == exact(undisturbed)
+
+
+def test_process_survives_term_and_resumes_after_kill(recipe: dict[str, Any], make_trial: MakeTrial) -> None:
+    """TERM: a checkpoint, and on it goes. Kill: the next attempt resumes, to the undisturbed result."""
+    recipe["trainer"] |= {"max_steps": 400, "checkpoint_every_s": 1000}
+    paths = make_trial(recipe, "0002")
+    command = [sys.executable, "-m", "jobs.run_trial", str(paths.folder.parent.parent), "000", "0002"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _wait_for(lambda: any(line["step"] > 5 for line in read_jsonl(paths.progress)))
+    process.send_signal(signal.SIGTERM)
+    _wait_for(paths.checkpoint_pointer.exists)
+    assert process.poll() is None
+    process.kill()
+    process.wait()
+    saved = int(read_json(paths.checkpoint_pointer)["folder"][-8:])
+    assert 5 < saved < 400
+    undisturbed = make_trial(recipe, "0001")
+    assert run(undisturbed) == 0
+    assert run(paths) == 0
+    assert exact(paths) == exact(undisturbed)
+    assert TrialResult.read(paths.metrics).details["attempts"] == [1, 2]
+
+
+def _wait_for(true: Callable[[], bool], within_s: float = 120) -> None:
+    deadline = time.monotonic() + within_s
+    while not true():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_term_with_cancel_marker_ends_at_once(recipe: dict[str, Any], make_trial: MakeTrial) -> None:
+    """A cancelled trial neither checkpoints nor goes on nor leaves a result."""
+    recipe["trainer"]["max_steps"] = 100_000
+    paths = make_trial(recipe)
+    command = [sys.executable, "-m", "jobs.run_trial", str(paths.folder.parent.parent), "000", "0000"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _wait_for(lambda: paths.lease.exists())
+    paths.cancel.touch()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 128 + signal.SIGTERM
+    assert not paths.metrics.exists()
+
+
+@pytest.mark.parametrize("marker", ["cancel", "metrics"])
+def test_nothing_to_do_leaves_everything_as_it_is(
+    recipe: dict[str, Any], make_trial: MakeTrial, marker: str
+) -> None:
+    """A cancelled or finished trial is not run again, not even its lease is taken."""
+    paths = make_trial(recipe)
+    getattr(paths, marker).write_text("{}")
+    assert run(paths) == 0
+    assert sorted(path.name for path in paths.folder.iterdir()) == sorted(
+        ["spec.json", getattr(paths, marker).name]
+    )
+
+
+def test_first_result_wins(
+    recipe: dict[str, Any], make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A result that appears meanwhile is not replaced."""
+    recipe["trainer"]["max_steps"] = 1
+    paths = make_trial(recipe)
+    real = run_trial.write_json_once
+
+    def late(path: Path, record: Any) -> bool:
+        path.write_text("first")
+        return real(path, record)
+
+    monkeypatch.setattr(run_trial, "write_json_once", late)
+    assert run(paths) == 0
+    assert paths.metrics.read_text() == "first"
+
+
+def test_array_that_was_not_recorded_does_nothing(
+    recipe: dict[str, Any], make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Slurm the batch must have been submitted as this very array."""
+    paths = make_trial(recipe)
+    batch = StudyPaths(paths.folder.parent.parent).batch("000")
+    batch.folder.mkdir(parents=True)
+    write_json(batch.record, BatchRecord("000", "name", ["0000"], "submitted", "41").to_json())
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "42")
+    assert run(paths) == 0
+    assert not paths.lease.exists()
+
+
+@pytest.mark.parametrize(
+    ("batch", "restart", "attempt"), [("002", 0, None), ("001", 3, None), ("001", 2, 6), ("000", 9, 6)]
+)
+def test_lease_goes_to_the_later_batch_or_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: str, restart: int, attempt: int | None
+) -> None:
+    """This process is restart 2 of batch 001; the present lease decides."""
+    paths = TrialPaths(tmp_path)
+    write_json(paths.lease, Lease("0000", 5, batch, "job", restart, "host", 1).to_json())
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "2")
+    owner = lease_module.take(paths, "0000", "001")
+    assert (owner and owner.lease.attempt) == attempt
+
+
+def test_overtaken_process_writes_nothing_more(
+    recipe: dict[str, Any], make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once another attempt has the lease, the next checkpoint ends the process before it writes."""
+    recipe["trainer"]["checkpoint_every_s"] = 0
+    paths = make_trial(recipe)
+    real = Checkpoints.save
+
+    def overtaken(self: Checkpoints, step: int, write: Callable[[Path], None]) -> Path:
+        if step == 3:
+            write_json(paths.lease, Lease("0000", 2, "001", "job", 0, "host", 1).to_json())
+        return real(self, step, write)
+
+    def leave(code: int) -> None:
+        raise Killed(code)
+
+    monkeypatch.setattr(Checkpoints, "save", overtaken)
+    monkeypatch.setattr(os, "_exit", leave)
+    with pytest.raises(Killed, match=str(lease_module.OVERTAKEN)):
+        run(paths)
+    assert read_json(paths.checkpoint_pointer)["folder"] == "0001/step-00000002"
+    assert not paths.metrics.exists()
+    assert paths.failures() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause", "words"),
+    [
+        ({"learning_rate": 1e30}, "diverged", "loss at step"),
+        ({"divergence_loss": 0.5}, "diverged", "expected at most 0.5"),
+        ({"target_modules": ["nope"]}, "error", "trainer.target_modules: got nope"),
+    ],
+)
+def test_failure_names_its_cause(
+    recipe: dict[str, Any], make_trial: MakeTrial, changes: dict[str, Any], cause: str, words: str
+) -> None:
+    """What ends an attempt is recorded with cause, message and traceback; there is no result."""
+    recipe["trainer"] |= changes
+    paths = make_trial(recipe)
+    assert run(paths) == 1
+    (file,) = paths.failures()
+    failure = Failure.read(file)
+    assert (failure.cause, failure.attempt) == (cause, 1)
+    assert words in failure.message
+    assert "Traceback" in failure.traceback
+    assert not paths.metrics.exists()
