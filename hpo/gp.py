@@ -34,6 +34,8 @@ Array = NDArray[np.float64]
 
 _SQRT5 = math.sqrt(5.0)
 _JITTER = 1e-8  # of the signal variance; keeps a Cholesky factor of equal points possible
+_STARTS = ((0.5, 1e-3), (1.5, 1e-2))  # length scales and noise; many rows leave one optimum worth finding
+_MANY_ROWS = 100
 _BOUNDS_ELL = (math.log(0.02), math.log(20.0))
 _BOUNDS_SIGMA2 = (math.log(0.02), math.log(50.0))
 _BOUNDS_TAU2 = (math.log(1e-6), math.log(1.0))
@@ -149,7 +151,7 @@ def fit(data: Data) -> tuple[Hyperparameters, float]:
     D = distances(data.X, data.X, data.hamming)
     bounds = [_BOUNDS_ELL] * d + [_BOUNDS_SIGMA2, _BOUNDS_TAU2]
     found = []
-    for ell, tau2 in ((0.5, 1e-3), (1.5, 1e-2)):
+    for ell, tau2 in _STARTS if len(data.y) <= _MANY_ROWS else _STARTS[:1]:
         start = np.array([math.log(ell)] * d + [0.0, math.log(tau2)])
         try:
             result = minimize(

@@ -9,17 +9,18 @@ import torch
 from torch import Tensor
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
-from hpo.acquisition import Gain
+from hpo.acquisition import Gain, Process
 from hpo.feasibility import fit_feasibility
 from hpo.gp import FitError
 from hpo.history import History
 from hpo.pareto import front
 from hpo.search import MixedSearch
 from hpo.space import Point
-from hpo.surrogate import fit_surrogate
+from hpo.surrogate import Surrogate, fit_surrogate
 
 _DRAWS = {1: 64, 2: 32, 3: 12}  # joint draws by the number of objectives; cells get dear with three and more
 _DRAWS_BEYOND = 8
+_PRUNING_DRAWS = 64
 
 
 @contextmanager
@@ -56,7 +57,7 @@ def model_points(history: History, count: int) -> tuple[list[Point], str]:
 def _model_points(history: History, count: int) -> tuple[list[Point], str]:
     surrogate = fit_surrogate(history)
     feasibility = fit_feasibility(history)
-    there = torch.from_numpy(surrogate.data[0].X)
+    there = promising(surrogate, history.derived_seed("promising"))
     if history.pending:
         there = torch.cat([there, torch.tensor(history.pending, dtype=torch.float64)])
     gain = Gain(surrogate, there, _normals(history, len(there) + count))
@@ -77,6 +78,26 @@ def _model_points(history: History, count: int) -> tuple[list[Point], str]:
         if number + 1 < count:
             gain.add(torch.tensor(found[:1], dtype=torch.float64))
     return chosen, surrogate.note
+
+
+def promising(surrogate: Surrogate, seed: int) -> Tensor:
+    """The observed points (b x d) that are on the front in some joint draw: only they bound a gain.
+
+    Args:
+        surrogate: fitted to n points.
+        seed: of the draws.
+    """
+    from botorch.utils.multi_objective.pareto import is_non_dominated
+
+    X, m = torch.from_numpy(surrogate.data[0].X), len(surrogate.data)
+    generator = torch.Generator().manual_seed(seed)
+    draws = []
+    for output in range(m):
+        mean, root = Process(surrogate, output).joint(X)
+        normals = torch.randn(len(X), _PRUNING_DRAWS, generator=generator, dtype=torch.float64)
+        draws.append((mean + root @ normals).T)
+    on_front = is_non_dominated(torch.stack(draws, -1)).any(0)  # S x n to n; draws are finite
+    return X[on_front]
 
 
 def _normals(history: History, points: int) -> Tensor:

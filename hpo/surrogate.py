@@ -21,6 +21,7 @@ from hpo.space import Choice, Point, SearchSpace
 # hypervolume is then one of logarithms, which on DTLZ2 cost half of what was reached without it.
 _EVIDENCE = 6.0
 _FEWEST_FOR_LOG = 4
+_MOST_FITTED = 250  # rows that hyperparameters are fitted to; all rows are conditioned on
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,14 @@ def fit_surrogate(history: History) -> Surrogate:
     return Surrogate(tuple(data), tuple(processes), tuple(transforms), reference)
 
 
+def _sample(rows: Data) -> Data:
+    """At most `_MOST_FITTED` rows, the same ones at every call: enough for the hyperparameters."""
+    if len(rows.y) <= _MOST_FITTED:
+        return rows
+    keep = np.sort(np.random.default_rng(0).permutation(len(rows.y))[:_MOST_FITTED])
+    return Data(rows.X[keep], rows.y[keep], rows.noise[keep], rows.counts[keep], rows.hamming)
+
+
 def _fit_one(
     points: list[Point],
     values: Array,
@@ -172,10 +181,13 @@ def _fit_one(
         transform = make_transform(values, objective, log=log)
         known = transform.error(values, errors)
         rows = Data(*pooled(points, transform(values), known), hamming)
-        process, density = fit(rows)
+        sample = _sample(rows)
+        process, density = fit(sample)
         # densities of the values in the objective's own unit: the transform's Jacobian belongs to them
-        evidence = density - len(values) * math.log(transform.scale)
-        evidence -= float(np.log(values).sum()) + _EVIDENCE if log else 0.0
+        evidence = density - len(sample.y) * math.log(transform.scale)
+        if log:
+            logarithms = transform.sign * (sample.y * transform.scale + transform.centre)
+            evidence -= float(logarithms.sum()) + _EVIDENCE
         if evidence > best_evidence:
             best, best_evidence = (rows, process, transform), evidence
     if best is None:
