@@ -43,7 +43,6 @@ def add_adapter(base: PreTrainedModel, trainer: TrainerRecipe, seed: int, origin
         lora_dropout=trainer.lora_dropout,
         target_modules=resolve(trainer.target_modules, linear_layers(base)),
         task_type="CAUSAL_LM",
-        base_model_name_or_path=origin,
     )
     torch.manual_seed(seed)
     adapted = get_peft_model(base, config)

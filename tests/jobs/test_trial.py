@@ -66,7 +66,7 @@ def die_after(monkeypatch: pytest.MonkeyPatch, step: int, paths: TrialPaths) -> 
 
 def test_spec_in_metrics_out(recipe: dict[str, Any], make_trial: MakeTrial, cache: Path) -> None:
     """Every stated metric, a falling loss, the log of all phases, and an adapter that plain peft loads."""
-    recipe["trainer"] |= {"max_steps": 12, "learning_rate": 0.02}
+    recipe["trainer"] |= {"max_steps": 30, "learning_rate": 0.01, "lora_alpha": 4}
     paths = make_trial(recipe)
     Qlora().prepare(recipe, str(cache), lambda line: None)
     base = Qlora().baseline(recipe, str(cache))
@@ -79,7 +79,7 @@ def test_spec_in_metrics_out(recipe: dict[str, Any], make_trial: MakeTrial, cach
     assert result.metrics["eval_loss"].standard_error
     log = read_jsonl(paths.progress)
     assert list(dict.fromkeys(line["phase"] for line in log)) == ["loading", "training", "evaluating", "done"]
-    assert log[-1]["step"] == 12
+    assert log[-1]["step"] == 30
     assert _with_plain_peft(paths, recipe) == pytest.approx(result.metrics["eval_loss"].value, rel=1e-5)
 
 
