@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import resource
@@ -17,13 +18,13 @@ OFFLINE = {
     "TRANSFORMERS_OFFLINE": "1",
     "HF_DATASETS_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
-    "BITSANDBYTES_NOWELCOME": "1",
 }
 
 
 def go_offline() -> None:
-    """Keep Hugging Face libraries off the network; call before they are imported."""
+    """Keep Hugging Face libraries off the network, and bitsandbytes from saying so; before their import."""
     os.environ.update(OFFLINE)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def cores() -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -57,7 +58,8 @@ def say(text: str) -> None:
 
 
 def quiet() -> None:
-    """Take the share of the cores, and keep the bars of transformers out of the log."""
+    """Take the share of the cores, and keep bars and notes to developers out of the log."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|peft")
     if (share := cores()) is not None:
         torch.set_num_threads(share)
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
