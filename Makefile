@@ -15,8 +15,8 @@ SLURM_DIR ?= .slurm
 
 # The one-machine cluster of `make slurm-up`, while it is up, unless the site's own is named.
 ifeq ($(SLURM_CONF),)
-ifneq ($(wildcard $(SLURM_DIR)/up),)
-export SLURM_CONF := $(abspath $(SLURM_DIR)/slurm.conf)
+ifneq ($(wildcard $(SLURM_DIR)/cluster.json),)
+export SLURM_CONF := $(abspath $(SLURM_DIR)/etc/slurm.conf)
 endif
 endif
 

@@ -26,8 +26,8 @@ POLL_S = 1.0
 def cancel(name: str, root: Path, trials: Sequence[str], console: Console) -> int:
     """Stop trials that are in flight, or the whole study.
 
-    The markers come first, so that a task which is requeued meanwhile sees them and does nothing. A controller
-    at work records what was cancelled; without one it is recorded here.
+    The markers come first, so that a task which is requeued meanwhile sees them and does nothing. A
+    controller at work records what was cancelled; without one it is recorded here.
 
     Raises:
         InputError: no such study or trial.

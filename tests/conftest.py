@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from slurm import devcluster
+from slurm.devcluster_accounting import program_path
+from slurm.devcluster_files import Layout, Options
 
 FAKES = Path(__file__).parent / "fakes"
 ASSETS = Path(__file__).parent / "assets"
@@ -16,3 +22,29 @@ sys.path[:0] = [str(FAKES), str(Path(__file__).parent / "e2e")]
 def repository() -> Path:
     """The root of the checkout."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def require_slurm() -> None:
+    """Skip where Slurm is not installed; fail instead where it has to be."""
+    missing = [name for name in ("slurmctld", "slurmd", "sbatch", "srun") if program_path(name) is None]
+    if missing and os.environ.get("FRONTRUNNER_REQUIRE_SLURM") == "1":
+        pytest.fail(f"Slurm is required here (FRONTRUNNER_REQUIRE_SLURM=1), missing: {', '.join(missing)}")
+    if missing:
+        pytest.skip(f"Slurm is not installed: no {', '.join(missing)}")
+
+
+@pytest.fixture(scope="session")
+def shared_cluster(require_slurm: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
+    """A one-machine cluster for all tests that leave it as it was."""
+    folder = tmp_path_factory.mktemp("cluster")
+    yield devcluster.up(folder, Options())
+    devcluster.down(folder)
+
+
+@pytest.fixture
+def cluster(shared_cluster: Layout, monkeypatch: pytest.MonkeyPatch) -> Iterator[Layout]:
+    """The shared cluster, with this test's clients pointed to it; what a test leaves there is cancelled."""
+    monkeypatch.setenv("SLURM_CONF", str(shared_cluster.configuration))
+    yield shared_cluster
+    devcluster.client(shared_cluster, "scancel", "--me")

@@ -119,6 +119,7 @@ def test_cancel_stops_what_is_in_flight(run: StudyRun) -> None:
 
 def test_cancel_and_retry_without_a_controller(run: StudyRun) -> None:
     """A study whose controller is gone can be cancelled, and its trials given another attempt."""
+    run.options = [*run.options, "trainer.seconds=5", "budget.trials=4"]
     run.kill_when((run.paths.trial("0000").folder / "runs.jsonl").exists)
     run.run("cancel", str(run.paths.folder))
     assert len(run.study.in_state("cancelled")) == 4

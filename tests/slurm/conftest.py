@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ import pytest
 import yaml
 
 from slurm import devcluster, local_executor
-from slurm.devcluster_accounting import program_path
 from slurm.devcluster_files import Layout, Options
 from slurm.local_executor import LocalExecutor
 from slurm.slurm_executor import SlurmExecutor
@@ -89,32 +87,6 @@ def wait_until() -> Callable[..., None]:
             time.sleep(0.05)
 
     return wait
-
-
-@pytest.fixture(scope="session")
-def require_slurm() -> None:
-    """Skip where Slurm is not installed; fail instead where it has to be."""
-    missing = [name for name in ("slurmctld", "slurmd", "sbatch", "srun") if program_path(name) is None]
-    if missing and os.environ.get("FRONTRUNNER_REQUIRE_SLURM") == "1":
-        pytest.fail(f"Slurm is required here (FRONTRUNNER_REQUIRE_SLURM=1), missing: {', '.join(missing)}")
-    if missing:
-        pytest.skip(f"Slurm is not installed: no {', '.join(missing)}")
-
-
-@pytest.fixture(scope="session")
-def shared_cluster(require_slurm: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
-    """A one-machine cluster for all tests that leave it as it was."""
-    folder = tmp_path_factory.mktemp("cluster")
-    yield devcluster.up(folder, Options())
-    devcluster.down(folder)
-
-
-@pytest.fixture
-def cluster(shared_cluster: Layout, monkeypatch: pytest.MonkeyPatch) -> Iterator[Layout]:
-    """The shared cluster, with this test's clients pointed to it; what a test leaves there is cancelled."""
-    monkeypatch.setenv("SLURM_CONF", str(shared_cluster.configuration))
-    yield shared_cluster
-    devcluster.client(shared_cluster, "scancel", "--me")
 
 
 @pytest.fixture
