@@ -17,14 +17,13 @@ from typing import Any
 
 from hpo.errors import InputError, Problem
 from hpo.history import History, Observation, Origin, Proposal
-from hpo.objectives import Objective, parse_objectives
-from hpo.records import Metric, Params, ParamValue
+from hpo.objectives import Objective, describe_objectives, parse_objectives
+from hpo.records import SCHEMA_VERSION, Params, ParamValue
 from hpo.space import Parameter, Point, SearchSpace, parse_space
 from hpo.strategies import make_strategy
+from hpo.told import Value, read_value
 
 __all__ = ["Optimizer", "Origin", "Proposal"]
-
-Value = float | tuple[float, float | None] | Metric  # a value, or with its standard error (None: not known)
 
 
 class Optimizer:
@@ -65,10 +64,12 @@ class Optimizer:
         if problems:
             raise InputError(problems)
         self.seed = seed
+        self._named = (strategy, settings)
         self._observations: list[Observation] = []
         self._failures: list[tuple[Point, str]] = []
         self._pending: list[Point] = []
         self._spent: list[Point] = []
+        self._params: dict[Point, dict[str, ParamValue]] = {}  # as told: a point may differ in the last digit
 
     @property
     def history(self) -> History:
@@ -82,6 +83,54 @@ class Optimizer:
             tuple(sorted(self._spent)),
             self.seed,
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that proposals depend on, as JSON values; `from_json` reads it."""
+        strategy, settings = self._named
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "space": self.space.describe(),
+            "objectives": describe_objectives(self.objectives),
+            "strategy": {"name": strategy, **settings},
+            "seed": self.seed,
+            "told": [
+                {"params": self._params[own.point], "metrics": self._metrics(own)}
+                for own in self._observations
+            ],
+            "failed": [{"params": self._params[point], "reason": reason} for point, reason in self._failures],
+            "pending": [self._params[point] for point in self._pending],
+            "spent": [self._params[point] for point in self._spent],
+        }
+
+    def _metrics(self, own: Observation) -> dict[str, list[float | None]]:
+        triples = zip(self.objectives.items(), own.values, own.errors, strict=True)
+        return {
+            name: [objective.minimised(value), None if math.isnan(error) else error]
+            for (name, objective), value, error in triples
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Optimizer:
+        """Build the optimizer that `to_json` described; it proposes what that one would have.
+
+        Raises:
+            InputError: a record of a later version, or one with parts that do not fit each other.
+        """
+        if record.get("schema_version") != SCHEMA_VERSION:
+            found = record.get("schema_version")
+            raise InputError([("schema_version", f"expected {SCHEMA_VERSION}, got {found!r}")])
+        settings = dict(record["strategy"])
+        name = settings.pop("name")
+        own = cls(record["space"], record["objectives"], strategy=name, seed=record["seed"], **settings)
+        for told in record["told"]:
+            own.tell(told["params"], told["metrics"])
+        for failed in record["failed"]:
+            own.tell_failure(failed["params"], failed["reason"])
+        for params in record["pending"]:
+            own.add_pending(params)
+        for params in record["spent"]:
+            own.tell_nothing(params)
+        return own
 
     def ask(self, count: int = 1) -> list[dict[str, ParamValue]]:
         """Propose configurations; they count as pending from now on. See `propose`."""
@@ -103,7 +152,7 @@ class Optimizer:
         if count < 1:
             raise InputError(f"ask: expected a count of at least 1, got {count}")
         proposals = self._strategy.propose(self.history, count)
-        self._pending += [self.space.to_unit(proposal.params) for proposal in proposals]
+        self._pending += [self._point(proposal.params) for proposal in proposals]
         return proposals
 
     def add_pending(self, params: Params) -> None:
@@ -152,7 +201,9 @@ class Optimizer:
 
     def _point(self, params: Params) -> Point:
         self.space.check(params)
-        return self.space.to_unit(params)
+        point = self.space.to_unit(params)
+        self._params[point] = dict(params)
+        return point
 
     def _settle(self, point: Point) -> None:
         """One pending trial of this configuration, where there is one, is pending no more."""
@@ -169,7 +220,7 @@ class Optimizer:
         values, errors = [], []
         for name, objective in self.objectives.items():
             try:
-                value, error = _read(metrics[name])
+                value, error = read_value(metrics[name])
                 values.append(objective.minimised(value))
                 errors.append(error)
             except KeyError:
@@ -187,27 +238,3 @@ def _order(observation: Observation) -> tuple[object, ...]:
         (not math.isnan(error), 0.0 if math.isnan(error) else error) for error in observation.errors
     )
     return observation.point, observation.values, errors
-
-
-def _read(told: Value) -> tuple[float, float]:
-    """A value and its standard error, NaN where it is not known."""
-    if isinstance(told, Metric):
-        value, error = told.value, told.standard_error
-    elif isinstance(told, tuple | list):
-        if len(told) != 2:
-            raise InputError(f"expected a value or (value, standard error), got {told!r}")
-        value, error = told
-    else:
-        value, error = told, None
-    if not _finite(value):
-        raise InputError(f"expected a finite number, got {value!r}")
-    if error is not None and not (_finite(error) and error >= 0):
-        raise InputError(f"expected a standard error of 0 or above, got {error!r}")
-    return float(value), math.nan if error is None else float(error)
-
-
-def _finite(number: object) -> bool:
-    try:
-        return not isinstance(number, bool | str) and math.isfinite(number)  # type: ignore[arg-type]
-    except TypeError:
-        return False

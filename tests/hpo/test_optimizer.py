@@ -1,6 +1,7 @@
 """Ask and tell: what is proposed, what is refused, and what the proposals depend on."""
 
 import itertools
+import json
 import math
 import random
 import subprocess
@@ -212,6 +213,26 @@ def test_a_fit_that_fails_goes_on_with_sobol_and_says_why(monkeypatch: pytest.Mo
     proposals = optimizer.propose(2)
     assert [own.origin for own in proposals] == [Origin.SOBOL] * 2
     assert all(own.note.startswith("the fit failed: ") for own in proposals)
+
+
+@pytest.mark.parametrize("strategy", ["bo", "lhs"])
+def test_an_optimizer_survives_json(strategy: str) -> None:
+    """Every kind of fact is in it, both directions, and what follows is the same."""
+    settings = {"initial": 4} if strategy == "bo" else {"size": 6}
+    optimizer = build(strategy, seed=5, **settings)
+    trials = optimizer.ask(7)
+    for params in trials[:4]:
+        optimizer.tell(params, measure(params))
+    optimizer.tell_failure(trials[4], "diverged")
+    optimizer.tell_nothing(trials[5])
+    again = Optimizer.from_json(json.loads(json.dumps(optimizer.to_json())))
+    assert again.to_json() == optimizer.to_json()
+    assert again.propose(2) == optimizer.propose(2)
+
+
+def test_a_record_of_another_version_is_refused() -> None:
+    with pytest.raises(InputError, match="schema_version: expected 1, got 99"):
+        Optimizer.from_json({**build().to_json(), "schema_version": 99})
 
 
 def test_told_values_settle_one_pending_trial_each() -> None:
