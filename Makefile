@@ -22,7 +22,7 @@ endif
 
 RUN := $(BIN)/python -m hpo
 
-.PHONY: help setup tune step plan doctor status report cancel test test-slurm test-gpu lint type \
+.PHONY: help setup tune step plan doctor status report cancel test test-slow test-slurm test-gpu lint type \
 	slurm-up slurm-down benchmark clean
 
 help:  ## this list
@@ -73,10 +73,10 @@ report: $(READY)  ## pictures, CSV and a page of the study STUDY
 cancel: $(READY)  ## stop the study STUDY
 	@$(RUN) cancel $(STUDY) $(ARGS)
 
-test: $(READY)  ## the default tier: no Slurm, no GPU, under 3 minutes
+test: $(READY) $(DEMO_MODEL)  ## the default tier: no Slurm, no GPU, under 3 minutes
 	@$(BIN)/pytest -m 'not slow and not slurm and not gpu' $(ARGS)
 
-test-slow: $(READY) $(DEMO_MODEL)
+test-slow: $(READY) $(DEMO_MODEL)  ## what takes minutes: the README's commands as written, the demo model
 	@$(BIN)/pytest -m 'slow and not slurm and not gpu' $(ARGS)
 
 test-slurm: $(READY) $(DEMO_MODEL)  ## against a true Slurm cluster that the tests start on this machine

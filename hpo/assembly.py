@@ -113,8 +113,9 @@ def assemble(raw: Mapping[str, Any], problems: list[Problem]) -> Assembly:
     if space and objectives:
         found += _strategy_problems(raw, space, objectives)
     if found or not (config and space and objectives and kind and executor):
+        hinted = any("hint: " in text for _, text in found)
         raise InputError(
-            _unique(found), hint="`frontrunner tune --help` explains overrides; nothing was started"
+            _unique(found), hint="" if hinted else "`frontrunner tune --help` explains overrides"
         )
     cache = str(Path(config.cache).expanduser().resolve() if config.cache else cache_root())
     return Assembly(config, raw, space, objectives, kind, executor, kind.resolve(recipe), cache)

@@ -62,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _message(error: FrontrunnerError) -> str:
     if isinstance(error, InputError) and len(error.problems) > 1:
-        lines = [f"  {key}: {text}" if key else f"  {text}" for key, text in error.problems]
+        texts = [(key, text.replace("\n\nhint: ", "; hint: ")) for key, text in error.problems]
+        lines = [f"  {key}: {text}" if key else f"  {text}" for key, text in texts]
         return "\n".join([f"{len(lines)} problems", *lines])
     return str(error)
 

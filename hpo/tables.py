@@ -131,7 +131,7 @@ def forecast(snapshot: Snapshot) -> str:
     study = snapshot.study
     budget = study.settings.get("budget", {}).get("trials")
     ended = len(study.trials) - len(study.in_flight)
-    if study.finished or not budget or not ended:
+    if study.finished or study.stopped or not budget or not ended:
         return ""
     share = sum(one.progress.step / max(one.progress.steps, 1) for one in snapshot.running)
     left_s = elapsed_s(study) / (ended + share) * (budget - ended - share)
