@@ -29,6 +29,7 @@ from botorch.utils.multi_objective.box_decompositions.box_decomposition_list imp
 from botorch.utils.multi_objective.box_decompositions.non_dominated import FastNondominatedPartitioning
 from torch import Tensor
 
+from hpo.gp import Array
 from hpo.surrogate import Surrogate
 
 _SQRT5 = math.sqrt(5.0)
@@ -118,6 +119,11 @@ class Gain:
             process.extend(X, draw)
             draws.append(draw.T)
         self._F = torch.cat([self._F, torch.stack(draws, -1)], dim=1)
+        self._cells = cells(self._F, self._reference)
+
+    def refer(self, reference: Array) -> None:
+        """Measure from another reference point (m) from now on."""
+        self._reference = torch.from_numpy(reference)
         self._cells = cells(self._F, self._reference)
 
     def __call__(self, X: Tensor) -> Tensor:

@@ -26,7 +26,9 @@ from hpo.surrogate import hamming_flags
 
 _SQRT5 = math.sqrt(5.0)
 _NEWTON_STEPS = 30
-_RISK_AVERSION = 4.0
+# Of a mixed problem with 15% failing volume, these let 3% of the proposals fail; 4 below one half let 10%.
+_RISK_AVERSION = 6.0
+_SAFE = 0.8
 _PRIOR_ELL = (math.log(0.5), 0.7)
 _PRIOR_SIGMA2 = (math.log(4.0), 0.7)
 _MOST_POINTS = 300  # the newest question is about where failures are: all of them, and the nearest successes
@@ -66,13 +68,13 @@ class Feasibility:
         return probability
 
     def log_weight(self, X: Tensor) -> Tensor:
-        """What is added to the logarithm of a gain at X (k x d): log p, much steeper where p is below a half.
+        """What is added to the logarithm of a gain at X (k x d): log p, steeper where p is below `_SAFE`.
 
         The plain factor p is the expected gain if a failure costs nothing. It costs a trial: a distant point
         of great promise would be tried again and again.
         """
         log_p = self.log_probability(X)
-        return log_p + _RISK_AVERSION * (log_p + math.log(2)).clamp_max(0)
+        return log_p + _RISK_AVERSION * (log_p - math.log(_SAFE)).clamp_max(0)
 
 
 def fit_feasibility(history: History) -> Feasibility | None:

@@ -22,6 +22,9 @@ from hpo.surrogate import Surrogate, fit_surrogate
 _DRAWS = {1: 64, 2: 32, 3: 12}  # joint draws by the number of objectives; cells get dear with three and more
 _DRAWS_BEYOND = 8
 _PRUNING_DRAWS = 64
+# Every fourth trial counts the ends of the front for more. Normalised hypervolume after 50 trials, never,
+# every fourth, every second: ZDT1 0.946, 0.987, 0.989; DTLZ2 0.821, 0.803, 0.640.
+_FAR_EVERY = 4
 
 
 @contextmanager
@@ -76,6 +79,8 @@ def _model_points(history: History, count: int) -> tuple[list[Point], str]:
     anchors = [history.observations[index].point for index in best]
     taken, chosen = set(history.taken), list[Point]()
     for number in range(count):
+        far = (history.asked + number) % _FAR_EVERY == _FAR_EVERY - 1
+        gain.refer(surrogate.far_reference if far else surrogate.reference)
         found = MixedSearch(history.space, anchors, history.derived_seed("search", number)).best(score, taken)
         if not found:
             break

@@ -21,6 +21,7 @@ from hpo.space import Choice, Point, SearchSpace
 # hypervolume is then one of logarithms, which on DTLZ2 cost half of what was reached without it.
 _EVIDENCE = 6.0
 _FEWEST_FOR_LOG = 4
+_NEAR, _FAR = 0.1, 1.0  # margins of the two reference points
 _MOST_FITTED = 250  # rows that hyperparameters are fitted to; all rows are conditioned on
 
 
@@ -58,12 +59,14 @@ class Surrogate:
         processes: m sets of hyperparameters.
         transforms: m transforms.
         reference: m coordinates of the reference point, in the model's units (maximised).
+        far_reference: a reference point much further out, for which the ends of the front count for more.
     """
 
     data: tuple[Data, ...]
     processes: tuple[Hyperparameters, ...]
     transforms: tuple[Transform, ...]
     reference: Array
+    far_reference: Array
 
     @property
     def note(self) -> str:
@@ -156,8 +159,9 @@ def fit_surrogate(history: History) -> Surrogate:
         data.append(rows)
         processes.append(process)
         transforms.append(transform)
-    reference = reference_point(np.column_stack([own.y for own in data]), history, transforms)
-    return Surrogate(tuple(data), tuple(processes), tuple(transforms), reference)
+    Y = np.column_stack([own.y for own in data])
+    near, far = (reference_point(Y, history, transforms, margin) for margin in (_NEAR, _FAR))
+    return Surrogate(tuple(data), tuple(processes), tuple(transforms), near, far)
 
 
 def _sample(rows: Data) -> Data:
@@ -195,19 +199,25 @@ def _fit_one(
     return best
 
 
-def reference_point(Y: Array, history: History, transforms: list[Transform]) -> Array:
+def reference_point(Y: Array, history: History, transforms: list[Transform], margin: float) -> Array:
     """Where the hypervolume is measured from, in the model's units (maximised).
 
-    A threshold where an objective has one, else below the worst value on the observed front by a tenth of
+    A threshold where an objective has one, else below the worst value on the observed front by `margin` of
     the range, the larger of the front's and half of all observations'.
+
+    Args:
+        Y: n x m values, n at least 1.
+        history: for the objectives.
+        transforms: of the objectives.
+        margin: share of the range, above 0.
     """
     from hpo.pareto import front
 
     best = Y[front((-Y).tolist())]
     nadir, span = best.min(0), best.max(0) - best.min(0)
-    margin = np.maximum(span, 0.5 * (Y.max(0) - Y.min(0))) * 0.1
-    margin[margin == 0] = 0.1
-    reference = nadir - margin
+    span = np.maximum(span, 0.5 * (Y.max(0) - Y.min(0)))
+    span[span == 0] = 1.0
+    reference = nadir - margin * span
     for column, objective in enumerate(history.objectives.values()):
         if objective.threshold is not None:
             reference[column] = float(transforms[column](np.array(objective.threshold)))

@@ -23,7 +23,9 @@ def surrogate(m: int, tau2: float = 1e-6) -> Surrogate:
     columns = np.column_stack([Y, Y[:, :1] * Y[:, 1:]])[:, :m]
     data = tuple(Data(X, column, np.zeros(5), np.ones(5), flags) for column in columns.T)
     process = Hyperparameters(np.array([0.4, 0.6]), 1.1, tau2, 0.1)
-    return Surrogate(data, (process,) * m, (Transform(-1, False, 0.0, 1.0),) * m, np.full(m, -0.8))
+    return Surrogate(
+        data, (process,) * m, (Transform(-1, False, 0.0, 1.0),) * m, np.full(m, -0.8), np.full(m, -3.0)
+    )
 
 
 def candidates(k: int = 6) -> Tensor:
@@ -121,6 +123,14 @@ def test_draws_at_noisy_points_spread_as_their_posterior() -> None:
     assert (root @ root.T).diagonal().sqrt().tolist() == pytest.approx(deviation.tolist(), rel=1e-6)
     assert centre.tolist() == mean.tolist()
     assert float(deviation.min()) > 0.1
+
+
+def test_a_further_reference_point_makes_every_gain_larger() -> None:
+    own, x = surrogate(2), candidates()
+    gain = Gain(own, torch.from_numpy(X), torch.zeros(1, 5, 2, dtype=torch.float64))
+    near = gain(x)
+    gain.refer(own.far_reference)
+    assert bool((gain(x) > near).all())
 
 
 def test_cells_fill_what_is_not_dominated() -> None:

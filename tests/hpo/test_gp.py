@@ -1,11 +1,21 @@
 """The Gaussian process: gradients, closed forms, noise and choices."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from hpo.gp import Data, _objective, distances, fit, matern
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """As proposing does it: contended BLAS threads make small factorisations slow."""
+    with threadpool_limits(1):
+        yield
+
 
 RNG = np.random.default_rng(0)
 PLAIN = np.zeros(3, dtype=bool)
