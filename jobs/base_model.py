@@ -11,12 +11,12 @@ import transformers.integrations.sdpa_attention as sdpa
 from bitsandbytes.nn.modules import Linear4bit
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel
 
-from jobs.cache import intact, key_of, obtain
+from jobs.cache import key_of, obtain
 from jobs.demo_model import convert
 from jobs.errors import ModelError
 from jobs.precision import INT8_FROM, Precision
 from jobs.recipe import ModelRecipe, Quantisation, Recipe, TrainerRecipe
-from jobs.sources import base_settings, find_source, source_key
+from jobs.sources import base_settings, find_source
 
 Say = Callable[[str], None]
 
@@ -42,25 +42,25 @@ def obtain_base(recipe: Recipe, cache: Path, say: Say) -> Base:
         ModelError: the model is not on this machine or holds no weights.
     """
     settings = base_settings(recipe.model, recipe.trainer, cache)
-    plain = _plain(recipe.model, cache, say)
+    source = find_source(recipe.model)
+    plain = cache / "models" / settings["source"] if source.packed else source.path
+
+    def convert_source(folder: Path) -> None:
+        say(f"converting {source.path.name} to safetensors, once for this cache")
+        convert(source.path, folder)
+
+    def quantise_plain(folder: Path) -> None:
+        if source.packed:
+            obtain(plain, convert_source, {"file": source.path.name})
+        say(f"quantising {recipe.model.name} to {recipe.trainer.quantisation.value}, once for this cache")
+        quantise(plain, folder, recipe.trainer, recipe.model)
+
     if recipe.trainer.quantisation is Quantisation.NONE:
+        if source.packed:
+            obtain(plain, convert_source, {"file": source.path.name})
         return Base(plain, plain, settings["source"])
     key = key_of(**settings)
-    entry = cache / "bases" / key
-    if not intact(entry):
-        say(f"quantising {recipe.model.name} to {recipe.trainer.quantisation.value}, once for this cache")
-    obtain(entry, lambda folder: quantise(plain, folder, recipe.trainer, recipe.model), settings)
-    return Base(entry, plain, key)
-
-
-def _plain(model: ModelRecipe, cache: Path, say: Say) -> Path:
-    source = find_source(model)
-    if not source.packed:
-        return source.path
-    entry = cache / "models" / source_key(source, cache)
-    if not intact(entry):
-        say(f"converting {source.path.name} to safetensors, once for this cache")
-    return obtain(entry, lambda folder: convert(source.path, folder), {"file": source.path.name})
+    return Base(obtain(cache / "bases" / key, quantise_plain, settings), plain, key)
 
 
 def quantise(plain: Path, folder: Path, trainer: TrainerRecipe, model: ModelRecipe) -> None:

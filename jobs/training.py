@@ -1,158 +1,23 @@
-"""Trains the adapter on transformers' Trainer, with our loss, our order of data and our checkpoints."""
+"""Trains the adapter: reading order, accounting after every step, checkpoints when they are due."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from peft import PeftModel
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import TrainerCallback
 
-from hpo.records import Progress, read_json, write_json
-from jobs.adapter import write_adapter
-from jobs.checkpoints import Checkpoints
+from hpo.records import Progress, read_json
 from jobs.data import Collator, Examples, Ordered
 from jobs.errors import Diverged
-from jobs.loss import token_losses
-from jobs.precision import Precision
-from jobs.progress import ProgressLog
 from jobs.recipe import TrainerRecipe
 from jobs.schedule import reading_order
-from jobs.signals import Signals
-
-TOTALS = "totals.json"
-STATE = "trainer_state.json"
-
-
-@dataclass
-class Totals:
-    """What a trial's attempts did together; kept in every checkpoint."""
-
-    train_seconds: float = 0.0  # training steps only
-    tokens: int = 0  # trained on, without padding
-    losses: list[float] = field(default_factory=list)  # of every step, nats per token
-    attempts: list[int] = field(default_factory=list)
-
-    @property
-    def train_loss(self) -> float:
-        """Mean loss of the last tenth of the steps, at least one."""
-        last = self.losses[-max(1, len(self.losses) // 10) :]
-        return math.fsum(last) / len(last)
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What a training needs of the trial around it."""
-
-    precision: Precision
-    progress: ProgressLog
-    checkpoints: Checkpoints
-    signals: Signals
-
-
-def training_arguments(
-    trainer: TrainerRecipe, seed: int, steps: int, precision: Precision
-) -> TrainingArguments:
-    """The Trainer's settings: ours, and whatever `trainer.args` names.
-
-    Args:
-        trainer: of the recipe.
-        seed: of dropout.
-        steps: optimiser steps.
-        precision: of this machine.
-    """
-    chosen: dict[str, Any] = {
-        **trainer.args,
-        "learning_rate": trainer.learning_rate,
-        "per_device_train_batch_size": trainer.micro_batch,
-        "gradient_accumulation_steps": max(1, trainer.batch_size // trainer.micro_batch),
-        "max_steps": steps,
-        "seed": seed,
-        "fp16": precision.scales_loss,
-        "bf16": precision.compute is torch.bfloat16,
-        "activation_checkpointing": trainer.gradient_checkpointing,
-        **OWN_ARGUMENTS,
-    }
-    return TrainingArguments(**chosen)
-
-
-# What the trial decides by itself, so that `trainer.args` may not.
-OWN_ARGUMENTS: Mapping[str, Any] = {
-    "train_sampling_strategy": "sequential",  # `jobs.schedule` has put the examples in order
-    "save_strategy": "no",  # `StepWatch` says when
-    "eval_strategy": "no",
-    "logging_strategy": "no",
-    "logging_nan_inf_filter": False,
-    "report_to": "none",
-    "disable_tqdm": True,
-    "remove_unused_columns": False,
-    "dataloader_pin_memory": False,
-    "use_cache": False,
-}
-
-
-class AdapterTrainer(Trainer):
-    """The Trainer with the loss on the response only, and checkpoints of the adapter."""
-
-    def __init__(self, surroundings: Surroundings, totals: Totals, **options: Any) -> None:
-        self.surroundings = surroundings
-        self.totals = totals
-        self.step_loss = 0.0
-        super().__init__(**options)
-        self.remove_callback(PrinterCallback)
-
-    def compute_loss(
-        self,
-        model: torch.nn.Module,
-        inputs: dict[str, torch.Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> torch.Tensor:
-        """Sum of the losses over the tokens of the whole batch, whatever micro-batch they are in.
-
-        Args:
-            model: with the adapter.
-            inputs: one micro-batch.
-            return_outputs: not used.
-            num_items_in_batch: response tokens of the whole batch.
-        """
-        losses, _ = token_losses(model, inputs, self.surroundings.precision)
-        self.totals.tokens += int(inputs["attention_mask"].sum())
-        return losses.sum() / (len(losses) if num_items_in_batch is None else num_items_in_batch)
-
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """One micro-batch forward and backward.
-
-        Args:
-            args: the Trainer's.
-            kwargs: the Trainer's.
-        """
-        loss = super().training_step(*args, **kwargs)
-        self.step_loss += float(loss)
-        return loss
-
-    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        self.save_now()
-
-    def save_now(self) -> None:
-        """Write a checkpoint, then answer the signal that may have asked for it."""
-        self.surroundings.checkpoints.save(self.state.global_step, self._write)
-        if self.surroundings.signals.due:
-            self.surroundings.signals.answer()
-
-    def _write(self, folder: Path) -> None:
-        assert isinstance(self.model, PeftModel)
-        write_adapter(self.model, folder)
-        self._save_optimizer_and_scheduler(str(folder))
-        self._save_scaler(str(folder))
-        self._save_rng_state(str(folder))
-        self.state.save_to_json(str(folder / STATE))
-        write_json(folder / TOTALS, vars(self.totals))
+from jobs.trainer import TOTALS, AdapterTrainer, Surroundings, Totals, training_arguments
 
 
 class StepWatch(TrainerCallback):
@@ -219,7 +84,7 @@ def progress_line(trainer: AdapterTrainer, phase: str, eval_loss: float | None =
     return Progress(
         attempt=totals.attempts[-1],
         phase=phase,
-        step=trainer.state.global_step,
+        step=len(totals.losses),  # the Trainer's own count starts at 0 until it has resumed
         steps=trainer.args.max_steps,
         loss=totals.losses[-1] if totals.losses else None,
         learning_rate=None if scheduler is None else float(scheduler.get_last_lr()[0]),

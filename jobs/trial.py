@@ -27,7 +27,8 @@ from jobs.progress import ProgressLog
 from jobs.recipe import Recipe, parse
 from jobs.rows import data_key
 from jobs.signals import Signals
-from jobs.training import AdapterTrainer, Plan, Surroundings, progress_line, train
+from jobs.trainer import AdapterTrainer, Surroundings
+from jobs.training import Plan, progress_line, train
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,29 @@ def test_dropout_and_accumulation_resume_to_the_last_bit(
     assert (killed.adapter / weights).read_bytes() == (undisturbed.adapter / weights).read_bytes()
 
 
+def test_evaluation_that_was_interrupted_is_made_again(
+    recipe: dict[str, Any], make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TERM inside the evaluation saves the trained adapter; the next attempt only evaluates."""
+    undisturbed, killed = make_trial(recipe, "0001"), make_trial(recipe, "0002")
+    assert run(undisturbed) == 0
+
+    def die_in_evaluation(*args: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        args[-1]()  # after the first batch
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("jobs.trial.evaluate", die_in_evaluation)
+        with pytest.raises(Killed):
+            run(killed)
+    assert read_json(killed.checkpoint_pointer)["folder"] == "0001/step-00000006"
+    assert run(killed) == 0
+    assert exact(killed) == exact(undisturbed)
+    steps = [line["step"] for line in read_jsonl(killed.progress) if line["attempt"] == 2]
+    assert steps == [0, 6, 6, 6]  # loading, training (nothing left), evaluating, done
+
+
 def test_damaged_checkpoint_is_passed_over(
     recipe: dict[str, Any], make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,7 +176,7 @@ def test_damaged_checkpoint_is_passed_over(
 
 def test_process_survives_term_and_resumes_after_kill(recipe: dict[str, Any], make_trial: MakeTrial) -> None:
     """TERM: a checkpoint, and on it goes. Kill: the next attempt resumes, to the undisturbed result."""
-    recipe["trainer"] |= {"max_steps": 400, "checkpoint_every_s": 1000}
+    recipe["trainer"] |= {"max_steps": 150, "checkpoint_every_s": 1000}
     paths = make_trial(recipe, "0002")
     command = [sys.executable, "-m", "jobs.run_trial", str(paths.folder.parent.parent), "000", "0002"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -164,7 +187,7 @@ def test_process_survives_term_and_resumes_after_kill(recipe: dict[str, Any], ma
     process.kill()
     process.wait()
     saved = int(read_json(paths.checkpoint_pointer)["folder"][-8:])
-    assert 5 < saved < 400
+    assert 5 < saved < 150
     undisturbed = make_trial(recipe, "0001")
     assert run(undisturbed) == 0
     assert run(paths) == 0
