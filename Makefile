@@ -5,7 +5,9 @@ SHELL := /bin/bash
 
 ARGS ?=
 STUDY ?= demo
-PYTHON ?= $(firstword $(shell command -v python3.13 python3.12 python3.11 python3))
+# A name may be there and not run (pyenv), so each is tried.
+PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell \
+	$(name) -c 'import sys; print("$(name)" * ((3, 11) <= sys.version_info[:2] <= (3, 13)))' 2>/dev/null)))
 VENV ?= .venv
 TORCH ?= auto
 BIN := $(VENV)/bin
@@ -33,9 +35,9 @@ setup: $(READY) $(DEMO_MODEL)  ## a virtual environment with everything (TORCH=c
 
 # torch first and pinned: 2.10.0 is the last release with V100 code, a later CPU build is fine without a GPU.
 $(READY): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo 'error: Python 3.11 or later is needed; name one with PYTHON=...' >&2; exit 2; }
-	@test -x $(BIN)/python || { echo "setup: making $(VENV) with $$($(PYTHON) --version)"; $(PYTHON) -m venv $(VENV); }
+	@test -x $(BIN)/python || { python='$(PYTHON)'; \
+		test -n "$$python" || { echo 'error: found no Python 3.11 to 3.13; name one with PYTHON=...' >&2; exit 2; }; \
+		echo "setup: making $(VENV) with $$($$python --version)"; $$python -m venv $(VENV); }
 	@build=$(TORCH); \
 	if [ $$build = auto ]; then if nvidia-smi -L >/dev/null 2>&1; then build=cuda; else build=cpu; fi; fi; \
 	if [ $$build = cuda ]; then torch=2.10.0; else torch=2.13.0; fi; \
@@ -74,7 +76,7 @@ cancel: $(READY)  ## stop the study STUDY
 	@$(RUN) cancel $(STUDY) $(ARGS)
 
 test: $(READY) $(DEMO_MODEL)  ## the default tier: no Slurm, no GPU, under 3 minutes
-	@$(BIN)/pytest -m 'not slow and not slurm and not gpu' $(ARGS)
+	@$(BIN)/pytest -n 3 --dist worksteal -m 'not slow and not slurm and not gpu' $(ARGS)
 
 test-slow: $(READY) $(DEMO_MODEL)  ## what takes minutes: the README's commands as written, the demo model
 	@$(BIN)/pytest -m 'slow and not slurm and not gpu' $(ARGS)

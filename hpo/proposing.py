@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with gpytorch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 

@@ -224,6 +224,7 @@ def _cancelled(study: Study, event: Mapping[str, Any]) -> None:
 def _reopened(study: Study, event: Mapping[str, Any]) -> None:
     trial = study.trials[event["trial"]]
     trial.state, trial.retries, trial.ended_at = TrialState.INTERRUPTED, {}, ""
+    trial.cause, trial.message = None, ""  # what ended it once is no reason to end it again
     study.finished = ""
 
 

@@ -16,25 +16,10 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-TARGETS = [
-    "setup",
-    "tune",
-    "step",
-    "plan",
-    "doctor",
-    "status",
-    "report",
-    "cancel",
-    "test",
-    "test-slurm",
-    "test-gpu",
-    "lint",
-    "type",
-    "slurm-up",
-    "slurm-down",
-    "benchmark",
-    "clean",
-]
+TARGETS = (
+    *("setup", "tune", "step", "plan", "doctor", "status", "report", "cancel", "test", "test-slurm"),
+    *("test-gpu", "lint", "type", "slurm-up", "slurm-down", "benchmark", "clean"),
+)
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -87,9 +72,8 @@ def test_make_commands_name_real_targets(command: str) -> None:
 @pytest.mark.parametrize("command", [c for c in commands() if overrides_of(c)])
 def test_overrides_are_accepted_as_written(command: str, tmp_path: Path) -> None:
     """`plan` takes what the pages tell users to type."""
-    (tmp_path / "my_data.jsonl").write_text(
-        '{"instruction": "Say hello.", "input": "", "output": "Hello."}\n' * 20
-    )
+    row = '{{"instruction": "Say {0}.", "input": "", "output": "{0}"}}\n'
+    (tmp_path / "my_data.jsonl").write_text("".join(row.format(n) for n in range(40)))
     overrides = [*(overrides_of(command) or []), f"study.root={tmp_path / 'studies'}"]
     planned = subprocess.run(
         [sys.executable, "-m", "hpo", "plan", *overrides],
@@ -105,6 +89,11 @@ def test_overrides_are_accepted_as_written(command: str, tmp_path: Path) -> None
     assert "First batch" in planned.stdout
 
 
+def _output(command: list[str], folder: Path, timeout_s: float | None = None) -> str:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=timeout_s)
+    return done.stdout
+
+
 def _slurm_is_installed() -> bool:
     return subprocess.run(["which", "sbatch"], capture_output=True, check=False).returncode == 0
 
@@ -117,11 +106,11 @@ def test_python_example_runs(code: str) -> None:
 
 def test_repository_names_no_place_outside_itself() -> None:
     """No absolute path of a developer's machine and no registry host is committed."""
-    listed = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    listed = _output(["git", "ls-files"], REPOSITORY)
     foreign = re.compile(r"/(?:work|root|home)/\w|pypi\.org|pythonhosted|download\.pytorch|registry\.npm")
     found = [
         name
-        for name in listed.stdout.splitlines()
+        for name in listed.splitlines()
         if Path(name).suffix not in (".png", ".pkl") and name != "tests/test_docs.py"
         if foreign.search((REPOSITORY / name).read_text(encoding="utf-8"))
     ]
@@ -135,21 +124,8 @@ def test_v100_environment_resolves(tmp_path: Path) -> None:
     pins = next(entry["pip"] for entry in listed if isinstance(entry, dict))
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("\n".join(pins) + "\n")
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--dry-run",
-            "--ignore-installed",
-            "--quiet",
-            "-r",
-            requirements,
-        ],
-        check=True,
-        timeout=900,
-    )
+    pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet"]
+    subprocess.run([*pip, "-r", requirements], check=True, timeout=900)
 
 
 @pytest.mark.slow
@@ -158,10 +134,7 @@ def test_first_commands_of_the_readme_in_a_fresh_clone(tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "--quiet", REPOSITORY, clone], check=True)
     (clone / ".venv").symlink_to(REPOSITORY / ".venv")  # setting up is pip's work, and CI has just done it
-    first = subprocess.run(["make", "tune"], cwd=clone, capture_output=True, text=True, check=True).stdout
+    first = _output(["make", "tune"], clone)
     assert "12 trials completed" in first
     assert "untuned" in first
-    again = subprocess.run(
-        ["make", "tune"], cwd=clone, capture_output=True, text=True, check=True, timeout=15
-    )
-    assert "nothing to do" in again.stdout
+    assert "nothing to do" in _output(["make", "tune"], clone, timeout_s=15)

@@ -14,25 +14,26 @@ from studies import QUICK, StudyRun, wait_until
 from hpo.lease import process_start
 from hpo.records import read_jsonl
 
-TWELVE = [f"{number:04d}" for number in range(12)]
+SIX = [f"{number:04d}" for number in range(6)]
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> StudyRun:
-    """A study of twelve quick trials, two at a time."""
+    """A study of six quick trials, three a batch, two at a time."""
     options = [*QUICK, "cluster=local", "strategy=sobol", "~strategy.initial", "controller.poll_seconds=0.1"]
-    return StudyRun(tmp_path / "studies", options=[*options, "trainer.seconds=0.3"])
+    size = ["budget.trials=6", "batch.size=3", "batch.refill=3", "trainer.seconds=0.3"]
+    return StudyRun(tmp_path / "studies", options=[*options, *size])
 
 
 def test_study_runs_to_its_end_and_then_has_nothing_to_do(run: StudyRun) -> None:
-    """Twelve trials, a front, and a second call that starts nothing."""
+    """Six trials, a front, and a second call that starts nothing."""
     first = run.finish()
-    assert run.runs() == dict.fromkeys(TWELVE, 1)
+    assert run.runs() == dict.fromkeys(SIX, 1)
     assert "Pareto front" in first
     assert "untuned" in first
     again = run.finish(timeout_s=15)
     assert "is complete; nothing to do" in again
-    assert run.runs() == dict.fromkeys(TWELVE, 1)
+    assert run.runs() == dict.fromkeys(SIX, 1)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -41,27 +42,28 @@ def test_controller_killed_at_random_moments_loses_and_repeats_nothing(seed: int
     chance = random.Random(seed)
     for _ in range(4):
         controller = run.start()
-        time.sleep(chance.uniform(0.3, 2.5))
+        time.sleep(chance.uniform(0.3, 1.8))
         controller.kill()
         controller.communicate()
     run.finish()
-    assert run.runs() == dict.fromkeys(TWELVE, 1)
-    assert run.completed() == TWELVE
+    assert run.runs() == dict.fromkeys(SIX, 1)
+    assert run.completed() == SIX
 
 
 def test_killed_task_is_run_again_as_the_same_trial(run: StudyRun) -> None:
-    """kill -9 of one trial's process: a second attempt of it, and no thirteenth trial."""
+    """kill -9 of one trial's process: a second attempt of it, and no seventh trial."""
     controller = run.start("trainer.seconds=1")
     log = run.paths.trial("0001").folder / "runs.jsonl"
     wait_until(lambda: bool(read_jsonl(log)), 60)
     os.kill(read_jsonl(log)[0]["pid"], signal.SIGKILL)
     output, _ = controller.communicate(timeout=120)
     assert controller.returncode == 0, output
-    assert run.runs() == dict.fromkeys(TWELVE, 1) | {"0001": 2}
+    assert run.runs() == dict.fromkeys(SIX, 1) | {"0001": 2}
 
 
 def test_interrupt_leaves_the_trials_running_and_says_how_to_go_on(run: StudyRun) -> None:
     """Ctrl-C: exit code 3; what was running ends by itself and counts."""
+    run.options = [*run.options, "budget.trials=3"]
     controller = run.start("trainer.seconds=2")
     wait_until(lambda: (run.paths.trial("0000").folder / "runs.jsonl").exists(), 60)
     controller.send_signal(signal.SIGINT)
@@ -70,7 +72,7 @@ def test_interrupt_leaves_the_trials_running_and_says_how_to_go_on(run: StudyRun
     assert "The same command continues study study" in output
     wait_until(run.paths.trial("0000").metrics.exists, 30)
     run.finish("trainer.seconds=2")
-    assert run.runs() == dict.fromkeys(TWELVE, 1)
+    assert run.runs() == dict.fromkeys(SIX[:3], 1)
 
 
 def test_second_controller_is_refused(run: StudyRun) -> None:
@@ -87,20 +89,20 @@ def test_second_controller_is_refused(run: StudyRun) -> None:
 
 def test_larger_budget_goes_on_with_a_complete_study(run: StudyRun) -> None:
     """A changed budget is taken."""
-    run.finish("budget.trials=4")
-    run.finish("budget.trials=6")
-    assert len(run.completed()) == 6
+    run.finish("budget.trials=2")
+    run.finish("budget.trials=3")
+    assert len(run.completed()) == 3
 
 
 def test_step_by_step_ends_the_study(run: StudyRun) -> None:
     """`step` in a shell loop, one pass a call, drives the study to its end."""
     for _ in range(60):
-        done = run.run(*run.command("step", "budget.trials=4")[3:])
+        done = run.run(*run.command("step")[3:])
         assert done.returncode == 0, done.stderr
         if run.study.finished:
             break
         time.sleep(0.2)
-    assert run.runs() == dict.fromkeys(TWELVE[:4], 1)
+    assert run.runs() == dict.fromkeys(SIX, 1)
 
 
 def test_cancel_stops_what_is_in_flight(run: StudyRun) -> None:
@@ -110,7 +112,7 @@ def test_cancel_stops_what_is_in_flight(run: StudyRun) -> None:
     wait_until(lambda: bool(read_jsonl(log)), 60)
     cancelled = run.run("cancel", str(run.paths.folder))
     assert cancelled.returncode == 0, cancelled.stderr
-    assert "4 trials" in cancelled.stdout
+    assert "3 trials" in cancelled.stdout
     output, _ = controller.communicate(timeout=60)
     assert controller.returncode == 1, output
     wait_until(lambda: process_start(read_jsonl(log)[0]["pid"]) == "", 10)
@@ -119,14 +121,14 @@ def test_cancel_stops_what_is_in_flight(run: StudyRun) -> None:
 
 def test_cancel_and_retry_without_a_controller(run: StudyRun) -> None:
     """A study whose controller is gone can be cancelled, and its trials given another attempt."""
-    run.options = [*run.options, "trainer.seconds=5", "budget.trials=4"]
+    run.options = [*run.options, "trainer.seconds=5", "budget.trials=3"]
     run.kill_when((run.paths.trial("0000").folder / "runs.jsonl").exists)
     run.run("cancel", str(run.paths.folder))
-    assert len(run.study.in_state("cancelled")) == 4
+    assert len(run.study.in_state("cancelled")) == 3
     assert run.run("retry", str(run.paths.folder), "0002").returncode == 0
     run.finish()
-    assert "0002" in run.completed()
-    assert len(run.study.in_state("cancelled")) == 3
+    assert run.completed() == ["0002"]
+    assert len(run.study.in_state("cancelled")) == 2
 
 
 def test_failing_region_is_reported_and_the_study_ends(run: StudyRun) -> None:
@@ -135,7 +137,7 @@ def test_failing_region_is_reported_and_the_study_ends(run: StudyRun) -> None:
     failed = run.study.in_state("failed")
     assert failed
     assert "(diverged): as asked" in output
-    assert len(failed) + len(run.completed()) == 12
+    assert len(failed) + len(run.completed()) == 6
 
 
 BAD = {
@@ -169,7 +171,7 @@ def test_bad_input_is_one_clear_error(case: str, tmp_path: Path) -> None:
 
 def test_folder_of_another_configuration_is_refused_with_the_difference(run: StudyRun) -> None:
     """What changed is shown with old and new, together with the two ways on; the folder stays as it was."""
-    run.finish("budget.trials=2")
+    run.finish("budget.trials=1")
     before = run.paths.journal.read_bytes()
     refused = run.run(*run.command()[3:], "trainer.seconds=0.4", "space.lora_rank=range(2, 8)")
     assert refused.returncode == 2
@@ -180,10 +182,10 @@ def test_folder_of_another_configuration_is_refused_with_the_difference(run: Stu
 
 def test_changed_configuration_goes_on_when_allowed(run: StudyRun) -> None:
     """study.allow_change=true takes the new recipe, and needs to be said only once."""
-    run.finish("budget.trials=2")
-    run.finish("budget.trials=4", "trainer.seconds=0.1", "study.allow_change=true")
-    run.finish("budget.trials=6", "trainer.seconds=0.1")
-    assert len(run.completed()) == 6
+    run.finish("budget.trials=1")
+    run.finish("budget.trials=2", "trainer.seconds=0.1", "study.allow_change=true")
+    run.finish("budget.trials=3", "trainer.seconds=0.1")
+    assert len(run.completed()) == 3
 
 
 def test_study_folder_is_private(run: StudyRun) -> None:

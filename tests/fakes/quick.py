@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -56,6 +57,9 @@ def main(study: str, batch: str, trial: str) -> int:
     """Run one quick trial."""
     paths = StudyPaths(Path(study))
     files = paths.trial(trial)
+    # as a real trial does: TERM is a warning, unless the trial was cancelled
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(1) if files.cancel.exists() else None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     if files.metrics.exists() or files.cancel.exists():
         return 0
     spec = TrialSpec.read(files.spec)
