@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -21,15 +22,12 @@ COLOURS = {"model": "#1f6fb4", "sobol": "#8a8a8a"}
 OTHER = "#c77d1e"
 
 
-def draw(
-    study: Study, objectives: Mapping[str, Objective], baseline: Mapping[str, float], folder: Path
-) -> list[Path]:
+def draw(study: Study, objectives: Mapping[str, Objective], folder: Path) -> list[Path]:
     """Draw every picture that the study has the trials for.
 
     Args:
         study: as the journal tells it.
         objectives: what is optimised.
-        baseline: metrics of the untuned model; may be empty.
         folder: an existing folder for the files.
 
     Returns:
@@ -41,7 +39,7 @@ def draw(
     drawn = []
     for first, second in combinations(objectives, 2):
         path = folder / f"front_{first}_{second}.png"
-        _save(_front(study, objectives, (first, second), baseline), path)
+        _save(_front(study, objectives, (first, second)), path)
         drawn.append(path)
     path = folder / "hypervolume.png"
     _save(_hypervolume(completed, objectives), path)
@@ -58,32 +56,32 @@ def _axes(x: str, y: str, title: str) -> tuple[Figure, Axes]:
     axes.set(xlabel=x, ylabel=y, title=title)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
+    axes.margins(0.08)
     return figure, axes
 
 
-def _front(
-    study: Study,
-    objectives: Mapping[str, Objective],
-    pair: tuple[str, str],
-    baseline: Mapping[str, float],
-) -> Figure:
+def _front(study: Study, objectives: Mapping[str, Objective], pair: tuple[str, str]) -> Figure:
     labels = [f"{name} ({objectives[name].direction})" for name in pair]
     figure, axes = _axes(labels[0], labels[1], f"{study.name}: Pareto front")
-    completed = study.in_state(TrialState.COMPLETED)
-    for origin, trials in _by_origin(completed):
+    for origin, trials in _by_origin(study.in_state(TrialState.COMPLETED)):
         x, y = _columns(trials, pair)
-        axes.scatter(x, y, s=36, color=COLOURS.get(origin, OTHER), label=origin, zorder=3)
+        errors = [[trial.metrics[name].standard_error or 0.0 for trial in trials] for name in pair]
+        colour = COLOURS.get(origin, OTHER)
+        axes.errorbar(
+            x, y, yerr=errors[1], xerr=errors[0], fmt="o", elinewidth=0.8, color=colour, label=origin
+        )
     on_front = pareto_trials(study, {name: objectives[name] for name in pair})
     x, y = _columns(on_front, pair)
-    minimised_second = objectives[pair[1]].direction is Direction.MIN
-    axes.step(
-        x, y, where="post" if minimised_second else "pre", color="#b02a2a", lw=1.2, label="front", zorder=2
-    )
-    for trial, left, up in zip(on_front, x, y, strict=True):
-        axes.annotate(_label(trial), (left, up), textcoords="offset points", xytext=(5, 5), fontsize=7)
-    if pair[0] in baseline:
-        axes.axvline(baseline[pair[0]], ls=":", color="#444444", lw=1, label="untuned model")
-    axes.legend(fontsize=8, frameon=False)
+    where: Literal["post", "pre"] = "post" if objectives[pair[1]].direction is Direction.MIN else "pre"
+    axes.step(x, y, where=where, color="#b02a2a", lw=1.2, label="front", zorder=2)
+    for number, (trial, left, up) in enumerate(zip(on_front, x, y, strict=True)):
+        offset = (7, 7) if number % 2 == 0 else (7, -13)  # neighbours' labels on either side
+        axes.annotate(_label(trial), (left, up), textcoords="offset points", xytext=offset, fontsize=7)
+    for name, line in zip(pair, (axes.axvline, axes.axhline), strict=True):
+        if name in study.baseline:
+            line(study.baseline[name], ls=":", color="#444444", lw=1, label="untuned model")
+    params = ", ".join(on_front[0].params)
+    axes.legend(fontsize=8, frameon=False, title=f"labels: ({params})", title_fontsize=7)
     return figure
 
 

@@ -37,7 +37,7 @@ def report(name: str, root: Path, console: Console) -> int:
     snapshot = take(paths)
     paths.report.mkdir(exist_ok=True)
     write_text(paths.report / "trials.csv", trials_csv(snapshot))
-    pictures = draw(snapshot.study, snapshot.objectives, {}, paths.report)
+    pictures = draw(snapshot.study, snapshot.objectives, paths.report)
     page = paths.report / "report.html"
     write_text(page, render(snapshot, pictures, read_configuration(paths)))
     for path in [page, paths.report / "trials.csv", *pictures]:

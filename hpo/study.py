@@ -90,6 +90,7 @@ class Study:
     objectives: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     identity: dict[str, Any] = field(default_factory=dict)
+    baseline: dict[str, float] = field(default_factory=dict)  # metrics of the untuned model
     trials: dict[str, Trial] = field(default_factory=dict)
     batches: dict[str, Batch] = field(default_factory=dict)
     errors_in_row: list[str] = field(default_factory=list)
@@ -151,6 +152,7 @@ def _created(study: Study, event: Mapping[str, Any]) -> None:
 
 def _started(study: Study, event: Mapping[str, Any]) -> None:
     study.stopped, study.errors_in_row = "", []
+    study.baseline = dict(event.get("baseline") or {})
 
 
 def _changed(study: Study, event: Mapping[str, Any]) -> None:

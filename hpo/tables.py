@@ -14,8 +14,6 @@ from hpo.objectives import Objective
 from hpo.snapshot import Running, Snapshot, elapsed_s, pareto_trials, volume
 from hpo.study import Event, Study, Trial, TrialState
 
-Baseline = Mapping[str, float]
-
 
 def number(value: object) -> str:
     """A value, short: four significant digits for a float."""
@@ -52,7 +50,7 @@ def _metric(trial: Trial, name: str) -> str:
     return number(metric.value) + error
 
 
-def front_table(study: Study, objectives: dict[str, Objective], baseline: Baseline | None = None) -> Table:
+def front_table(study: Study, objectives: dict[str, Objective]) -> Table:
     """The Pareto front, a row a trial, the untuned model's metrics below where they are known."""
     names = list(next(iter(study.trials.values())).params) if study.trials else []
     table = Table(title="Pareto front", title_justify="left", box=None, pad_edge=False)
@@ -66,8 +64,8 @@ def front_table(study: Study, objectives: dict[str, Objective], baseline: Baseli
         metrics = [_metric(trial, name) for name in objectives]
         values = [number(trial.params.get(name, "")) for name in names]
         table.add_row(trial.id, *metrics, *values, trial.origin)
-    if baseline:
-        known = [number(baseline[name]) if name in baseline else "" for name in objectives]
+    if study.baseline:
+        known = [number(study.baseline[name]) if name in study.baseline else "" for name in objectives]
         table.add_row("untuned", *known, *("" for _ in names), "")
     return table
 
@@ -107,7 +105,7 @@ def counts_line(snapshot: Snapshot) -> str:
     return f"{', '.join(parts)} of {budget} trials; {duration(elapsed_s(study))} so far"
 
 
-def overview(snapshot: Snapshot, baseline: Baseline | None = None) -> RenderableType:
+def overview(snapshot: Snapshot) -> RenderableType:
     """The whole study on one screen."""
     study, objectives = snapshot.study, snapshot.objectives
     parts: list[RenderableType] = [
@@ -117,7 +115,7 @@ def overview(snapshot: Snapshot, baseline: Baseline | None = None) -> Renderable
     if snapshot.running:
         parts += [Text(), running_table(snapshot.running)]
     if study.in_state(TrialState.COMPLETED):
-        parts += [Text(), front_table(study, objectives, baseline)]
+        parts += [Text(), front_table(study, objectives)]
         parts.append(Text(f"hypervolume {number(volume(study, objectives))}"))
     failed = study.in_state(TrialState.FAILED)
     if failed:

@@ -79,8 +79,7 @@ def _refuse_foreign_folder(paths: StudyPaths) -> None:
 
 
 def _drive(parts: Assembly, lease: HeldLease, console: Console, once: bool) -> int:
-    baseline = parts.kind.baseline(parts.recipe, parts.cache)
-    view = make_view(console, baseline)
+    view = make_view(console)
     try:
         controller = _controller(parts, lease, view)
         ended = _pass(controller, view, parts.paths)
@@ -102,7 +101,8 @@ def _drive(parts: Assembly, lease: HeldLease, console: Console, once: bool) -> i
 
 def _controller(parts: Assembly, lease: HeldLease, view: View) -> Controller:
     journal = Journal(parts.paths.journal, view.event)
-    journal.record(Event.CONTROLLER_STARTED)
+    baseline = parts.kind.baseline(parts.recipe, parts.cache)
+    journal.record(Event.CONTROLLER_STARTED, baseline=dict(baseline or {}))
     if (journal.study.settings, journal.study.identity) != (parts.settings, parts.identity):
         journal.record(Event.SETTINGS_CHANGED, **_configured(parts), identity=parts.identity)
     parts.paths.stop.unlink(missing_ok=True)  # of an earlier `cancel`: the user has thought better of it
@@ -126,14 +126,13 @@ def _pass(controller: Controller, view: View, paths: StudyPaths) -> bool:
 def _show_end(parts: Assembly, console: Console, headline: str) -> None:
     snapshot = take(parts.paths)
     study, paths = snapshot.study, parts.paths
-    baseline = parts.kind.baseline(parts.recipe, parts.cache)
     console.print(f"\n{headline} ({study.finished})", style="bold", highlight=False)
     ended = {state: len(study.in_state(state)) for state in TrialState}
     console.print(
         f"{ended[TrialState.COMPLETED]} trials completed, {ended[TrialState.FAILED]} failed, "
         f"{ended[TrialState.CANCELLED]} cancelled in {duration(elapsed_s(study))}\n"
     )
-    console.print(front_table(study, snapshot.objectives, baseline))
+    console.print(front_table(study, snapshot.objectives))
     console.print(_files(paths), highlight=False, soft_wrap=True)
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from hpo.snapshot import Snapshot
 from hpo.study import Study
-from hpo.tables import Baseline, event_line, overview, progress_line
+from hpo.tables import event_line, overview, progress_line
 
 PLAIN_EVERY_S = 15.0
 
@@ -34,9 +34,9 @@ class View(Protocol):
         """Leave the terminal as it was."""
 
 
-def make_view(console: Console, baseline: Baseline | None) -> View:
+def make_view(console: Console) -> View:
     """A live view on a terminal, plain lines elsewhere."""
-    return LiveView(console, baseline) if console.is_terminal else PlainView(console)
+    return LiveView(console) if console.is_terminal else PlainView(console)
 
 
 class PlainView:
@@ -76,8 +76,8 @@ class PlainView:
 class LiveView:
     """The study's overview, redrawn in place, with the events scrolling above it."""
 
-    def __init__(self, console: Console, baseline: Baseline | None) -> None:
-        self._console, self._baseline = console, baseline
+    def __init__(self, console: Console) -> None:
+        self._console = console
         self._live = Live(console=console, refresh_per_second=4, transient=True)
         self._live.start()
 
@@ -94,7 +94,7 @@ class LiveView:
     def update(self, snapshot: Snapshot) -> None:
         """Redraw."""
         hint = Text("Ctrl-C leaves the trials running; the same command goes on", style="dim")
-        self._live.update(Group(Text(), overview(snapshot, self._baseline), hint))
+        self._live.update(Group(Text(), overview(snapshot), hint))
 
     def close(self) -> None:
         """Take the picture away."""
