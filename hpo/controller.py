@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -62,7 +63,7 @@ class Controller:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.paths, self.journal, self.executor = paths, journal, executor
-        self._proposer, self._limits, self._lease = proposer, limits, lease
+        self._proposer, self._limits, self.lease = proposer, limits, lease
         self._target, self._clock = target, clock
         self._collector = Collector(paths, limits.gone_s)
         self._failed_submissions: dict[str, tuple[int, float]] = {}  # batch -> (tries, not before)
@@ -73,6 +74,17 @@ class Controller:
         """The study as the journal tells it now."""
         return self.journal.study
 
+    @property
+    def waiting(self) -> Mapping[str, int]:
+        """Why trials wait, in the scheduler's own words, and how many for each reason."""
+        reasons: Counter[str] = Counter()
+        for trial in self.study.in_state(TrialState.OPEN):
+            batch = self.study.batches[trial.batch]
+            view = (self.live or {}).get((batch.job_id or "", batch.trials.index(trial.id)))
+            if view and view["state"] == "pending":
+                reasons[view["detail"]] += 1
+        return reasons
+
     def adopt(self) -> None:
         """Tell the executor of the arrays that an earlier controller left in flight."""
         for batch in self._open_batches():
@@ -80,7 +92,7 @@ class Controller:
 
     def step(self) -> bool:
         """One pass; idempotent. Returns whether the study has ended."""
-        self._lease.renew()
+        self.lease.renew()
         self.live = self.executor.poll()
         for finding in self._collector.findings(self.study, self.live, self._clock()):
             self._record(finding)

@@ -51,6 +51,11 @@ class HeldLease:
         while not write_json_once(path, self._lease.to_json()):
             _clear_if_dead(path, stale_s)
 
+    @property
+    def record(self) -> ControllerLease:
+        """What controller.json says of us."""
+        return self._lease
+
     def __enter__(self) -> HeldLease:
         return self
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class Snapshot:
     study: Study
     running: list[Running]
     controller: ControllerLease | None  # of a living controller
+    waiting: Mapping[str, int] = field(default_factory=dict)  # the scheduler's reason -> trials; where asked
 
     @property
     def objectives(self) -> dict[str, Objective]:

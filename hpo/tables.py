@@ -112,6 +112,8 @@ def overview(snapshot: Snapshot) -> RenderableType:
         Text.assemble((study.name, "bold"), f"  {snapshot.state}"),
         Text(counts_line(snapshot) + forecast(snapshot)),
     ]
+    if snapshot.waiting:
+        parts.append(Text(waiting_line(snapshot)))
     if snapshot.running:
         parts += [Text(), running_table(snapshot.running)]
     if study.in_state(TrialState.COMPLETED):
@@ -122,6 +124,11 @@ def overview(snapshot: Snapshot) -> RenderableType:
         parts += [Text(), Text("last failures", style="bold")]
         parts += [Text(f"{trial.id}  {trial.cause}: {trial.message}") for trial in failed[-3:]]
     return Group(*parts)
+
+
+def waiting_line(snapshot: Snapshot) -> str:
+    """Why trials wait, in the scheduler's words."""
+    return "waiting: " + ", ".join(f"{count} ({why})" for why, count in snapshot.waiting.items())
 
 
 def forecast(snapshot: Snapshot) -> str:

@@ -119,7 +119,8 @@ def _pass(controller: Controller, view: View, paths: StudyPaths) -> bool:
     ended = controller.step()
     study = controller.study
     with suppress(RecordError):
-        view.update(Snapshot(paths, study, running_trials(paths, study), None))
+        running, lease = running_trials(paths, study), controller.lease.record
+        view.update(Snapshot(paths, study, running, lease, controller.waiting))
     return ended
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from hpo.snapshot import Snapshot
 from hpo.study import Study
-from hpo.tables import event_line, overview, progress_line
+from hpo.tables import event_line, overview, progress_line, waiting_line
 
 PLAIN_EVERY_S = 15.0
 
@@ -45,6 +45,7 @@ class PlainView:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._shown: Mapping[str, tuple[str, int]] = {}
+        self._waiting: Mapping[str, int] = {}
         self._next = 0.0
 
     def say(self, text: str) -> None:
@@ -64,6 +65,9 @@ class PlainView:
             return
         self._next = time.monotonic() + PLAIN_EVERY_S
         seen = {one.trial.id: (one.progress.phase, one.progress.step) for one in snapshot.running}
+        if snapshot.waiting and snapshot.waiting != self._waiting:
+            self.say(waiting_line(snapshot))
+        self._waiting = snapshot.waiting
         for one in snapshot.running:
             if self._shown.get(one.trial.id) != seen[one.trial.id]:
                 self.say(progress_line(one))
