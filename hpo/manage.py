@@ -53,6 +53,7 @@ def _record(
     paths: StudyPaths, executor: Executor, chosen: set[str], console: Console, *, whole: bool
 ) -> None:
     journal, collector = Journal(paths.journal), Collector(paths, gone_s=0.0)
+    chosen &= {trial.id for trial in journal.study.in_flight}  # a controller may just have recorded them
     deadline = time.monotonic() + SETTLE_S
     while chosen and time.monotonic() < deadline:
         for finding in collector.findings(journal.study, executor.poll(), time.monotonic()):
@@ -65,7 +66,7 @@ def _record(
     if chosen:
         late = ", ".join(sorted(chosen))
         console.print(f"still ending: {late}; the next `tune` records them", highlight=False)
-    elif whole and not journal.study.finished:
+    elif whole and not journal.study.finished and not journal.study.stopped:
         journal.record(Event.STUDY_STOPPED, message="cancelled by the user")
 
 

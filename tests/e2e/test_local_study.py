@@ -110,8 +110,10 @@ def test_cancel_stops_what_is_in_flight(run: StudyRun) -> None:
     controller = run.start("trainer.seconds=60")
     log = run.paths.trial("0000").folder / "runs.jsonl"
     wait_until(lambda: bool(read_jsonl(log)), 60)
+    asked = time.monotonic()
     cancelled = run.run("cancel", str(run.paths.folder))
     assert cancelled.returncode == 0, cancelled.stderr
+    assert time.monotonic() - asked < 30, "it waited for what the controller had recorded already"
     assert "3 trials" in cancelled.stdout
     output, _ = controller.communicate(timeout=60)
     assert controller.returncode == 1, output
@@ -154,6 +156,31 @@ BAD = {
         ["5 problems", "batch.size", "budget.trials", "cluster.cpus", "space.lora_rank", "nope.x"],
     ),
 }
+
+
+REAL = {
+    "missing data file": (["data.path=missing.jsonl"], ["data.path", "missing.jsonl", "existing file"]),
+    "model without weights": (["model.path=."], ["model.path", "config.json", "safetensors"]),
+    "unknown template and a bad rank": (
+        ["data.template=nope", "space.lora_rank=range(-2, 4)"],
+        ["2 problems", "data.template", "alpaca", "space.lora_rank", "-2"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REAL)
+def test_bad_recipe_of_the_real_trainer_is_refused_before_anything_starts(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What trials would stumble over hours later is found before a folder is made."""
+    overrides, expected = REAL[case]
+    monkeypatch.chdir(tmp_path)
+    run = StudyRun(tmp_path / "studies", options=["cluster=local"])
+    refused = run.run(*run.command()[3:], *overrides)
+    assert refused.returncode == 2, refused.stderr
+    assert [word for word in expected if word not in refused.stderr] == []
+    assert "Traceback" not in refused.stderr
+    assert not run.root.exists()
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hpo.errors import InputError, StudyError
-from hpo.lease import ControllerLease, HeldLease, owner_alive, process_start
+from hpo.lease import ControllerLease, HeldLease, _clear_if_dead, owner_alive, process_start
 from hpo.records import write_json
 
 
@@ -95,3 +95,16 @@ def test_of_controllers_started_together_one_gets_the_study(stale: bool, tmp_pat
     for racer in racers:
         racer.join()
     assert won.qsize() == 1
+
+
+def test_lease_made_between_look_and_removal_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two that find a dead owner, the slower one must not sweep away the lease of the quicker one."""
+    path = tmp_path / "controller.json"
+    write_json(path, _lease(heartbeat=0.0).to_json())
+    quicker = _lease(token="quicker").to_json()
+    monkeypatch.setattr("hpo.lease.refuse_second_controller", lambda path, stale_s: write_json(path, quicker))
+    _clear_if_dead(path, stale_s=180.0)
+    assert ControllerLease.read(path).token == "quicker"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["controller.json"]
