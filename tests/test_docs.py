@@ -138,3 +138,21 @@ def test_first_commands_of_the_readme_in_a_fresh_clone(tmp_path: Path) -> None:
     assert "12 trials completed" in first
     assert "untuned" in first
     assert "nothing to do" in _output(["make", "tune"], clone, timeout_s=15)
+
+
+@pytest.mark.slow
+@pytest.mark.slurm
+def test_slurm_commands_of_the_readme_in_a_fresh_clone(require_slurm: None, tmp_path: Path) -> None:
+    """The README's three lines as written: a cluster, twelve trials as arrays on it, and no process left."""
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", REPOSITORY, clone], check=True)
+    (clone / ".venv").symlink_to(REPOSITORY / ".venv")
+    lines = [line for line in commands() if line == 'make tune ARGS="cluster=slurm study.name=on_slurm"']
+    _output(["make", "slurm-up"], clone)
+    try:
+        assert "12 trials completed" in _output(shlex.split(lines[0]), clone)
+    finally:
+        _output(["make", "slurm-down"], clone)
+    assert len(list((clone / "studies" / "on_slurm" / "batches").glob("*/batch.json"))) == 3
+    left = subprocess.run(["pgrep", "-f", str(clone)], capture_output=True, text=True, check=False)
+    assert left.stdout == ""

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import copy
 import json
-import string
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from tiny_llama import make_tokenizer, save_tiny_llama
 
 from hpo.paths import TrialPaths
 from hpo.records import TrialSpec, write_json
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-CHAT_TEMPLATE = (
-    "{% for m in messages %}<{{ m['role'][0] }}>{{ m['content'] }}</s>{% endfor %}"
-    "{% if add_generation_prompt %}<a>{% endif %}"
-)
 MakeTrial = Callable[..., TrialPaths]
 
 
@@ -34,46 +30,13 @@ def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a two-layer random Llama and its tokenizer."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    folder = tmp_path_factory.mktemp("tiny")
-    tokenizer = _tokenizer()
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
-        tie_word_embeddings=True,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return save_tiny_llama(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")
 def tokenizer() -> Any:
     """One token a character; token 0 is unknown, 1 the padding, 2 the end mark."""
-    return _tokenizer()
-
-
-def _tokenizer() -> Any:
-    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    characters = ["<unk>", "<pad>", "</s>", *string.ascii_letters, *string.digits, *" \n#:.,?<>="]
-    model = models.WordLevel({token: number for number, token in enumerate(characters)}, unk_token="<unk>")
-    core = Tokenizer(model)
-    core.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")  # type: ignore[assignment]
-    made = PreTrainedTokenizerFast(
-        tokenizer_object=core, unk_token="<unk>", pad_token="<pad>", eos_token="</s>"
-    )
-    made.chat_template = CHAT_TEMPLATE
-    return made
+    return make_tokenizer()
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,78 @@
+"""Real QLoRA trials, of a tiny Llama, as arrays on a real Slurm cluster; also preempted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from studies import StudyRun, wait_until
+from tiny_llama import save_tiny_llama
+
+from hpo.records import Lease, TrialResult, read_jsonl
+from slurm import devcluster
+from slurm.devcluster_files import Layout, Options
+
+pytestmark = pytest.mark.slurm
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> list[str]:
+    """Overrides of the demo: the tiny model on a small file of data, one thread."""
+    rows = [{"prompt": f"{n}:", "completion": "ok" * (1 + n % 5)} for n in range(40)]
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    model = save_tiny_llama(tmp_path / "tiny")
+    files = [f"model.path={model}", f"data.path={data}", f"cache={tmp_path / 'cache'}"]
+    return [*files, "data.template=completion", "cluster.mem_gb=2", "controller.poll_seconds=0.5"]
+
+
+@pytest.fixture(params=[True, False], ids=["user signal", "TERM only"])
+def preempting(
+    request: pytest.FixtureRequest, require_slurm: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Layout]:
+    """A cluster that warns a preempted job before it kills it, with the job's own signal or with TERM."""
+    options = Options(nodes=1, user_signal=request.param, grace_s=5)
+    layout = devcluster.up(tmp_path / "cluster", options)
+    monkeypatch.setenv("SLURM_CONF", str(layout.configuration))
+    yield layout
+    devcluster.down(tmp_path / "cluster")
+
+
+def test_whole_study_of_real_trials(tiny: list[str], cluster: Layout, tmp_path: Path) -> None:
+    """Sobol, then the model; every trial trains, evaluates and leaves an adapter; the front is printed."""
+    size = ["budget.trials=6", "batch.size=3", "batch.refill=3", "strategy.initial=3", "trainer.max_steps=6"]
+    run = StudyRun(tmp_path / "studies", options=[*tiny, *size, "cluster=slurm", "cluster.max_parallel=2"])
+    output = run.finish()
+    assert run.completed() == [f"{number:04d}" for number in range(6)]
+    assert {trial.origin for trial in run.study.trials.values()} == {"sobol", "model"}
+    assert "untuned" in output
+    for name in run.completed():
+        assert (run.paths.trial(name).adapter / "adapter_model.safetensors").exists()
+
+
+def _result(run: StudyRun) -> float:
+    return TrialResult.read(run.paths.trial("0000").metrics).metrics["eval_loss"].value
+
+
+def test_preempted_trial_resumes_and_ends_with_the_same_result(
+    tiny: list[str], preempting: Layout, tmp_path: Path
+) -> None:
+    """The second attempt starts where the first one stopped, and the loss is that of an undisturbed run."""
+    options = [*tiny, "budget.trials=1", "batch.size=1", "batch.refill=1", "trainer.max_steps=1000"]
+    run = StudyRun(tmp_path / "studies", "preempted", [*options, "cluster=slurm"])
+    controller = run.start()
+    log = run.paths.trial("0000").progress
+    wait_until(lambda: any(line["step"] > 40 for line in read_jsonl(log)), 120)
+    urgent = ["--partition=urgent", "--exclusive", "--mem=1", "--wrap=sleep 1", "--output=/dev/null"]
+    subprocess.run(["sbatch", *urgent], check=True, capture_output=True)
+    output, _ = controller.communicate(timeout=240)
+    assert controller.returncode == 0, output
+    assert Lease.read(run.paths.trial("0000").lease).attempt == 2
+    again = [line for line in read_jsonl(log) if line["attempt"] == 2 and line["phase"] == "training"]
+    assert again[0]["step"] > 40, "it began from scratch"
+    undisturbed = StudyRun(tmp_path / "studies", "undisturbed", [*options, "cluster=local"])
+    undisturbed.finish()
+    assert _result(run) == _result(undisturbed)
