@@ -170,12 +170,21 @@ def _from_description(description: Mapping[str, Any]) -> Parameter:
         raise InputError(f"{kind}: {error}, got {settings!r}") from error
 
 
+def _leaves(space: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for name, value in space.items():
+        if isinstance(value, Mapping) and value and "type" not in value:
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
 def parse_space(space: Mapping[str, object] | SearchSpace) -> SearchSpace:
     """Read a search space.
 
     Args:
         space: name -> a parameter, an expression of Hydra's sweep grammar, its `describe()` form, or a plain
-            number or truth value (a constant).
+            number or truth value (a constant). A mapping of names is a branch: its parameters have dotted
+            names, which is what Hydra makes of `space.trainer.args.warmup_steps=...`.
 
     Raises:
         InputError: with every problem of every parameter, by key path `space.<name>`.
@@ -184,7 +193,7 @@ def parse_space(space: Mapping[str, object] | SearchSpace) -> SearchSpace:
         return space
     parameters: dict[str, Parameter] = {}
     problems: list[Problem] = []
-    for name, value in space.items():
+    for name, value in _leaves(space):
         try:
             parameters[name] = _parse_parameter(value)
         except InputError as error:

@@ -156,3 +156,36 @@ def test_slurm_commands_of_the_readme_in_a_fresh_clone(require_slurm: None, tmp_
     assert len(list((clone / "studies" / "on_slurm" / "batches").glob("*/batch.json"))) == 3
     left = subprocess.run(["pgrep", "-f", str(clone)], capture_output=True, text=True, check=False)
     assert left.stdout == ""
+
+
+def _keys(values: dict[str, object], prefix: str) -> Iterator[tuple[str, object]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _keys(value, f"{prefix}{key}.")
+        elif key not in ("defaults", "_target_"):
+            yield f"{prefix}{key}", value
+
+
+@pytest.mark.parametrize(
+    ("file", "prefix"),
+    [
+        ("config.yaml", ""),
+        ("model/smollm2_135m.yaml", "model."),
+        ("data/demo.yaml", "data."),
+        ("trainer/qlora.yaml", "trainer."),
+        ("evaluation/loss.yaml", "evaluation."),
+        ("strategy/bo.yaml", "strategy."),
+        ("cluster/base.yaml", "cluster."),
+    ],
+)
+def test_reference_has_every_key_with_its_default(file: str, prefix: str) -> None:
+    """docs/configuration.md and conf/ say the same, key by key."""
+    page = (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8")
+    stated = dict(re.findall(r"^\| `([\w.]+)` \| `(.*?)` \| \S", page, re.MULTILINE))
+    values = yaml.safe_load((REPOSITORY / "conf" / file).read_text(encoding="utf-8"))
+    wrong = [
+        f"{key}: {stated.get(key)!r}, not {value!r}"
+        for key, value in _keys(values, prefix)
+        if key not in stated or yaml.safe_load(stated[key]) != value
+    ]
+    assert wrong == []

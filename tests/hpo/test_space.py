@@ -229,3 +229,10 @@ def test_a_parameter_that_means_nothing_is_refused(build: object, text: str) -> 
 def test_coordinates_keep_the_order_of_values(parameter: Integer, one: float, two: float) -> None:
     assume(one < two)
     assert parameter.from_unit(one) <= parameter.from_unit(two)
+
+
+def test_branch_gives_dotted_names() -> None:
+    """What Hydra makes of a dotted key on the command line is a parameter of that dotted name."""
+    space = parse_space({"rank": "range(2, 8)", "trainer": {"args": {"warmup_steps": "interval(0, 0.1)"}}})
+    assert list(space.parameters) == ["rank", "trainer.args.warmup_steps"]
+    assert parse_space(space.describe()) == space
