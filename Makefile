@@ -22,6 +22,10 @@ export SLURM_CONF := $(abspath $(SLURM_DIR)/etc/slurm.conf)
 endif
 endif
 
+# A login node has no GPU, but its nodes do, and they share this environment.
+OWN_CLUSTER := $(abspath $(SLURM_DIR)/etc/slurm.conf)
+SITE_HAS_GPUS = test "$$SLURM_CONF" != "$(OWN_CLUSTER)" && timeout 10 sinfo -h -o %G 2>/dev/null | grep -q gpu
+
 RUN := $(BIN)/python -m hpo
 
 .PHONY: help setup tune step plan doctor status report cancel test test-slow test-slurm test-gpu lint type \
@@ -39,7 +43,9 @@ $(READY): pyproject.toml
 		test -n "$$python" || { echo 'error: found no Python 3.11 to 3.13; name one with PYTHON=...' >&2; exit 2; }; \
 		echo "setup: making $(VENV) with $$($$python --version)"; $$python -m venv $(VENV); }
 	@build=$(TORCH); \
-	if [ $$build = auto ]; then if nvidia-smi -L >/dev/null 2>&1; then build=cuda; else build=cpu; fi; fi; \
+	if [ $$build = auto ]; then build=cpu; \
+		if nvidia-smi -L >/dev/null 2>&1; then build=cuda; fi; \
+		if $(SITE_HAS_GPUS); then build=cuda; fi; fi; \
 	if [ $$build = cuda ]; then torch=2.10.0; else torch=2.13.0; fi; \
 	if ! $(BIN)/python -c 'import torch' 2>/dev/null; then \
 		echo "setup: installing torch $$torch ($$build)"; \
