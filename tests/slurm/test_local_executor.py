@@ -84,11 +84,11 @@ def test_elements_outlive_their_controller_and_hold_none_of_its_pipes(
     wait_until: Wait,
 ) -> None:
     """A signal to the whole process group, as a terminal sends it, ends the controller only."""
-    command = drive(tmp_path, settings, folder, [[str(tmp_path), "0", "1"]])
+    command = drive(tmp_path, settings, folder, [[str(tmp_path), "0", "6"]])
     driver = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_until(lambda: log.started() == ["0"])
     os.killpg(driver.pid, number)
-    driver.communicate(timeout=1)  # ends only when nobody holds the pipes any more
+    driver.communicate(timeout=5)  # ends only when nobody holds the pipes any more
     assert driver.returncode != 0
     assert log.ended() == []
     wait_until(lambda: log.ended() == ["0"])
