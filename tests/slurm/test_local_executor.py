@@ -73,6 +73,11 @@ def test_every_element_runs_once_when_the_controller_is_killed_again_and_again(
     assert log.most_at_once() <= 2
 
 
+def _die_of_hang_ups() -> None:
+    """Whoever runs the tests may have been started with nohup, which makes its children ignore the signal."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_elements_outlive_their_controller_and_hold_none_of_its_pipes(
     number: int,
@@ -84,11 +89,12 @@ def test_elements_outlive_their_controller_and_hold_none_of_its_pipes(
     wait_until: Wait,
 ) -> None:
     """A signal to the whole process group, as a terminal sends it, ends the controller only."""
-    command = drive(tmp_path, settings, folder, [[str(tmp_path), "0", "6"]])
-    driver = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    command = drive(tmp_path, settings, folder, [[str(tmp_path), "0", "4"]])
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    driver = subprocess.Popen(command, start_new_session=True, preexec_fn=_die_of_hang_ups, **pipes)
     wait_until(lambda: log.started() == ["0"])
     os.killpg(driver.pid, number)
-    driver.communicate(timeout=5)  # ends only when nobody holds the pipes any more
+    driver.communicate(timeout=3)  # ends only when nobody holds the pipes any more
     assert driver.returncode != 0
     assert log.ended() == []
     wait_until(lambda: log.ended() == ["0"])
