@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,13 @@ from slurm.devcluster_files import Layout, Options
 FAKES = Path(__file__).parent / "fakes"
 ASSETS = Path(__file__).parent / "assets"
 sys.path[:0] = [str(FAKES), str(Path(__file__).parent / "e2e")]
+
+# Started in the background or under nohup, a process ignores these, and so would all that the tests start and
+# send them to. A handler, unlike SIG_IGN, is not inherited.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture

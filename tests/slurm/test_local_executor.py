@@ -73,11 +73,6 @@ def test_every_element_runs_once_when_the_controller_is_killed_again_and_again(
     assert log.most_at_once() <= 2
 
 
-def _die_of_hang_ups() -> None:
-    """Whoever runs the tests may have been started with nohup, which makes its children ignore the signal."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
 def test_elements_outlive_their_controller_and_hold_none_of_its_pipes(
     number: int,
@@ -91,7 +86,7 @@ def test_elements_outlive_their_controller_and_hold_none_of_its_pipes(
     """A signal to the whole process group, as a terminal sends it, ends the controller only."""
     command = drive(tmp_path, settings, folder, [[str(tmp_path), "0", "4"]])
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    driver = subprocess.Popen(command, start_new_session=True, preexec_fn=_die_of_hang_ups, **pipes)
+    driver = subprocess.Popen(command, start_new_session=True, **pipes)
     wait_until(lambda: log.started() == ["0"])
     os.killpg(driver.pid, number)
     driver.communicate(timeout=3)  # ends only when nobody holds the pipes any more
