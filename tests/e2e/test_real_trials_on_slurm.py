@@ -34,7 +34,8 @@ def preempting(
     request: pytest.FixtureRequest, require_slurm: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Layout]:
     """A cluster that warns a preempted job before it kills it, with the job's own signal or with TERM."""
-    options = Options(nodes=1, user_signal=request.param, grace_s=5)
+    # without a grace period, or the trial could come to its end in it: TERM does not stop it
+    options = Options(nodes=1, user_signal=request.param, grace_s=5 if request.param else 0)
     layout = devcluster.up(tmp_path / "cluster", options)
     monkeypatch.setenv("SLURM_CONF", str(layout.configuration))
     yield layout
