@@ -10,7 +10,14 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from hpo.config import RECIPE_GROUPS, StudyConfig, problems_of, read_config, without_target
+from hpo.config import (
+    RECIPE_GROUPS,
+    StudyConfig,
+    problems_of,
+    read_config,
+    strategy_settings,
+    without_target,
+)
 from hpo.controller import Limits
 from hpo.errors import InputError, Problem
 from hpo.objectives import Objective, describe_objectives, parse_objectives
@@ -199,7 +206,7 @@ def _extreme_values(parameter: Parameter) -> list[ParamValue]:
 def _strategy_problems(
     raw: Mapping[str, Any], space: SearchSpace, objectives: Mapping[str, Objective]
 ) -> list[Problem]:
-    settings = {key: value for key, value in raw["strategy"].items() if key != "name"}
+    settings = strategy_settings(raw["strategy"])
     found: list[Problem] = []
     try:
         Optimizer(space, objectives, strategy=raw["strategy"].get("name"), seed=0, **settings)

@@ -106,6 +106,11 @@ def without_target(group: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in group.items() if key != "_target_"}
 
 
+def strategy_settings(group: Mapping[str, Any]) -> dict[str, Any]:
+    """The strategy group without the strategy's name."""
+    return {key: value for key, value in group.items() if key != "name"}
+
+
 def read_config(raw: Mapping[str, Any]) -> tuple[StudyConfig | None, list[Problem]]:
     """Check a composed configuration.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hpo.config import strategy_settings
 from hpo.objectives import Objective
 from hpo.optimizer import Optimizer
 from hpo.policy import learns
@@ -80,7 +81,7 @@ class Proposer:
 
     def optimizer(self, study: Study) -> Optimizer:
         """The optimiser, told everything that the study knows."""
-        settings = {key: value for key, value in self.strategy.items() if key != "name"}
+        settings = strategy_settings(self.strategy)
         optimizer = Optimizer(
             self.space, self.objectives, strategy=self.strategy["name"], seed=self.seed, **settings
         )

@@ -65,7 +65,6 @@ class Trial:
     cause: Cause | None = None
     message: str = ""
     ended_attempts: dict[int, Cause] = field(default_factory=dict)
-    lost_batches: set[str] = field(default_factory=set)  # whose task vanished before an attempt began
     retries: dict[Cause, int] = field(default_factory=dict)
     ended_at: str = ""
 
@@ -194,9 +193,7 @@ def _nothing(study: Study, event: Mapping[str, Any]) -> None:
 
 def _attempt_ended(study: Study, event: Mapping[str, Any]) -> None:
     trial, cause = study.trials[event["trial"]], Cause(event["cause"])
-    if event["attempt"] is None:
-        trial.lost_batches.add(event["batch"])
-    else:
+    if event["attempt"] is not None:  # None: its task vanished before an attempt began
         trial.ended_attempts[event["attempt"]] = cause
     trial.retries[cause] = trial.retries.get(cause, 0) + 1
     trial.state, trial.cause, trial.message = TrialState.INTERRUPTED, cause, event["message"]

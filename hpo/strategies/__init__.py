@@ -48,8 +48,10 @@ def default_settings(name: str) -> Mapping[str, Any]:
     """The settings of a strategy as `conf/strategy/<name>.yaml` has them, without its name."""
     import yaml
 
+    from hpo.config import strategy_settings
+
     settings = yaml.safe_load((CONF / f"{name}.yaml").read_text(encoding="utf-8"))
-    return {key: value for key, value in settings.items() if key != "name"}
+    return strategy_settings(settings)
 
 
 def make_strategy(name: str, settings: Mapping[str, Any]) -> Strategy:
