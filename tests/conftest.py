@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,3 +57,9 @@ def cluster(shared_cluster: Layout, monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.setenv("SLURM_CONF", str(shared_cluster.configuration))
     yield shared_cluster
     devcluster.client(shared_cluster, "scancel", "--me")
+    deadline = time.monotonic() + 60
+    while devcluster.client(
+        shared_cluster, "squeue", "-h"
+    ).stdout.strip():  # the next test counts what it sees
+        assert time.monotonic() < deadline, "a cancelled job was still there after a minute"
+        time.sleep(0.2)
