@@ -1,0 +1,120 @@
+"""A made-up QLoRA fine-tune: seven hyperparameters of every kind, two objectives, noise, and failures.
+
+The loss falls with the capacity of the adapter (rank, target modules) by a power law, and is a bowl in the
+logarithm of an effective learning rate, which rises with alpha / rank and falls with the root of the batch:
+so learning rate, alpha, rank and batch act together. Much capacity overfits without dropout, and few bits cost
+less where the adapter is large. The time is skewed: small batches, quantisation and capacity multiply. Two
+regions fail: out of memory (unquantised, large batch, many modules, large rank) and divergence (a learning rate
+too high for alpha / rank), together about 15% of the volume, and the good values lie near their borders.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+import numpy as np
+
+from hpo.pareto import front, hypervolume
+from hpo.space import Choice, Float, Integer
+
+MODULES = ("qv", "attention", "mlp", "all")
+BITS = ("nf4", "int8", "none")
+BATCHES = (8, 16, 32, 64, 128)
+SPACE = {
+    "learning_rate": Float(1e-5, 5e-3, log=True),
+    "lora_rank": Integer(4, 64, step=4),
+    "lora_alpha": Integer(8, 128, step=8),
+    "lora_dropout": Float(0.0, 0.2),
+    "target_modules": Choice(MODULES),
+    "quantisation": Choice(BITS),
+    "batch_size": Choice(BATCHES, ordered=True),
+}
+OBJECTIVES = ("eval_loss", "train_seconds")
+NOISE = (0.01, 0.03)
+REFERENCE = (1.1, 1500.0)
+LARGEST = 291.9884542901477  # of `compute_largest`
+
+_CAPACITY = {"qv": 0.25, "attention": 0.45, "mlp": 0.7, "all": 1.0}
+_MEMORY_GB = {"nf4": 6.0, "int8": 12.0, "none": 27.0}
+_SLOWER = {"nf4": 1.2, "int8": 1.1, "none": 1.0}
+_ROUNDING = {"nf4": 0.04, "int8": 0.015, "none": 0.0}
+_CARD_GB = 44.0
+_DIVERGES = -2.25  # log10 of the learning rate x sqrt(alpha / rank)
+_BEST_RATE = -3.1  # log10 of the effective learning rate
+
+Columns = Mapping[str, np.ndarray]
+
+
+def _looked_up(table: Mapping[str, float], names: np.ndarray) -> np.ndarray:
+    return np.vectorize(table.__getitem__, otypes=[float])(names)
+
+
+def columns_values(own: Columns) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Loss, seconds and whether the trial fails, noiseless.
+
+    Args:
+        own: name -> n values; the names of `SPACE`.
+
+    Returns:
+        Three vectors of length n.
+    """
+    rate, batch = np.log10(own["learning_rate"]), own["batch_size"].astype(float)
+    capacity = _looked_up(_CAPACITY, own["target_modules"])
+    size = capacity * own["lora_rank"] / 64  # of the adapter, 0 to 1
+    strength = 0.5 * np.log10(own["lora_alpha"] / own["lora_rank"])
+    effective = rate + strength - 0.5 * np.log10(batch / 16)
+    low = np.minimum(effective - _BEST_RATE, 0.0)
+    high = np.maximum(effective - _BEST_RATE, 0.0)
+    loss = 0.8 - 0.04 * capacity + 0.035 * size**-0.5 + 0.3 * low**2 + 0.6 * high**2
+    loss += 0.12 * size * (1 - own["lora_dropout"] / 0.2) ** 2 + 0.6 * own["lora_dropout"] ** 2
+    loss += _looked_up(_ROUNDING, own["quantisation"]) * (1.5 - size)
+    loss += 0.02 * np.log2(batch / 16) ** 2  # a fixed number of tokens: large batches take few steps
+    seconds = 260 * _looked_up(_SLOWER, own["quantisation"]) * (0.6 + 24 / batch)
+    seconds *= (1 + 0.5 * capacity) * np.exp(0.8 * size)
+    memory = _looked_up(_MEMORY_GB, own["quantisation"]) + 0.18 * batch * (0.4 + capacity) + 10 * size
+    return loss, seconds, (memory > _CARD_GB) | (rate + strength > _DIVERGES)
+
+
+def evaluate(params: Mapping[str, float | int | str]) -> tuple[float, ...] | None:
+    """The noiseless objectives of one configuration; None where it fails."""
+    loss, seconds, fails = columns_values({name: np.array([value]) for name, value in params.items()})
+    return None if fails[0] else (float(loss[0]), float(seconds[0]))
+
+
+def random_columns(count: int, seed: int) -> dict[str, np.ndarray]:
+    """Configurations uniform in the space's unit cube, by column."""
+    units = np.random.default_rng(seed).random((count, len(SPACE)))
+    return {
+        name: np.array([own.from_unit(unit) for unit in units[:, i]])
+        for i, (name, own) in enumerate(SPACE.items())
+    }
+
+
+def compute_largest() -> float:
+    """The hypervolume of the true front, which `LARGEST` keeps: `python -m benchmarks.qlora`.
+
+    The seconds do not depend on learning rate and dropout, and the loss is a sum of a part with each; so for
+    every combination of the rest both parts are minimised on a fine grid of their own, in turn.
+    """
+    rates = np.geomspace(1e-5, 5e-3, 2001)
+    dropouts = np.linspace(0, 0.2, 401)
+    grids = [[own.level(i) for i in range(own.levels)] for own in SPACE.values() if own.levels]
+    names = [name for name, own in SPACE.items() if own.levels]
+    rows: list[tuple[float, float]] = []
+    for combination in itertools.product(*grids):
+        fixed = dict(zip(names, combination, strict=True))
+        dropout = dropouts[np.argmin(_over(fixed, learning_rate=1e-5, lora_dropout=dropouts)[0])]
+        loss, seconds, fails = _over(fixed, learning_rate=rates, lora_dropout=dropout)
+        if not fails.all():
+            rows.append((float(loss[~fails].min()), float(seconds[0])))
+    return hypervolume([rows[i] for i in front(rows)], REFERENCE)
+
+
+def _over(fixed: Mapping[str, object], **varying: object) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    count = max(np.size(value) for value in varying.values())
+    return columns_values({name: np.broadcast_to(value, (count,)) for name, value in {**fixed, **varying}.items()})
+
+
+if __name__ == "__main__":
+    print(compute_largest())
