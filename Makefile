@@ -13,6 +13,7 @@ TORCH ?= auto
 BIN := $(VENV)/bin
 READY := $(VENV)/.frontrunner-ready
 DEMO_MODEL := $(VENV)/.frontrunner-demo-model
+PEERS := $(VENV)/.frontrunner-benchmark
 SLURM_DIR ?= .slurm
 
 # The one-machine cluster of `make slurm-up`, while it is up, unless the site's own is named.
@@ -105,7 +106,14 @@ slurm-up: $(READY)  ## a true Slurm cluster on this machine, 4 nodes of 2 GPUs (
 slurm-down:  ## stop it, leaving no process behind
 	@$(BIN)/python -m slurm.devcluster down --dir $(SLURM_DIR)
 
-benchmark: $(READY)  ## the optimiser on known problems, side by side
+# What is installed stays as it is: a peer must not move torch, BoTorch or NumPy.
+$(PEERS): $(READY)
+	@echo 'benchmark: installing the optimisers to compare with'
+	@$(BIN)/pip list --format=freeze --exclude-editable --disable-pip-version-check > $@.installed
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint $@.installed --editable '.[benchmark]'
+	@mv $@.installed $@
+
+benchmark: $(PEERS)  ## the optimiser and its peers on known problems, hours; writes docs/benchmark.md
 	@$(BIN)/python -m benchmarks.optimiser $(ARGS)
 
 clean:  ## remove the environment and caches of tools; studies stay

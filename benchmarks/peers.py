@@ -1,7 +1,7 @@
-"""Optimisers behind one interface: ask for a batch, tell values or a failure, attach what was tried elsewhere.
+"""Optimisers behind one interface: ask for a batch, tell values or a failure, attach what was not asked for.
 
-Each is set up as its own users would, with an initial design of `initial` points of its own; where its defaults
-do not fit the protocol, the class says what was set. Packages are imported when an optimiser is made.
+Each is set up as its own users would, with an initial design of `initial` points of its own; where its
+defaults do not fit the protocol, the class says what was set. Packages are imported when one is made.
 """
 
 from __future__ import annotations
@@ -217,9 +217,9 @@ def _ax_parameter(name: str, own: Dimension) -> Any:
 class Smac:
     """SMAC's random forest facade, with its own ParEGO for several objectives.
 
-    It retrains once a batch (its default is every 8 trials), evaluates nothing twice (`deterministic`), and is
-    told a failing trial as CRASHED at the worst cost told so far of each objective: its own crash cost,
-    infinity, stops it. Failures before the first result wait for that result.
+    It retrains once a batch (its default is every 8 trials) and evaluates nothing twice (`deterministic`). A
+    failing trial is CRASHED, at the worst cost told so far of each objective: its own crash cost, infinity,
+    stops it. Failures before the first result wait for that result.
     """
 
     def __init__(self, problem: Problem, _: str, seed: int, initial: int) -> None:

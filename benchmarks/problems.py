@@ -56,7 +56,7 @@ class Problem:
         return not self.reference
 
     def observe(self, values: Values, seed: int, number: int) -> Values:
-        """The values as told: the same noise for every optimiser at the same trial number of the same seed."""
+        """The values as told: one noise for every optimiser at the same trial number of the same seed."""
         if not self.noise:
             return values
         errors = np.random.default_rng([seed, number]).normal(size=len(values))
@@ -113,7 +113,9 @@ def _of_library(function: BaseTestProblem, reference: Values | None = None, larg
 def _ackley_integers() -> Problem:
     """Ackley in 10 dimensions of [-5, 10], the first three integers, its optimum of 0 moved."""
     function = Ackley(10)
-    space: dict[str, Dimension] = {f"x{i}": Integer(-5, 10) if i < 3 else Float(-5.0, 10.0) for i in range(10)}
+    space: dict[str, Dimension] = {
+        f"x{i}": Integer(-5, 10) if i < 3 else Float(-5.0, 10.0) for i in range(10)
+    }
 
     def evaluate(params: Params) -> Values:
         moved = [[float(params[name]) - at for name, at in zip(space, ACKLEY_OPTIMUM, strict=True)]]
@@ -123,9 +125,7 @@ def _ackley_integers() -> Problem:
 
 
 def _qlora() -> Problem:
-    return Problem(
-        qlora.SPACE, qlora.OBJECTIVES, qlora.evaluate, qlora.REFERENCE, qlora.LARGEST, qlora.NOISE
-    )
+    return Problem(qlora.SPACE, qlora.OBJECTIVES, qlora.evaluate, qlora.REFERENCE, qlora.LARGEST, qlora.NOISE)
 
 
 PROBLEMS: dict[str, Callable[[], Problem]] = {

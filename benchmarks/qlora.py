@@ -2,10 +2,10 @@
 
 The loss falls with the capacity of the adapter (rank, target modules) by a power law, and is a bowl in the
 logarithm of an effective learning rate, which rises with alpha / rank and falls with the root of the batch:
-so learning rate, alpha, rank and batch act together. Much capacity overfits without dropout, and few bits cost
+learning rate, alpha, rank and batch act together. Much capacity overfits without dropout, and few bits cost
 less where the adapter is large. The time is skewed: small batches, quantisation and capacity multiply. Two
-regions fail: out of memory (unquantised, large batch, many modules, large rank) and divergence (a learning rate
-too high for alpha / rank), together about 15% of the volume, and the good values lie near their borders.
+regions fail: out of memory (unquantised, large batch, many modules, large rank) and divergence (a learning
+rate too high for alpha / rank), together about 15% of the volume; the front runs along the first.
 """
 
 from __future__ import annotations
@@ -113,7 +113,9 @@ def compute_largest() -> float:
 
 def _over(fixed: Mapping[str, object], **varying: object) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     count = max(np.size(value) for value in varying.values())
-    return columns_values({name: np.broadcast_to(value, (count,)) for name, value in {**fixed, **varying}.items()})
+    return columns_values(
+        {name: np.broadcast_to(value, (count,)) for name, value in {**fixed, **varying}.items()}
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """One optimiser on one problem from one seed: `run("qlora", "ours", 0)`.
 
-`python -m benchmarks.run '{"problem": "qlora", "peer": "ours", "seed": 0}'` prints the record as one JSON line.
+`python -m benchmarks.run '{"problem": "qlora", "peer": "ours", "seed": 0}'` prints the record as one line.
 """
 
 from __future__ import annotations
