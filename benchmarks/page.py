@@ -66,7 +66,9 @@ def page(runs: list[Record], asks: list[Record]) -> str:
     """
     results = Results(runs)
     problems = list(dict.fromkeys(own["problem"] for own in asks))
-    parts = [_HEAD, f"{_seeds(results)} {_versions(results)}", "![Curves](images/benchmark_curves.png)"]
+    parts = [_HEAD]
+    if results.runs:
+        parts += [f"{_seeds(results)} {_versions(results)}", "![Curves](images/benchmark_curves.png)"]
     for trials in AT:
         parts += [f"## Scores after {trials} trials", score_table(results, trials)]
     if own := comparison(results):
@@ -87,10 +89,13 @@ def page(runs: list[Record], asks: list[Record]) -> str:
 def write_page(folder: Path, docs: Path) -> list[Path]:
     """Write the page and the pictures from a folder of results; says what was written."""
     runs, asks = read_runs(folder), read_records(folder / ASKS)
-    written = [docs / "benchmark.md", docs / "images" / "benchmark_curves.png"]
+    written = [docs / "benchmark.md"]
     written[0].write_text(page(runs, asks))
-    draw_curves(Results(runs), written[1])
+    results = Results(runs)
+    if results.runs:
+        written.append(docs / "images" / "benchmark_curves.png")
+        draw_curves(results, written[-1])
     if asks:
         written.append(docs / "images" / "benchmark_asks.png")
-        draw_scaling(asks, list(dict.fromkeys(own["problem"] for own in asks)), written[2])
+        draw_scaling(asks, list(dict.fromkeys(own["problem"] for own in asks)), written[-1])
     return written

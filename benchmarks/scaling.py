@@ -22,7 +22,7 @@ from rich.console import Console
 from benchmarks.peers import MODEL_BASED, Peer, make_peer, peer_version
 from benchmarks.problems import PROBLEMS, Problem, make
 from benchmarks.records import ASKS, RESULTS, Record, append, forget, in_process, key, read_records
-from benchmarks.run import INITIAL, fix_seeds, peak_rss_mib
+from benchmarks.run import fix_seeds, peak_rss_mib
 
 COUNT = 4
 SIZES = (50, 200, 500, 2000)
@@ -43,6 +43,19 @@ def attach_random(problem: Problem, optimiser: Peer, count: int) -> None:
         optimiser.attach(params, values and problem.observe(values, 0, number))
 
 
+def _with_told(problem: Problem, peer: str, count: int) -> Peer:
+    """An optimiser past its initial design of one point, which SMAC asks for whatever else it was told."""
+    optimiser = make_peer(peer, problem, 0, initial=1)
+    for asked in optimiser.ask(1):
+        values = problem.evaluate(asked.params)
+        if values is None:
+            optimiser.tell_failure(asked)
+        else:
+            optimiser.tell(asked, values)
+    attach_random(problem, optimiser, count - 1)
+    return optimiser
+
+
 def measure(problem: str, peer: str, told: int, limit_s: float) -> Record:
     """The record of one ask; the process dies where it takes more CPU seconds than the limit.
 
@@ -51,12 +64,9 @@ def measure(problem: str, peer: str, told: int, limit_s: float) -> Record:
     fix_seeds(0)
     function = make(problem)
     record: Record = {"problem": problem, "peer": peer, "version": peer_version(peer), "told": told}
-    warm = make_peer(peer, function, 1, INITIAL)
-    attach_random(function, warm, _WARM_UP)
-    warm.ask(1)
-    optimiser = make_peer(peer, function, 0, INITIAL)
+    _with_told(function, peer, _WARM_UP).ask(1)
     started = time.process_time()
-    attach_random(function, optimiser, told)
+    optimiser = _with_told(function, peer, told)
     record["attach_cpu_s"] = round(time.process_time() - started, 2)
     print(json.dumps(record | {"over_s": limit_s, "peak_rss_mib": peak_rss_mib()}), flush=True)
     signal.setitimer(signal.ITIMER_PROF, limit_s)  # its signal ends the process
