@@ -172,8 +172,10 @@ class Ax:
         )
 
     def ask(self, count: int) -> list[Asked]:
-        """Trials that are running until told."""
-        trials = self._client.get_next_trials(count)
+        """Trials that are running until told; the first ask after the initial design gives one at a time."""
+        trials: dict[int, Any] = {}
+        while len(trials) < count and (more := self._client.get_next_trials(count - len(trials))):
+            trials |= more
         return [Asked(self._typed(params), index) for index, params in trials.items()]
 
     def _typed(self, params: Params) -> dict[str, Any]:
