@@ -20,14 +20,14 @@ from hpo.config import (
 )
 from hpo.controller import Limits
 from hpo.errors import InputError, Problem
+from hpo.extremes import extreme_values
 from hpo.objectives import Objective, describe_objectives, parse_objectives
 from hpo.optimizer import Optimizer
 from hpo.paths import StudyPaths, cache_root
 from hpo.ports import Executor, TrialKind
 from hpo.proposals import Proposer
 from hpo.recipe import apply_params, unknown_names
-from hpo.records import ParamValue
-from hpo.space import Choice, Constant, Parameter, SearchSpace, parse_space
+from hpo.space import SearchSpace, parse_space
 from hpo.store import identity
 
 POLL_S = {"local": 1.0, "slurm": 10.0}
@@ -176,7 +176,8 @@ def _recipe_problems(
         if name not in known
     ]
     if space:
-        misplaced = unknown_names(recipe, space.parameters)
+        in_recipe = [name for name, own in space.parameters.items() if not own.auxiliary]
+        misplaced = unknown_names(recipe, in_recipe)
         found += misplaced or _extremes(kind, recipe, space, found)
     return found
 
@@ -186,21 +187,13 @@ def _extremes(
 ) -> list[Problem]:
     """Problems that only a tuned value causes, found at the ends of every parameter's range."""
     found: list[Problem] = []
-    for name, parameter in space.parameters.items():
-        for value in _extreme_values(parameter):
+    for name, values in extreme_values(space).items():
+        for value in values:
             problems = kind.problems(apply_params(recipe, {name: value}))
             found += [
                 (f"space.{name}", f"{key}: {text}") for key, text in problems if (key, text) not in known
             ]
     return found
-
-
-def _extreme_values(parameter: Parameter) -> list[ParamValue]:
-    if isinstance(parameter, Choice):
-        return list(parameter.values)
-    if isinstance(parameter, Constant):
-        return [parameter.value]
-    return [parameter.low, parameter.high]
 
 
 def _strategy_problems(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ from hpo.errors import InputError, Problem
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 OPEN_GROUPS = ("space.", "objectives.")
+# derive(...) without quotes: Hydra's parser knows no such function, and no operators either
+_DERIVATION = re.compile(
+    r"^(?P<key>\+*space\.[^=]+=)(?P<value>(tag\(\s*auxiliary\s*,\s*)?derive\(.*)$", re.DOTALL
+)
 
 
 def compose_config(
@@ -86,7 +91,8 @@ def _prepared(overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
     texts: list[str] = []
     problems: list[Problem] = []
     parser = OverridesParser.create()
-    for text in overrides:
+    for given in overrides:
+        text = _DERIVATION.sub(lambda match: match["key"] + _in_quotes(match["value"]), given)
         try:
             parsed = parser.parse_override(text)
         except HydraException as error:
@@ -102,8 +108,12 @@ def _quoted(parsed: Override, text: str) -> str:
         return text
     value = parsed.get_value_string() if parsed.value() is not None else "null"
     if parsed.is_sweep_override():
-        value = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        value = _in_quotes(value)
     return f"++{key}={value}"  # may be new: these groups are mappings, not a fixed set of keys
+
+
+def _in_quotes(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _refused(text: str, error: Exception, base: Mapping[str, Any], config_dir: str | None) -> Problem:

@@ -1,21 +1,27 @@
 """Reads Hydra's sweep grammar as parameters: `tag(log, interval(1e-5, 1e-3))`, `choice(qv, all)`, ...
 
 The grammar is Hydra's own (its parser reads the text); the meaning follows Hydra's Optuna sweeper: the upper
-end of `range` is included, and `tag(log, ...)` asks for a log scale. `tag(ordered, choice(...))` is ours.
+end of `range` is included, and `tag(log, ...)` asks for a log scale. Ours are `tag(ordered, choice(...))`,
+`tag(auxiliary, ...)` and `derive(expression)`, which Hydra's parser would take for an unknown function.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import InputError
-from hpo.parameters import Choice, Constant, Float, Integer, Parameter
+from hpo.parameters import Choice, Constant, Derived, Float, Integer, Parameter
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep, Sweep
 
-FORMS = "interval(low, high), range(low, high, step=...), choice(a, b, ...), each in tag(log, ...) if wanted"
+FORMS = (
+    "interval(low, high), range(low, high, step=...), choice(a, b, ...), each in tag(log, ...) if wanted, "
+    "derive(expression)"
+)
+_DERIVE = re.compile(r"derive\((?P<expression>.*)\)", re.DOTALL)
+_DERIVE_AUXILIARY = re.compile(r"tag\(\s*auxiliary\s*,\s*derive\((?P<expression>.*)\)\s*\)", re.DOTALL)
 
 
 def parse_parameter(text: str) -> Parameter:
@@ -27,6 +33,9 @@ def parse_parameter(text: str) -> Parameter:
     Raises:
         InputError: text that is not of the grammar, or that means no parameter.
     """
+    derived = _derived(text)
+    if derived is not None:
+        return derived
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
     from hydra.errors import HydraException
@@ -47,32 +56,45 @@ def parse_parameter(text: str) -> Parameter:
     raise InputError(f"expected {FORMS}, or one plain value, got {text!r}")
 
 
-def _log(sweep: Sweep, text: str, known: Sequence[str] = ("log", "int", "float")) -> bool:
-    unknown = sorted(sweep.tags - set(known))
+def _derived(text: str) -> Derived | None:
+    for pattern, auxiliary in ((_DERIVE, False), (_DERIVE_AUXILIARY, True)):
+        match = pattern.fullmatch(text.strip())
+        if match:
+            return Derived(match["expression"].strip(), auxiliary)
+    return None
+
+
+def _tags(sweep: Sweep, text: str, *known: str) -> set[str]:
+    unknown = sorted(sweep.tags - {*known, "auxiliary"})
     if unknown:
-        raise InputError(f"unknown tag {', '.join(unknown)} in {text!r}: expected {', '.join(known)}")
-    return "log" in sweep.tags
+        expected = ", ".join((*known, "auxiliary"))
+        raise InputError(f"unknown tag {', '.join(unknown)} in {text!r}: expected {expected}")
+    return sweep.tags
 
 
 def _interval(sweep: IntervalSweep, text: str) -> Parameter:
-    log = _log(sweep, text)
+    tags = _tags(sweep, text, "log", "int", "float")
+    log, auxiliary = "log" in tags, "auxiliary" in tags
     low, high = sweep.start, sweep.end
     if low is None or high is None:
         raise InputError(f"expected interval(low, high), got {text!r}")
     # a cast, int(interval(1, 8)), shows in the type of the ends; tag(int, ...) is the older way to say it
-    if "int" in sweep.tags or (isinstance(low, int) and isinstance(high, int)):
-        return Integer(_whole(low), _whole(high), log=log)
-    return Float(low, high, log=log)
+    if "int" in tags or (isinstance(low, int) and isinstance(high, int)):
+        return Integer(_whole(low), _whole(high), log=log, auxiliary=auxiliary)
+    return Float(low, high, log=log, auxiliary=auxiliary)
 
 
 def _range(sweep: RangeSweep, text: str) -> Parameter:
-    log = _log(sweep, text)
+    tags = _tags(sweep, text, "log", "int", "float")
+    log, auxiliary = "log" in tags, "auxiliary" in tags
     ends: tuple[Any, ...] = (sweep.start, sweep.stop, sweep.step)
     if sweep.start is None or sweep.stop is None:
         raise InputError(f"expected range(low, high), got {text!r}")
-    if "int" in sweep.tags or all(isinstance(end, int) for end in ends):
-        return Integer(_whole(sweep.start), _whole(sweep.stop), step=_whole(sweep.step), log=log)
-    return Float(float(sweep.start), float(sweep.stop), log=log, step=float(sweep.step))
+    if "int" in tags or all(isinstance(end, int) for end in ends):
+        return Integer(
+            _whole(sweep.start), _whole(sweep.stop), step=_whole(sweep.step), log=log, auxiliary=auxiliary
+        )
+    return Float(float(sweep.start), float(sweep.stop), log=log, step=float(sweep.step), auxiliary=auxiliary)
 
 
 def _whole(number: float) -> int:
@@ -84,9 +106,9 @@ def _whole(number: float) -> int:
 def _choice(sweep: ChoiceSweep, text: str) -> Parameter:
     from hydra.core.override_parser.types import QuotedString
 
-    _log(sweep, text, known=("ordered",))
+    tags = _tags(sweep, text, "ordered")
     values = [value.text if isinstance(value, QuotedString) else value for value in sweep.list]
     nested = [value for value in values if isinstance(value, list | dict)]
     if nested:
         raise InputError(f"expected plain values to choose from, got {nested[0]!r} in {text!r}")
-    return Choice(tuple(values), ordered="ordered" in sweep.tags)  # type: ignore[arg-type]
+    return Choice(tuple(values), ordered="ordered" in tags, auxiliary="auxiliary" in tags)  # type: ignore[arg-type]

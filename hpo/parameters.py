@@ -1,197 +1,23 @@
-"""The parameters of a search space and how each one's values lie on the unit interval. Standard library only.
+"""The parameters of a search space: numbers in a range, choices, constants, derived values.
 
-Every parameter maps its values to [0, 1] and back. A parameter with finitely many values cuts the interval
-into one cell a value; the value's coordinate is the middle of its cell, and every coordinate in a cell means
-that value. On a log scale the cells are equal steps of the logarithm between geometric means of neighbours.
+Every parameter that varies maps its values to [0, 1] and back. A parameter with finitely many values cuts
+the interval into one cell a value; the value's coordinate is the middle of its cell, and every coordinate in
+a cell means that value. Standard library only.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
-from hpo.cells import ON_GRID, Grid
+from hpo.arithmetic import close
+from hpo.cells import Grid
 from hpo.errors import InputError
+from hpo.expressions import Expression
+from hpo.ranges import Float, Integer, is_number, mark, raise_all
 from hpo.records import ParamValue
 
-_RELATIVE = 1e-12  # of an end: rounding of exp(log(x))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _raise(problems: Sequence[str]) -> None:
-    if problems:
-        raise InputError([("", text) for text in problems])
-
-
-def _range_problems(low: object, high: object, *, log: bool, step: object) -> list[str]:
-    wrong = [
-        f"{name}: expected a finite number, got {value!r}"
-        for name, value in (("low", low), ("high", high), ("step", step))
-        if value is not None and not _is_number(value)
-    ]
-    if wrong or not isinstance(low, int | float) or not isinstance(high, int | float):
-        return wrong or [f"expected low and high, got {low!r} and {high!r}"]
-    if low > high:
-        wrong.append(f"low must not be above high, got low {low:g} and high {high:g}")
-    elif low == high:
-        wrong.append(f"low and high are both {low:g}: write the value itself for a constant")
-    if log and low <= 0:
-        wrong.append(f"a log scale needs low > 0, got low {low:g}")
-    if isinstance(step, int | float) and step <= 0:
-        wrong.append(f"step must be above 0, got {step:g}")
-    return wrong
-
-
-@dataclass(frozen=True)
-class Float:
-    """A real number in [low, high].
-
-    Args:
-        low: the lowest value.
-        high: the highest value, included (the last value of the grid where there is a step).
-        log: whether equal factors, not equal distances, are equally far apart.
-        step: only `low`, `low + step`, ... are allowed; None for every number.
-
-    Raises:
-        InputError: ends that are not finite or not in order, a log scale from 0 or below, a step of 0.
-    """
-
-    low: float
-    high: float
-    log: bool = False
-    step: float | None = None
-
-    def __post_init__(self) -> None:
-        _raise(_range_problems(self.low, self.high, log=self.log, step=self.step))
-        object.__setattr__(self, "low", float(self.low))
-        object.__setattr__(self, "high", float(self.high))
-
-    @property
-    def levels(self) -> int | None:
-        """How many values there are; None for a continuum."""
-        if self.step is None:
-            return None
-        return math.floor((self.high - self.low) / self.step + ON_GRID) + 1
-
-    @property
-    def grid(self) -> Grid:
-        """The values on the unit interval; only for a parameter with a step."""
-        assert self.step is not None
-        return Grid(self.low, self.step, self.levels or 1, self.log)
-
-    def level(self, index: int) -> float:
-        """The value of one cell; in decimal arithmetic, so that 0.1 + 2 x 0.1 is 0.3."""
-        return float(Decimal(str(self.low)) + index * Decimal(str(self.step)))
-
-    def to_unit(self, value: ParamValue) -> float:
-        """The coordinate of a value in [0, 1]."""
-        number = float(value)
-        if self.step is not None:
-            return self.grid.unit(round((number - self.low) / self.step))
-        if self.log:
-            unit = math.log(number / self.low) / math.log(self.high / self.low)
-        else:
-            unit = (number - self.low) / (self.high - self.low)
-        return min(max(unit, 0.0), 1.0)
-
-    def from_unit(self, unit: float) -> float:
-        """The value at a coordinate; one outside [0, 1] counts as the nearer end."""
-        if self.step is not None:
-            return self.level(self.grid.index(unit))
-        if unit <= 0 or unit >= 1:
-            return self.low if unit <= 0 else self.high
-        if self.log:
-            value = self.low * math.exp(unit * math.log(self.high / self.low))
-        else:
-            value = self.low + unit * (self.high - self.low)
-        return min(max(value, self.low), self.high)
-
-    def problem(self, value: object) -> str | None:
-        """What is wrong with a value; None where it belongs to the parameter."""
-        if not _is_number(value) or not isinstance(value, int | float):
-            return f"expected a number from {self.low:g} to {self.high:g}, got {value!r}"
-        slack = _RELATIVE * max(abs(self.low), abs(self.high))
-        if not self.low - slack <= value <= self.high + slack:
-            return f"expected a number from {self.low:g} to {self.high:g}, got {value!r}"
-        if self.step is not None:
-            steps = (value - self.low) / self.step
-            if abs(steps - round(steps)) > 1e-6:
-                return f"expected {self.low:g} plus a multiple of {self.step:g}, got {value!r}"
-        return None
-
-    def describe(self) -> dict[str, Any]:
-        """The parameter as JSON values."""
-        return {"type": "float", "low": self.low, "high": self.high, "log": self.log, "step": self.step}
-
-
-@dataclass(frozen=True)
-class Integer:
-    """An integer in [low, high].
-
-    Args:
-        low: the lowest value.
-        high: the highest value, included where it lies on the grid.
-        step: only `low`, `low + step`, ... are allowed.
-        log: whether equal factors, not equal distances, are equally far apart.
-
-    Raises:
-        InputError: ends that are no integers or not in order, a log scale from 0 or below, a step below 1.
-    """
-
-    low: int
-    high: int
-    step: int = 1
-    log: bool = False
-
-    def __post_init__(self) -> None:
-        wrong = _range_problems(self.low, self.high, log=self.log, step=self.step)
-        if not wrong:
-            for name in ("low", "high", "step"):
-                number = getattr(self, name)
-                if number != int(number):
-                    wrong.append(f"{name}: expected an integer, got {number!r}")
-                object.__setattr__(self, name, int(number))
-        _raise(wrong)
-
-    @property
-    def levels(self) -> int:
-        """How many values there are."""
-        return (self.high - self.low) // self.step + 1
-
-    @property
-    def grid(self) -> Grid:
-        """The values on the unit interval."""
-        return Grid(self.low, self.step, self.levels, self.log)
-
-    def level(self, index: int) -> int:
-        """The value of one cell."""
-        return self.low + index * self.step
-
-    def to_unit(self, value: ParamValue) -> float:
-        """The coordinate of a value in [0, 1]: the middle of its cell."""
-        return self.grid.unit(round((float(value) - self.low) / self.step))
-
-    def from_unit(self, unit: float) -> int:
-        """The value at a coordinate; one outside [0, 1] counts as the nearer end."""
-        return self.level(self.grid.index(unit))
-
-    def problem(self, value: object) -> str | None:
-        """What is wrong with a value; None where it belongs to the parameter."""
-        if not isinstance(value, int) or isinstance(value, bool) or not self.low <= value <= self.high:
-            return f"expected an integer from {self.low} to {self.high}, got {value!r}"
-        if (value - self.low) % self.step:
-            return f"expected {self.low} plus a multiple of {self.step}, got {value!r}"
-        return None
-
-    def describe(self) -> dict[str, Any]:
-        """The parameter as JSON values."""
-        return {"type": "integer", "low": self.low, "high": self.high, "step": self.step, "log": self.log}
+__all__ = ["Choice", "Constant", "Derived", "Float", "Integer", "Parameter"]
 
 
 @dataclass(frozen=True)
@@ -201,6 +27,7 @@ class Choice:
     Args:
         values: the values, all different; True and 1 are different, and so are 1 and 1.0.
         ordered: whether neighbours are more alike than values further apart.
+        auxiliary: whether it only serves other parameters and is no key of the recipe.
 
     Raises:
         InputError: no value, a value twice, or a value that is no string, number or truth value.
@@ -208,13 +35,14 @@ class Choice:
 
     values: tuple[ParamValue, ...]
     ordered: bool = False
+    auxiliary: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", tuple(self.values))
         wrong = [
             f"expected strings, numbers or truth values to choose from, got {value!r}"
             for value in self.values
-            if not (isinstance(value, str | bool) or _is_number(value))
+            if not (isinstance(value, str | bool) or is_number(value))
         ]
         if not self.values:
             wrong.append("expected at least one value to choose from, got none")
@@ -224,7 +52,7 @@ class Choice:
             for kind, value in set(kinds)
             if kinds.count((kind, value)) > 1
         ]
-        _raise(wrong)
+        raise_all(wrong)
 
     @property
     def levels(self) -> int:
@@ -269,7 +97,8 @@ class Choice:
 
     def describe(self) -> dict[str, Any]:
         """The parameter as JSON values."""
-        return {"type": "choice", "values": list(self.values), "ordered": self.ordered}
+        own = {"type": "choice", "values": list(self.values), "ordered": self.ordered}
+        return own | mark(self.auxiliary)
 
 
 @dataclass(frozen=True)
@@ -278,15 +107,17 @@ class Constant:
 
     Args:
         value: the value.
+        auxiliary: whether it only serves other parameters and is no key of the recipe.
 
     Raises:
         InputError: a value that is no string, finite number or truth value.
     """
 
     value: ParamValue
+    auxiliary: bool = False
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.value, str | bool) or _is_number(self.value)):
+        if not (isinstance(self.value, str | bool) or is_number(self.value)):
             raise InputError(f"expected a string, a number or a truth value, got {self.value!r}")
 
     @property
@@ -306,7 +137,53 @@ class Constant:
 
     def describe(self) -> dict[str, Any]:
         """The parameter as JSON values."""
-        return {"type": "constant", "value": self.value}
+        return {"type": "constant", "value": self.value} | mark(self.auxiliary)
 
 
-Parameter = Float | Integer | Choice | Constant
+@dataclass(frozen=True)
+class Derived:
+    """A value computed from other parameters; no dimension of the unit cube.
+
+    Args:
+        expression: over the names of other parameters, see `hpo.expressions`. `round`, `int` and whole-number
+            arithmetic give integers.
+        auxiliary: whether it only serves other parameters and is no key of the recipe.
+
+    Raises:
+        InputError: a text that is no expression.
+    """
+
+    expression: str
+    auxiliary: bool = False
+
+    def __post_init__(self) -> None:
+        Expression(self.expression)
+
+    @property
+    def levels(self) -> int:
+        """One: it has no freedom of its own."""
+        return 1
+
+    def problem(self, value: object) -> str | None:
+        """What is wrong with a value whatever the other parameters are; None where it may be right."""
+        if not (isinstance(value, str | bool) or is_number(value)):
+            return f"expected a string, a number or a truth value, got {value!r}"
+        return None
+
+    def difference(self, value: object, expected: ParamValue) -> str | None:
+        """What is wrong with a value where the expression gives `expected`; None where it agrees.
+
+        A number may differ by what decimal text takes away; an integer must be given as one.
+        """
+        if isinstance(expected, float):
+            agrees = is_number(value) and close(value, expected)
+        else:
+            agrees = type(value) is type(expected) and value == expected
+        return None if agrees else f"expected {expected!r} = {self.expression}, got {value!r}"
+
+    def describe(self) -> dict[str, Any]:
+        """The parameter as JSON values."""
+        return {"type": "derived", "expression": self.expression} | mark(self.auxiliary)
+
+
+Parameter = Float | Integer | Choice | Constant | Derived

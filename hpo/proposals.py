@@ -109,7 +109,7 @@ class Proposer:
             trial=trial_id(number),
             number=number,
             params=dict(params),
-            recipe=apply_params(self.recipe, params),
+            recipe=apply_params(self.recipe, self.space.in_recipe(params)),
             objectives=list(self.objectives),
             seed=trial_seed(self.seed, number),
             cache=self.cache,

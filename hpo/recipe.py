@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hpo.errors import Problem
@@ -21,7 +21,10 @@ def key_path(name: str) -> list[str]:
 
 
 def apply_params(recipe: Mapping[str, Any], params: Mapping[str, ParamValue]) -> dict[str, Any]:
-    """A copy of the recipe with the parameters in their places; names are as `unknown_names` accepts."""
+    """A copy of the recipe with the parameters in their places; names are as `unknown_names` accepts.
+
+    Keys of the recipe that no parameter names keep their values; see `SearchSpace.in_recipe` for `params`.
+    """
     applied = copy.deepcopy(dict(recipe))
     for name, value in params.items():
         *parents, last = key_path(name)
@@ -32,7 +35,7 @@ def apply_params(recipe: Mapping[str, Any], params: Mapping[str, ParamValue]) ->
     return applied
 
 
-def unknown_names(recipe: Mapping[str, Any], names: Mapping[str, Any]) -> list[Problem]:
+def unknown_names(recipe: Mapping[str, Any], names: Iterable[str]) -> list[Problem]:
     """A problem for each parameter that has no place in the recipe."""
     return [
         (f"space.{name}", f"the recipe has no key {'.'.join(key_path(name))}; {_siblings(recipe, name)}")

@@ -2,7 +2,9 @@
 
 A point is a vector of float64 in [0, 1]^d, one coordinate per parameter that can vary, in the alphabetical
 order of the names (so that the order in a file changes nothing). A rounded point has every coordinate in the
-middle of its cell; see `hpo.parameters`. Constants and parameters with one value take no coordinate.
+middle of its cell; see `hpo.parameters`. Constants, derived parameters and those with one value take no
+coordinate. Parameters may depend on each other, see `hpo.rules`: the coordinate of an inactive one is a fixed
+one, so that equal configurations have equal points, and not every point is allowed then.
 """
 
 from __future__ import annotations
@@ -12,72 +14,128 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from functools import cached_property
+from typing import Any
 
+from hpo.descriptions import leaves, read_parameters
 from hpo.errors import InputError, Problem
-from hpo.parameters import Choice, Constant, Float, Integer, Parameter
+from hpo.parameters import Choice, Constant, Derived, Float, Integer, Parameter
 from hpo.records import Params, ParamValue
+from hpo.rules import Dimension, Step, decode, middle, problems_of, steps_of
+from hpo.walk import Point, Walk, all_cells, allows, find_allowed, near
 
-__all__ = ["Choice", "Constant", "Float", "Integer", "Parameter", "Point", "SearchSpace", "parse_space"]
+__all__ = [
+    "Choice",
+    "Constant",
+    "Derived",
+    "Float",
+    "Integer",
+    "Parameter",
+    "Point",
+    "SearchSpace",
+    "parse_space",
+]
 
-Point = tuple[float, ...]  # coordinates in [0, 1], one per dimension
-
-_KINDS: dict[str, type[Float] | type[Integer] | type[Choice] | type[Constant]] = {
-    "float": Float,
-    "integer": Integer,
-    "choice": Choice,
-    "constant": Constant,
-}
+RESERVED = ("conditions", "constraints")  # keys beside the parameters
 # Two points nearer than this in every continuous coordinate are the same proposal.
 _SAME = 6  # decimals
-
-
-def _varies(parameter: Parameter) -> TypeGuard[Float | Integer | Choice]:
-    return parameter.levels != 1
+_COUNTED = 200_000  # values tried in counting configurations; takes a second
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Named parameters.
+    """Named parameters, and what ties them together.
 
     Args:
         parameters: name -> parameter; at least one.
+        conditions: name -> expression over other parameters, without which the parameter has no value.
+        constraints: expressions that every configuration meets, as far as their parameters are active.
+
+    Attributes:
+        dimensions: the parameters with a coordinate, in the order of the coordinates.
 
     Raises:
-        InputError: no parameter.
+        InputError: no parameter, an expression that cannot be used, or constraints that leave nothing.
     """
 
     parameters: Mapping[str, Parameter]
-    dimensions: Mapping[str, Float | Integer | Choice] = field(init=False, compare=False, repr=False)
+    conditions: Mapping[str, str] = field(default_factory=dict)
+    constraints: Sequence[str] = ()
+    dimensions: Mapping[str, Dimension] = field(init=False, compare=False, repr=False)
+    _steps: tuple[Step, ...] = field(init=False, compare=False, repr=False)
+    _known: Point = field(init=False, compare=False, repr=False)  # an allowed point
 
     def __post_init__(self) -> None:
         if not self.parameters:
             raise InputError([("space", "expected at least one parameter, got none")])
-        varying = {name: own for name, own in sorted(self.parameters.items()) if _varies(own)}
+        problems = [(f"space.{name}", "a reserved key") for name in RESERVED if name in self.parameters]
+        if problems:
+            raise InputError(problems)
+        varying = {
+            name: own
+            for name, own in sorted(self.parameters.items())
+            if isinstance(own, Dimension) and own.levels != 1
+        }
         object.__setattr__(self, "dimensions", varying)
+        object.__setattr__(self, "conditions", {name: str(text) for name, text in self.conditions.items()})
+        object.__setattr__(self, "constraints", tuple(map(str, self.constraints)))
+        steps = steps_of(self.parameters, varying, self.conditions, self.constraints)
+        object.__setattr__(self, "_steps", steps)
+        known = (0.5,) * len(varying) if self.plain else find_allowed(steps)
+        if known is None:
+            raise _nothing_allowed(self.constraints)
+        object.__setattr__(self, "_known", known)
 
     def __len__(self) -> int:
         """The number of coordinates of a point, d; 0 where nothing varies."""
         return len(self.dimensions)
 
-    @property
+    @cached_property
+    def plain(self) -> bool:
+        """Whether every point is allowed and every coordinate counts: no conditions, no constraints.
+
+        A derived value that cannot be computed everywhere (a division, say) is a constraint too.
+        """
+        partial = any(step.expression is not None and step.expression.partial for step in self._steps)
+        return not (self.conditions or self.constraints or partial)
+
+    @cached_property
     def size(self) -> int | None:
-        """How many configurations there are; None where a parameter is continuous."""
+        """How many configurations there are; None where a parameter is continuous.
+
+        Where the space is not plain they are counted one by one, and where that takes too long this is the
+        number without conditions and constraints, an upper bound.
+        """
         levels = [dimension.levels for dimension in self.dimensions.values()]
-        return math.prod(level for level in levels if level) if None not in levels else None
+        if None in levels:
+            return None
+        product = math.prod(level for level in levels if level)
+        if self.plain:
+            return product
+        walk = Walk(self._steps, all_cells, _COUNTED)
+        count = sum(1 for _ in walk.points())
+        return product if walk.cut_short else count
 
     def problems(self, params: Mapping[str, object]) -> list[Problem]:
-        """(name, what is wrong) for a configuration; empty where it belongs to the space."""
-        found = [(name, "expected a value, got none") for name in self.parameters if name not in params]
+        """(name, what is wrong) for a configuration; empty where it belongs to the space.
+
+        A violated constraint has no name.
+        """
+        found = [
+            (name, "expected a value, got none")
+            for name, own in self.parameters.items()
+            if name not in params and name not in self.conditions and not isinstance(own, Derived)
+        ]
         for name, value in params.items():
             if name not in self.parameters:
                 found.append((name, f"unknown parameter: expected one of {', '.join(self.parameters)}"))
             elif (wrong := self.parameters[name].problem(value)) is not None:
                 found.append((name, wrong))
-        return found
+        # what they are to each other can be said only of values that are right by themselves
+        return found or problems_of(self._steps, params)  # type: ignore[arg-type]
 
     def contains(self, params: Mapping[str, object]) -> bool:
-        """Whether a configuration has exactly the parameters of the space, each with a value of its own."""
+        """Whether a configuration has exactly the parameters that it should, with values that are allowed."""
         return not self.problems(params)
 
     def check(self, params: Mapping[str, object]) -> None:
@@ -88,31 +146,59 @@ class SearchSpace:
         """
         found = self.problems(params)
         if found:
-            raise InputError([(f"params.{name}", text) for name, text in found])
+            raise InputError([(f"params.{name}" if name else "params", text) for name, text in found])
+
+    def in_recipe(self, params: Params) -> dict[str, ParamValue]:
+        """The parameters of a configuration that are keys of the recipe: those that are not auxiliary."""
+        return {name: value for name, value in params.items() if not self.parameters[name].auxiliary}
+
+    def allows(self, point: Sequence[float]) -> bool:
+        """Whether the configuration at a point, rounded or not, meets every constraint."""
+        return self.plain or allows(self._steps, point)
+
+    def allowed(self, points: Sequence[Sequence[float]]) -> list[bool]:
+        """Whether each of n points (n x d) is allowed, see `allows`."""
+        return [True] * len(points) if self.plain else [allows(self._steps, point) for point in points]
+
+    def near(self, point: Sequence[float]) -> Point:
+        """The rounded point itself where it is allowed, else an allowed rounded point near it."""
+        if self.allows(point):
+            return self.round(point)
+        return self.round(near(self._steps, point, self._known))
 
     def to_unit(self, params: Params) -> Point:
         """The rounded point of a configuration of the space (see `check`), in [0, 1]^d."""
-        return tuple(own.to_unit(params[name]) for name, own in self.dimensions.items())
+        return tuple(
+            own.to_unit(params[name]) if name in params else middle(own)
+            for name, own in self.dimensions.items()
+        )
 
     def from_unit(self, point: Sequence[float]) -> dict[str, ParamValue]:
-        """The configuration at a point; every parameter is there, in the order of the space.
+        """The configuration at a point; every active parameter is there, in the order of the space.
 
         Args:
             point: d coordinates; one outside [0, 1] counts as the nearer end.
         """
-        varying = {
-            name: own.from_unit(float(unit))
-            for (name, own), unit in zip(self.dimensions.items(), point, strict=True)
-        }
-        return {
-            name: varying[name] if name in varying else own.level(0) for name, own in self.parameters.items()
-        }
+        if len(point) != len(self):
+            raise ValueError(f"expected {len(self)} coordinates, got {len(point)}")
+        values, _ = decode(self._steps, point)
+        return {name: values[name] for name in self.parameters if name in values}
 
     def round(self, point: Sequence[float]) -> Point:
-        """The point with every coordinate in the middle of its cell; continuous ones stay where they are."""
-        return tuple(
+        """The point with every coordinate in the middle of its cell; continuous ones stay where they are.
+
+        Inactive parameters get their fixed coordinate.
+        """
+        rounded = tuple(
             min(max(float(unit), 0.0), 1.0) if own.levels is None else own.grid.unit(own.grid.index(unit))
             for own, unit in zip(self.dimensions.values(), point, strict=True)
+        )
+        if not self.conditions:
+            return rounded
+        values, _ = decode(self._steps, point)
+        return tuple(
+            unit if name in values else middle(own)
+            for (name, own), unit in zip(self.dimensions.items(), rounded, strict=True)
         )
 
     def key(self, point: Sequence[float]) -> Point:
@@ -120,12 +206,22 @@ class SearchSpace:
         return tuple(round(unit, _SAME) for unit in self.round(point))
 
     def configurations(self) -> Iterator[Point]:
-        """Every rounded point of a finite space, the last dimension fastest; none where `size` is None."""
+        """Every allowed rounded point of a finite space, once; none where `size` is None.
+
+        In a plain space the last dimension changes fastest.
+        """
         if self.size is None:
+            return
+        if not self.plain:
+            yield from Walk(self._steps, all_cells).points()
             return
         counts = [dimension.levels or 1 for dimension in self.dimensions.values()]
         for number in range(self.size):
             yield self._numbered(number, counts)
+
+    def combinations(self, axes: Sequence[Sequence[float]]) -> Iterator[Point]:
+        """Every allowed point, once, whose active coordinates are among those given for its dimensions."""
+        yield from Walk(self._steps, lambda place, _: axes[place]).points()
 
     def _numbered(self, number: int, counts: Sequence[int]) -> Point:
         indices: list[int] = []
@@ -137,7 +233,12 @@ class SearchSpace:
 
     def describe(self) -> dict[str, Any]:
         """The space as JSON values: name -> description, which `parse_space` reads."""
-        return {name: own.describe() for name, own in self.parameters.items()}
+        described: dict[str, Any] = {name: own.describe() for name, own in self.parameters.items()}
+        if self.conditions:
+            described["conditions"] = dict(self.conditions)
+        if self.constraints:
+            described["constraints"] = list(self.constraints)
+        return described
 
     def identity(self) -> str:
         """A hash of the description; the order of the parameters does not matter."""
@@ -145,37 +246,12 @@ class SearchSpace:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _parse_parameter(value: object) -> Parameter:
-    if isinstance(value, Float | Integer | Choice | Constant):
-        return value
-    if isinstance(value, str):
-        from hpo.grammar import parse_parameter  # Hydra's parser: loaded only where a text is to be read
-
-        return parse_parameter(value)
-    if isinstance(value, Mapping):
-        return _from_description(value)
-    if isinstance(value, bool | int | float):
-        return Constant(value)
-    raise InputError(f"expected a parameter, a sweep expression or a plain value, got {value!r}")
-
-
-def _from_description(description: Mapping[str, Any]) -> Parameter:
-    settings = dict(description)
-    kind = settings.pop("type", None)
-    if kind not in _KINDS:
-        raise InputError(f"type: expected one of {', '.join(_KINDS)}, got {kind!r}")
-    try:
-        return _KINDS[kind](**settings)
-    except TypeError as error:
-        raise InputError(f"{kind}: {error}, got {settings!r}") from error
-
-
-def _leaves(space: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    for name, value in space.items():
-        if isinstance(value, Mapping) and value and "type" not in value:
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+def _nothing_allowed(constraints: Sequence[str]) -> InputError:
+    tried = " and ".join(map(repr, constraints)) or "the derived parameters"
+    return InputError(
+        [("space.constraints", f"found no configuration that {tried} would allow")],
+        hint="an equality between numbers is better written as a derived parameter: derive(expression)",
+    )
 
 
 def parse_space(space: Mapping[str, object] | SearchSpace) -> SearchSpace:
@@ -184,20 +260,25 @@ def parse_space(space: Mapping[str, object] | SearchSpace) -> SearchSpace:
     Args:
         space: name -> a parameter, an expression of Hydra's sweep grammar, its `describe()` form, or a plain
             number or truth value (a constant). A mapping of names is a branch: its parameters have dotted
-            names, which is what Hydra makes of `space.trainer.args.warmup_steps=...`.
+            names, which is what Hydra makes of `space.trainer.args.warmup_steps=...`. Two keys are no
+            parameters: `conditions`, name -> expression, and `constraints`, a list of expressions.
 
     Raises:
         InputError: with every problem of every parameter, by key path `space.<name>`.
     """
     if isinstance(space, SearchSpace):
         return space
-    parameters: dict[str, Parameter] = {}
-    problems: list[Problem] = []
-    for name, value in _leaves(space):
-        try:
-            parameters[name] = _parse_parameter(value)
-        except InputError as error:
-            problems += error.under(f"space.{name}")
+    named = {name: value for name, value in space.items() if name not in RESERVED}
+    parameters, problems = read_parameters(named)
+    conditions = space.get("conditions") or {}
+    if not isinstance(conditions, Mapping):
+        text = f"expected a mapping of parameter to expression, got {conditions!r}"
+        problems.append(("space.conditions", text))
+        conditions = {}
+    constraints = space.get("constraints") or []
+    if isinstance(constraints, str) or not isinstance(constraints, Sequence):
+        problems.append(("space.constraints", f"expected a list of expressions, got {constraints!r}"))
+        constraints = []
     if problems:
         raise InputError(problems)
-    return SearchSpace(parameters)
+    return SearchSpace(parameters, dict(leaves(conditions)), constraints)  # type: ignore[arg-type]

@@ -12,10 +12,13 @@ from pydantic.dataclasses import dataclass
 
 from hpo.config import STRICT
 from hpo.history import History, Origin, Proposal, derive_seed
-from hpo.space import Float, Integer, Parameter, Point
+from hpo.rules import Dimension
+from hpo.space import Float, Integer, Point, SearchSpace
 from hpo.strategies.unused import first_unused
 
 _SHUFFLED = 1_000_000  # combinations of a grid that is put in a random order; a larger one goes in order
+_LISTED = 100_000  # the same for a grid of which only a part is allowed
+_MOVED = 1_000  # combinations that are moved to allowed points where none is allowed itself
 
 
 def combinations(axes: Sequence[Sequence[float]], seed: int | None) -> Iterator[Point]:
@@ -37,7 +40,7 @@ def combinations(axes: Sequence[Sequence[float]], seed: int | None) -> Iterator[
         yield tuple(reversed(point))
 
 
-def spread(parameter: Parameter, count: int) -> list[float]:
+def spread(parameter: Dimension, count: int) -> list[float]:
     """Coordinates of at most `count` values, evenly spread from the lowest to the highest; all choices."""
     if not isinstance(parameter, Float | Integer):
         return [(index + 0.5) / parameter.levels for index in range(parameter.levels)]
@@ -68,5 +71,26 @@ def grid_proposals(
     history: History, axes: Sequence[Sequence[float]], seed: int | None, count: int
 ) -> list[Proposal]:
     """The next unused combinations of a grid; fewer, in the end none, when it is used up."""
-    unused = (point for point in combinations(axes, seed) if history.space.key(point) not in history.taken)
-    return first_unused(history, list(islice(unused, count)), count, Origin.GRID)
+    space = history.space
+    points = combinations(axes, seed) if space.plain else allowed_combinations(space, axes, seed)
+    unused = (point for point in points if space.key(point) not in history.taken)
+    return first_unused(history, islice(unused, count), count, Origin.GRID, remaining=False)
+
+
+def allowed_combinations(
+    space: SearchSpace, axes: Sequence[Sequence[float]], seed: int | None
+) -> Iterator[Point]:
+    """The combinations of a grid that constraints allow, once each; where there are none, points near them.
+
+    Args:
+        space: one that is not plain.
+        axes: the coordinates of each dimension, in [0, 1].
+        seed: of a random order; None for the last dimension fastest.
+    """
+    points = list(islice(space.combinations(axes), _LISTED))
+    if not points:
+        yield from dict.fromkeys(map(space.near, islice(combinations(axes, seed), _MOVED)))
+    elif seed is None or len(points) == _LISTED:
+        yield from space.combinations(axes)
+    else:
+        yield from (points[number] for number in np.random.default_rng(seed).permutation(len(points)))

@@ -10,11 +10,12 @@ from pydantic.dataclasses import dataclass
 
 from hpo.config import STRICT
 from hpo.history import History, Proposal, derive_seed
-from hpo.space import Float, Integer, Parameter
+from hpo.rules import Dimension
+from hpo.space import Float, Integer
 from hpo.strategies.grid import grid_proposals, spread
 
 
-def doublings(parameter: Parameter, levels: int) -> list[float]:
+def doublings(parameter: Dimension, levels: int) -> list[float]:
     """Coordinates of the values that doubling gives.
 
     An integer takes the powers of two in its range, a positive real number its lowest value times a power of

@@ -1,23 +1,36 @@
-"""Keeps proposals different from each other and from everything in the history."""
+"""Keeps proposals allowed, and different from each other and from everything in the history."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
+import numpy as np
+
 from hpo.history import History, Origin, Proposal
-from hpo.space import Point
+from hpo.space import Point, SearchSpace
 
 # A finite space up to this size is listed when drawing points finds nothing new any more.
 LISTED = 100_000
 # Draws without anything new before giving up on drawing.
 PATIENCE = 200
+# Where fewer than this share of points are allowed, a drawn point moves to an allowed one near it; where
+# there are more, those that are not allowed are passed over, which keeps the others evenly spread.
+_NARROW = 0.02
+_SHARE_DRAWS = 256
+_REFUSED = 100_000  # draws in a row that are not allowed before giving up on drawing
 
 
 def first_unused(
-    history: History, points: Iterable[Point], count: int, origin: Origin, note: str = ""
+    history: History,
+    points: Iterable[Point],
+    count: int,
+    origin: Origin,
+    note: str = "",
+    *,
+    remaining: bool = True,
 ) -> list[Proposal]:
-    """The first `count` points of a sequence that nobody proposed or told.
+    """The first `count` allowed points of a sequence that nobody proposed or told.
 
     Args:
         history: what is known.
@@ -25,18 +38,21 @@ def first_unused(
         count: how many are wanted.
         origin: of the proposals.
         note: of the proposals.
+        remaining: whether the unused configurations of a finite space follow, in their own order, where the
+            sequence ends or brings nothing new for a long time.
 
     Returns:
-        Proposals, all different. Where the sequence brings nothing new for a long time, the unused
-        configurations of a finite space follow in their own order; fewer than `count` where none is left.
+        Proposals, all different; fewer than `count` where none is left.
     """
-    fresh = islice(_fresh(history, points), count)
+    fresh = islice(_fresh(history, points, remaining), count)
     return [Proposal(history.space.from_unit(point), origin, note) for point in fresh]
 
 
-def _fresh(history: History, points: Iterable[Point]) -> Iterator[Point]:
+def _fresh(history: History, points: Iterable[Point], remaining: bool) -> Iterator[Point]:
     space, taken, misses = history.space, set(history.taken), 0
-    for point in points:
+    # a sequence whose points are partly refused comes by everything that it gave before
+    patience = PATIENCE if space.plain else PATIENCE + len(taken)
+    for point in _allowed(space, points):
         if len(taken) == space.size:
             return
         key = space.key(point)
@@ -44,10 +60,32 @@ def _fresh(history: History, points: Iterable[Point]) -> Iterator[Point]:
             taken.add(key)
             misses = 0
             yield space.round(point)
-        elif (misses := misses + 1) >= PATIENCE:
+        elif (misses := misses + 1) >= patience:
             break
-    if space.size is not None and space.size <= LISTED:
+    if remaining and space.size is not None and space.size <= LISTED:
         for point in space.configurations():
             if space.key(point) not in taken:
                 taken.add(space.key(point))
                 yield point
+
+
+def _allowed(space: SearchSpace, points: Iterable[Point]) -> Iterator[Point]:
+    """The points, those that are not allowed left out, or moved where nearly all of them are not."""
+    if space.plain:
+        yield from points
+    elif is_narrow(space):
+        yield from map(space.near, points)
+    else:
+        refused = 0
+        for point in points:
+            if space.allows(point):
+                refused = 0
+                yield point
+            elif (refused := refused + 1) >= _REFUSED:
+                return
+
+
+def is_narrow(space: SearchSpace) -> bool:
+    """Whether so few points are allowed that drawing them until one is would take long."""
+    draws = np.random.default_rng(0).random((_SHARE_DRAWS, len(space))).tolist()
+    return sum(space.allowed(draws)) < _NARROW * _SHARE_DRAWS

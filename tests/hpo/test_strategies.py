@@ -1,5 +1,6 @@
 """The strategies without a model, and the defaults of all of them."""
 
+import itertools
 import math
 
 import pytest
@@ -80,3 +81,75 @@ def test_asking_one_by_one_gives_the_sobol_sequence_too() -> None:
     together = Optimizer(UNIT, {"y": "min"}, strategy="sobol", seed=4).ask(6)
     alone = Optimizer(UNIT, {"y": "min"}, strategy="sobol", seed=4)
     assert [alone.ask(1)[0] for _ in range(6)] == together
+
+
+@pytest.mark.parametrize(("name", "expected"), [("grid", [1, 5, 9]), ("powers_of_two", [1, 2, 4, 8])])
+def test_a_grid_ends_though_the_space_has_more(name: str, expected: list[int]) -> None:
+    optimizer = Optimizer({"a": "range(1, 9)"}, {"y": "min"}, strategy=name, levels=3)
+    assert sorted(int(params["a"]) for params in optimizer.ask(9)) == expected
+    assert optimizer.ask(1) == []
+
+
+RULES = {
+    "rank": "range(1, 16)",
+    "ratio": "tag(auxiliary, interval(0.5, 4))",
+    "alpha": "derive(round(ratio * rank))",
+    "optimizer": "choice(adamw, sgd)",
+    "momentum": "interval(0, 1)",
+    "conditions": {"momentum": "optimizer == 'sgd'"},
+    "constraints": ["rank + alpha <= 20"],
+}
+
+
+@pytest.mark.parametrize("name", ["sobol", "random", "lhs", "grid", "powers_of_two"])
+def test_strategies_keep_to_conditions_and_constraints(name: str) -> None:
+    optimizer = Optimizer(RULES, {"y": "min"}, strategy=name)
+    trials = optimizer.ask(12)
+    assert len({str(params) for params in trials}) == 12
+    for params in trials:
+        assert int(params["rank"]) + int(params["alpha"]) <= 20
+        assert params["alpha"] == round(float(params["ratio"]) * int(params["rank"]))
+        assert ("momentum" in params) == (params["optimizer"] == "sgd")
+
+
+@pytest.mark.parametrize("name", ["sobol", "random", "lhs"])
+def test_asking_one_by_one_gives_the_same_where_points_are_refused(name: str) -> None:
+    together = Optimizer(RULES, {"y": "min"}, strategy=name, seed=2).ask(20)
+    alone = Optimizer(RULES, {"y": "min"}, strategy=name, seed=2)
+    assert [alone.ask(1)[0] for _ in range(20)] == together
+
+
+def test_refused_points_leave_the_others_where_they_are() -> None:
+    """The first point of the sequence on the allowed side is the first proposal."""
+    half = Optimizer(UNIT | {"constraints": ["a + b <= 1"]}, {"y": "min"}, strategy="sobol", seed=4).ask(4)
+    whole = Optimizer(UNIT, {"y": "min"}, strategy="sobol", seed=4).ask(32)
+    assert half == [own for own in whole if float(own["a"]) + float(own["b"]) <= 1][:4]
+
+
+@pytest.mark.parametrize("name", ["sobol", "random", "lhs", "grid"])
+def test_one_configuration_in_hundreds_is_found_and_the_end_is_clear(name: str) -> None:
+    """b == 2 a leaves 40 of 3200 pairs, and of the nine of a grid (40, 80)."""
+    space = {"a": "range(1, 40)", "b": "range(1, 80)", "constraints": ["b == 2 * a"]}
+    optimizer = Optimizer(space, {"y": "min"}, strategy=name)
+    trials = optimizer.ask(60)
+    assert all(params["b"] == 2 * int(params["a"]) for params in trials)
+    assert len({str(params) for params in trials}) == len(trials) == (1 if name == "grid" else 40)
+    assert optimizer.ask(1) == []
+
+
+def test_proposals_in_a_narrow_region_are_spread_over_it() -> None:
+    space = {"a": "range(1, 400)", "b": "range(1, 800)", "constraints": ["b == 2 * a"]}
+    found = sorted(int(own["a"]) for own in Optimizer(space, {"y": "min"}, strategy="sobol").ask(32))
+    assert max(right - left for left, right in itertools.pairwise(found)) < 60
+
+
+def test_a_grid_leaves_out_what_is_not_allowed() -> None:
+    space = {"a": "range(1, 3)", "b": "range(1, 3)", "constraints": ["a < b"]}
+    trials = Optimizer(space, {"y": "min"}, strategy="grid", levels=3, shuffle=False).ask(9)
+    assert trials == [{"a": 1, "b": 2}, {"a": 1, "b": 3}, {"a": 2, "b": 3}]
+
+
+def test_a_grid_without_an_allowed_combination_moves_to_allowed_ones() -> None:
+    space = {"a": "range(1, 40)", "constraints": ["10 <= a <= 12"]}
+    optimizer = Optimizer(space, {"y": "min"}, strategy="grid", levels=2, shuffle=False)
+    assert optimizer.ask(9) == [{"a": 10}, {"a": 12}]

@@ -1,0 +1,58 @@
+"""From a study to the specs of its trials, in a space with conditions, derived values and constraints."""
+
+from hpo.objectives import parse_objectives
+from hpo.proposals import Proposer
+from hpo.space import parse_space
+from hpo.study import Study, Trial
+
+SPACE = {
+    "lora_rank": "range(2, 32, step=2)",
+    "alpha_ratio": "tag(auxiliary, interval(0.5, 4))",
+    "lora_alpha": "derive(round(alpha_ratio * lora_rank))",
+    "optimizer": "choice(adamw, sgd)",
+    "args.momentum": "interval(0, 1)",
+    "conditions": {"args.momentum": "optimizer == 'sgd'"},
+    "constraints": ["lora_rank + lora_alpha <= 64"],
+}
+RECIPE = {"trainer": {"lora_rank": 8, "lora_alpha": 16, "optimizer": "adamw"}, "args": {"momentum": 0.9}}
+
+
+def test_recipes_hold_what_is_active_and_not_auxiliary() -> None:
+    """An inactive parameter leaves the recipe's own value; parameters of a trial hold the auxiliary one."""
+    proposer = Proposer(
+        space=parse_space(SPACE),
+        objectives=parse_objectives({"loss": "min"}),
+        strategy={"name": "sobol"},
+        recipe=RECIPE,
+        seed=0,
+        enqueue=[],
+        cache="/cache",
+    )
+    study = Study(uid="000000", name="study")
+    specs = [proposed.spec for proposed in proposer.propose(study, 16)]
+    assert {spec.params["optimizer"] for spec in specs} == {"adamw", "sgd"}
+    for spec in specs:
+        rank, ratio = int(spec.params["lora_rank"]), float(spec.params["alpha_ratio"])
+        momentum = spec.params.get("args.momentum", 0.9)
+        expected = {
+            "lora_rank": rank,
+            "lora_alpha": round(ratio * rank),
+            "optimizer": spec.params["optimizer"],
+        }
+        assert spec.recipe == {"trainer": expected, "args": {"momentum": momentum}}
+        assert ("args.momentum" in spec.params) == (spec.params["optimizer"] == "sgd")
+        assert rank + expected["lora_alpha"] <= 64
+
+
+def test_a_study_goes_on_with_other_trials() -> None:
+    """What was proposed before comes back from the journal's params, absent ones included."""
+    proposer = Proposer(
+        parse_space(SPACE), parse_objectives({"loss": "min"}), {"name": "sobol"}, RECIPE, 0, [], "/cache"
+    )
+    study = Study(uid="000000", name="study")
+    first = [proposed.spec for proposed in proposer.propose(study, 8)]
+    for spec in first:
+        study.trials[spec.trial] = Trial(spec.trial, spec.number, dict(spec.params), "sobol", "0000", "")
+    again = [proposed.spec for proposed in proposer.propose(study, 8)]
+    assert [spec.number for spec in again] == list(range(8, 16))
+    assert not {str(spec.params) for spec in first} & {str(spec.params) for spec in again}
