@@ -74,13 +74,14 @@ def _front(study: Study, objectives: Mapping[str, Objective], pair: tuple[str, s
     x, y = _columns(on_front, pair)
     where: Literal["post", "pre"] = "post" if objectives[pair[1]].direction is Direction.MIN else "pre"
     axes.step(x, y, where=where, color="#b02a2a", lw=1.2, label="front", zorder=2)
+    names = list(dict.fromkeys(name for trial in on_front for name in trial.params))
     for number, (trial, left, up) in enumerate(zip(on_front, x, y, strict=True)):
         offset = (7, 7) if number % 2 == 0 else (7, -13)  # neighbours' labels on either side
-        axes.annotate(_label(trial), (left, up), textcoords="offset points", xytext=offset, fontsize=7)
+        axes.annotate(_label(trial, names), (left, up), textcoords="offset points", xytext=offset, fontsize=7)
     for name, line in zip(pair, (axes.axvline, axes.axhline), strict=True):
         if name in study.baseline:
             line(study.baseline[name], ls=":", color="#444444", lw=1, label="untuned model")
-    params = ", ".join(on_front[0].params)
+    params = ", ".join(names)
     axes.legend(fontsize=8, frameon=False, title=f"labels: ({params})", title_fontsize=7)
     return figure
 
@@ -97,8 +98,9 @@ def _columns(trials: Sequence[Trial], pair: tuple[str, str]) -> tuple[list[float
     )
 
 
-def _label(trial: Trial) -> str:
-    values = (f"{value:.2g}" if isinstance(value, float) else str(value) for value in trial.params.values())
+def _label(trial: Trial, names: Sequence[str]) -> str:
+    given = (trial.params.get(name, "–") for name in names)
+    values = (f"{value:.2g}" if isinstance(value, float) else str(value) for value in given)
     return f"({', '.join(values)})"
 
 

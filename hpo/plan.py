@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from hpo.assembly import Assembly, assemble
@@ -51,7 +52,11 @@ def _space_table(parts: Assembly) -> Table:
     table.add_column("parameter")
     table.add_column("values")
     for name, parameter in parts.space.parameters.items():
-        table.add_row(name, ", ".join(f"{key}={value}" for key, value in parameter.describe().items()))
+        described = ", ".join(f"{key}={value}" for key, value in parameter.describe().items())
+        condition = parts.space.conditions.get(name)
+        table.add_row(name, escape(f"{described}, if {condition}" if condition else described))
+    for constraint in parts.space.constraints:
+        table.add_row("constraint", escape(constraint))
     for name, objective in parts.objectives.items():
         table.add_row(f"objective {name}", objective.direction)
     return table
@@ -60,11 +65,12 @@ def _space_table(parts: Assembly) -> Table:
 def _batch_table(proposals: Sequence[Proposed]) -> Table:
     table = Table(title="First batch", title_justify="left", box=None, pad_edge=False)
     table.add_column("trial")
-    for name in proposals[0].spec.params if proposals else ():
+    names = list(dict.fromkeys(name for proposed in proposals for name in proposed.spec.params))
+    for name in names:
         table.add_column(name, justify="right")
     table.add_column("from")
     for proposed in proposals:
-        values = (number(value) for value in proposed.spec.params.values())
+        values = (number(proposed.spec.params.get(name, "")) for name in names)
         table.add_row(proposed.spec.trial, *values, proposed.origin)
     return table
 

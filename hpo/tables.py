@@ -52,7 +52,7 @@ def _metric(trial: Trial, name: str) -> str:
 
 def front_table(study: Study, objectives: dict[str, Objective]) -> Table:
     """The Pareto front, a row a trial, the untuned model's metrics below where they are known."""
-    names = list(next(iter(study.trials.values())).params) if study.trials else []
+    names = list(dict.fromkeys(name for trial in study.trials.values() for name in trial.params))
     table = Table(title="Pareto front", title_justify="left", box=None, pad_edge=False)
     table.add_column("trial")
     for name, objective in objectives.items():

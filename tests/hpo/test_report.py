@@ -22,7 +22,7 @@ from hpo.report import report, trials_csv
 from hpo.snapshot import last_progress, pareto_trials, take, to_json
 from hpo.store import create_study
 from hpo.study import Event
-from hpo.tables import duration, overview
+from hpo.tables import duration, front_table, overview
 
 BOTH = {
     "eval_loss": {"direction": "min", "threshold": None},
@@ -31,13 +31,21 @@ BOTH = {
 
 
 def make_study(folder: Path, outcomes: list[Any], objectives: dict[str, Any] | None = None) -> StudyPaths:
-    """A study whose trials ended as stated: a pair of objective values, a cause, or None for still open."""
+    """A study whose trials ended as stated: a pair of objective values, a cause, or None for still open.
+
+    Every second trial has a parameter more, as a conditional one.
+    """
     paths = StudyPaths(folder / "study")
     created = {"objectives": objectives or BOTH, "settings": {"budget": {"trials": 20}}}
     create_study(paths, {}, {}, created)
     journal = Journal(paths.journal)
     proposals = [
-        {"trial": f"{n:04d}", "number": n, "params": {"rank": n, "targets": "<script>"}, "origin": "sobol"}
+        {
+            "trial": f"{n:04d}",
+            "number": n,
+            "params": {"rank": n, "targets": "<script>"} | ({"momentum": 0.5} if n % 2 else {}),
+            "origin": "sobol",
+        }
         for n in range(len(outcomes))
     ]
     if proposals:
@@ -88,6 +96,16 @@ def test_front_is_hand_worked(tmp_path: Path) -> None:
     assert [trial.id for trial in pareto_trials(snapshot.study, snapshot.objectives)] == ["0000", "0002"]
     flags = [row["on_front"] for row in csv.DictReader(io.StringIO(trials_csv(snapshot)))]
     assert flags == ["1", "0", "1", "0"]
+
+
+def test_a_parameter_that_a_trial_does_not_have_is_an_empty_cell(tmp_path: Path) -> None:
+    """In the table of the front and in the CSV; the first trial has none, the second has 0.5."""
+    snapshot = take(make_study(tmp_path, [(1.0, 0.5), (1.5, 0.9)]))
+    table = front_table(snapshot.study, snapshot.objectives)
+    [column] = [column for column in table.columns if column.header == "momentum"]
+    assert list(column.cells) == ["", "0.5"]
+    rows = list(csv.DictReader(io.StringIO(trials_csv(snapshot))))
+    assert [row["momentum"] for row in rows] == ["", "0.5"]
 
 
 def test_json_status_can_be_read_by_scripts(tmp_path: Path) -> None:
