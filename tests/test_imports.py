@@ -33,6 +33,7 @@ CONFINED = {
     "hydra": ("hpo.compose", "hpo.grammar", "hpo.config"),
     "omegaconf": ("hpo.compose", "hpo.grammar", "hpo.config"),
     "matplotlib": ("hpo.figures",),
+    "pymoo": ("hpo.strategies.nsga2",),
 }
 # package -> what it may import of the other packages
 ALLOWED = {"hpo": (), "slurm": (), "jobs": ("hpo.records", "hpo.paths")}
@@ -88,7 +89,8 @@ def test_foreign_packages_stay_where_they_belong(repository: Path) -> None:
     [
         ("hpo.status", ("torch", "transformers", "botorch", "hydra", "scipy", "pydantic")),
         ("hpo.tune", ("torch", "transformers", "peft", "botorch", "submitit")),
-        ("hpo.optimizer", ("torch", "hydra")),
+        ("hpo.optimizer", ("torch", "hydra", "pymoo")),
+        ("hpo.strategies.nsga2", ("torch", "pymoo", "matplotlib")),
         ("jobs.foresight", ("torch", "transformers", "botorch", "submitit", "hydra")),
         ("jobs.run_trial", ("torch", "botorch", "hydra")),
         ("slurm.slurm_executor", ("torch", "hpo", "jobs")),

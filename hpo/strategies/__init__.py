@@ -20,6 +20,7 @@ CONF = Path(__file__).resolve().parents[2] / "conf" / "strategy"
 # name -> where it is; loaded when it is asked for, because some load torch
 STRATEGIES: dict[str, str] = {
     "bo": "hpo.strategies.bo:BayesianOptimisation",
+    "nsga2": "hpo.strategies.nsga2:NSGA2",
     "sobol": "hpo.strategies.sobol:Sobol",
     "random": "hpo.strategies.random:Random",
     "lhs": "hpo.strategies.lhs:LatinHypercube",

@@ -19,7 +19,7 @@ SPACE = {
     "target_modules": "choice(qv, attention, all)",
 }
 OBJECTIVES = {"eval_loss": "min", "tokens_per_second": "max"}
-STRATEGIES = ["bo", "sobol", "random", "lhs", "grid", "powers_of_two"]
+STRATEGIES = ["bo", "nsga2", "sobol", "random", "lhs", "grid", "powers_of_two"]
 
 
 def measure(params: Params) -> dict[str, float | tuple[float, float | None]]:
@@ -148,7 +148,7 @@ def test_after_failures_in_a_region_proposals_keep_out_of_it() -> None:
     assert max(proposals(learn_failures=True)) < 0.7
 
 
-@pytest.mark.parametrize("strategy", ["grid", "sobol", "random", "lhs", "bo"])
+@pytest.mark.parametrize("strategy", ["grid", "sobol", "random", "lhs", "bo", "nsga2"])
 def test_a_finite_space_ends_with_fewer_and_then_no_proposals(strategy: str) -> None:
     optimizer = Optimizer({"a": "choice(x, y)", "b": "range(1, 3)"}, {"y": "min"}, strategy=strategy)
     counts = []
