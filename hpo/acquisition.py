@@ -4,7 +4,8 @@ qLogNEHVI [Daulton2021] averages the hypervolume improvement over joint posterio
 and the new one. Points are added one by one here, so given a draw of the points that are already there, the
 new point's objectives are independent normal variables, and its improvement has a closed form over the cells
 of the non-dominated space [Yang2019]. Only the outer expectation is sampled. With one objective the same sum
-has one cell and is qLogNEI. All in logarithms [Ament2023], float64, maximised, in the surrogate's units.
+has one cell and is qLogNEI. All in logarithms [Ament2023], float64, maximised. Processes speak the model's
+unit; draws, cells and gains are in the objective's own, scaled (`hpo.transforms`).
 
     B       b x d   points that are there: observed ones that may be on the front, pending and chosen ones
     F       S x b x m   joint draws at B
@@ -24,13 +25,13 @@ from __future__ import annotations
 import math
 
 import torch
-from botorch.acquisition.analytic import _log_ei_helper
 from botorch.utils.multi_objective.box_decompositions.box_decomposition_list import BoxDecompositionList
 from botorch.utils.multi_objective.box_decompositions.non_dominated import FastNondominatedPartitioning
 from torch import Tensor
 
-from hpo.gp import Array
+from hpo.gp import Array, Kernel
 from hpo.surrogate import Surrogate
+from hpo.transforms import Transform
 
 _SQRT5 = math.sqrt(5.0)
 _NUGGET = 1e-6  # of the signal variance, on the draws' rows: they are exact, but rows may repeat
@@ -50,6 +51,7 @@ class Process:
         self._hamming = torch.from_numpy(data.hamming)
         self._ell = torch.from_numpy(found.ell)
         self._sigma2 = found.sigma2
+        self._shape = found.kernel
         self._mean = found.mean
         self._Z = torch.from_numpy(data.X)
         self._noise = torch.from_numpy(data.noise + found.tau2 / data.counts + 1e-8 * found.sigma2)
@@ -64,8 +66,15 @@ class Process:
     def _kernel(self, A: Tensor, B: Tensor) -> Tensor:
         difference = A.unsqueeze(-2) - B.unsqueeze(-3)
         D = torch.where(self._hamming, (difference != 0).to(A), difference**2)
-        r = ((D / self._ell**2).sum(-1) + 1e-30).sqrt()
+        squared = (D / self._ell**2).sum(-1)
+        if self._shape is Kernel.SQUARED_EXPONENTIAL:
+            return self._sigma2 * torch.exp(-0.5 * squared)
+        r = (squared + 1e-30).sqrt()
         return self._sigma2 * (1 + _SQRT5 * r + 5 / 3 * r**2) * torch.exp(-_SQRT5 * r)
+
+    def mean(self, X: Tensor) -> Tensor:
+        """Means (k x S, or k x 1 before any draw) at X (k x d)."""
+        return self._mean + self._kernel(X, self._Z) @ self._alpha
 
     def posterior(self, X: Tensor) -> tuple[Tensor, Tensor]:
         """Means (k x S, or k x 1 before any draw) and standard deviations (k) at X (k x d)."""
@@ -92,50 +101,68 @@ class Process:
         self._factorise()
 
 
-class Gain:
-    """The logarithm of the expected hypervolume improvement, for points that come one after another.
+class Draws:
+    """Joint draws of the objectives at the points that are there, in the gains' units.
 
     Args:
         surrogate: fitted.
         B: b x d points that are there, b at least 1.
-        normals: S x (b + q) x m standard normal draws, q the number of points still to be added.
+        normals: S x (b + q) x m standard normal draws, q the number of points still to be added; zeros give
+            the posterior means.
     """
 
     def __init__(self, surrogate: Surrogate, B: Tensor, normals: Tensor) -> None:
-        self._processes = [Process(surrogate, output) for output in range(normals.shape[-1])]
-        self._reference = torch.from_numpy(surrogate.reference)
-        self._normals = normals
-        self._F = torch.empty(normals.shape[0], 0, normals.shape[-1], dtype=torch.float64)
+        self.processes = [Process(surrogate, output) for output in range(normals.shape[-1])]
+        self.transforms = surrogate.transforms
+        self.normals = normals
+        self.F = torch.empty(normals.shape[0], 0, normals.shape[-1], dtype=torch.float64)
         self.add(B)
 
     def add(self, X: Tensor) -> None:
         """Count X (k x d) among the points that are there."""
-        used = self._F.shape[1]
-        z = self._normals[:, used : used + len(X)]  # S x k x m
+        used = self.F.shape[1]
+        z = self.normals[:, used : used + len(X)]  # S x k x m
         draws = []
-        for output, process in enumerate(self._processes):
+        for output, process in enumerate(self.processes):
             mean, root = process.joint(X)
             draw = mean + root @ z[..., output].T  # k x S
             process.extend(X, draw)
-            draws.append(draw.T)
-        self._F = torch.cat([self._F, torch.stack(draws, -1)], dim=1)
-        self._cells = cells(self._F, self._reference)
+            draws.append(self.transforms[output].to_gain(draw.T))
+        self.F = torch.cat([self.F, torch.stack(draws, -1)], dim=1)
+
+
+class Gain:
+    """The logarithm of the expected hypervolume improvement, for points that come one after another.
+
+    Args:
+        draws: at the points that are there; they are extended with every point added.
+        reference: m coordinates of the reference point, in the gains' units.
+    """
+
+    def __init__(self, draws: Draws, reference: Array) -> None:
+        self._draws = draws
+        self.refer(reference)
+
+    def add(self, X: Tensor) -> None:
+        """Count X (k x d) among the points that are there."""
+        self._draws.add(X)
+        self._cells = cells(self._draws.F, self._reference)
 
     def refer(self, reference: Array) -> None:
         """Measure from another reference point (m) from now on."""
         self._reference = torch.from_numpy(reference)
-        self._cells = cells(self._F, self._reference)
+        self._cells = cells(self._draws.F, self._reference)
 
     def __call__(self, X: Tensor) -> Tensor:
         """Log expected improvement (k) at X (k x d); differentiable in X."""
         lower, upper = self._cells  # S x c x m
-        total: Tensor | float = 0.0
-        for output, process in enumerate(self._processes):
+        total = torch.zeros((), dtype=torch.float64)
+        for output, (process, transform) in enumerate(
+            zip(self._draws.processes, self._draws.transforms, strict=True)
+        ):
             mean, deviation = process.posterior(X)
-            total = total + _log_width(
-                mean[..., None], deviation[:, None, None], lower[..., output], upper[..., output]
-            )
-        assert isinstance(total, Tensor)
+            normal = (mean[..., None], deviation[:, None, None])
+            total = total + _log_width(transform, normal, lower[..., output], upper[..., output])
         return torch.logsumexp(total.flatten(1), -1) - math.log(lower.shape[0])
 
 
@@ -156,13 +183,12 @@ def cells(F: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     return bounds[0], bounds[1]
 
 
-def _log_width(mean: Tensor, deviation: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """log E[(min(f, upper) - lower)+] for normal f: k x S x c."""
-    log_lower = _log_ei_helper((mean - lower) / deviation)
+def _log_width(transform: Transform, normal: tuple[Tensor, Tensor], lower: Tensor, upper: Tensor) -> Tensor:
+    """log E[(min(u, upper) - lower)+], u the gain's value of a normal model value: k x S x c."""
+    log_lower = transform.log_excess(*normal, lower)
     finite = torch.isfinite(upper)
-    z = (mean - torch.where(finite, upper, lower + 1.0)) / deviation
-    log_upper = torch.where(finite, _log_ei_helper(z), -math.inf)
-    return deviation.log() + _log_difference(log_lower, log_upper)
+    log_upper = transform.log_excess(*normal, torch.where(finite, upper, lower + 1.0))
+    return _log_difference(log_lower, torch.where(finite, log_upper, -math.inf))
 
 
 def _log_difference(a: Tensor, b: Tensor) -> Tensor:

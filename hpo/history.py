@@ -16,12 +16,14 @@ from hpo.space import Point, SearchSpace
 class Origin(StrEnum):
     """Which way a proposal was found."""
 
+    CENTRE = "centre"
     SOBOL = "sobol"
     RANDOM = "random"
     LATIN_HYPERCUBE = "lhs"
     GRID = "grid"
     MODEL = "model"
     EVOLUTION = "evolution"
+    REPLICATE = "replicate"
 
 
 @dataclass(frozen=True)

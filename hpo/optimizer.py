@@ -21,6 +21,7 @@ from hpo.objectives import Objective, describe_objectives, parse_objectives
 from hpo.records import SCHEMA_VERSION, Params, ParamValue
 from hpo.space import Parameter, Point, SearchSpace, parse_space
 from hpo.strategies import make_strategy
+from hpo.strategies.bo import BayesianOptimisation
 from hpo.told import Value, read_value
 
 __all__ = ["Optimizer", "Origin", "Proposal"]
@@ -61,6 +62,8 @@ class Optimizer:
             self._strategy = make_strategy(strategy, settings)
         except InputError as error:
             problems += error.problems
+        if not problems and isinstance(self._strategy, BayesianOptimisation):
+            problems += self._strategy.problems(len(self.objectives))
         if problems:
             raise InputError(problems)
         self.seed = seed
@@ -143,8 +146,9 @@ class Optimizer:
             count: how many are wanted, at least 1.
 
         Returns:
-            Proposals that differ from each other and from everything proposed or told; fewer than `count`,
-            or none, when a grid or a finite space is used up.
+            Proposals that differ from each other and from everything proposed or told, but for replicates
+            where `strategy.replicates` asks for them; fewer than `count`, or none, when a grid or a finite
+            space is used up.
 
         Raises:
             InputError: `count` is below 1.

@@ -24,8 +24,10 @@ Score = Callable[[Tensor], Tensor]  # k x d points to k values, more is better, 
 _CANDIDATES = 192  # space-filling ones
 _MUTANTS = 96  # near the points of the front
 _STARTS = 4
-_ASCENT_STEPS = 40
+_ASCENT_STEPS = 25
+_ENOUGH = 1e-5  # relative rise of the sum of log gains below which an ascent ends
 _LOCAL_ROUNDS = 12
+_FEWEST_ALLOWED = 64
 _SMOOTH_LEVELS = 7  # from so many levels on, a number is moved by gradients first
 
 
@@ -65,10 +67,11 @@ class MixedSearch:
         candidates = self._candidates()
         values = _evaluate(score, candidates)
         starts = candidates[np.argsort(-values, kind="stable")[:_STARTS]]
-        ends = self.rounded(self._ascend(score, starts, self._smooth))
+        ends = self._legal(self.rounded(self._ascend(score, starts, self._smooth)))
         ends = self._local(score, np.concatenate([starts, ends]))
         if self._continuous.any() and not self._continuous.all():
-            ends = np.concatenate([ends, self._ascend(score, ends[:2], self._continuous)])
+            polished = self._ascend(score, ends[:2], self._continuous)
+            ends = np.concatenate([ends, self._legal(polished)])
         pool = np.concatenate([ends, candidates])
         order = np.argsort(-_evaluate(score, pool), kind="stable")
         points = (tuple(row) for row in pool[order].tolist())
@@ -83,17 +86,35 @@ class MixedSearch:
                 X[:, column] = [levels[own.index(unit)] for unit in X[:, column].tolist()]
         return X
 
+    def _legal(self, X: Array) -> Array:
+        """Rounded rows moved to the nearest that the space's conditions and constraints allow."""
+        if self._space.plain:
+            return X
+        return np.array([self._space.near(tuple(row)) for row in X.tolist()])
+
+    def _allowed(self, X: Array) -> Array:
+        """The rounded rows that are allowed; where these are few, others are moved to allowed points."""
+        if self._space.plain:
+            return X
+        rows = [self._space.round(tuple(row)) for row in X.tolist()]
+        allowed = self._space.allowed(rows)
+        kept = [row for row, own in zip(rows, allowed, strict=True) if own]
+        others = [row for row, own in zip(rows, allowed, strict=True) if not own]
+        kept += [self._space.near(row) for row in others[: max(0, _FEWEST_ALLOWED - len(kept))]]
+        return np.array(kept)
+
     def _candidates(self) -> Array:
+        """Rounded allowed rows: some spread over the space, some near the anchors."""
         d, rng = len(self._space), np.random.default_rng(self._seed)
         sobol = sobol_points(d, derive_seed(self._seed, "candidates"), 0)
         spread = np.array([next(sobol) for _ in range(_CANDIDATES)])
         if not len(self._anchors):
-            return self.rounded(spread)
+            return self._allowed(self.rounded(spread))
         near = self._anchors[rng.integers(len(self._anchors), size=_MUTANTS)].copy()
         width = np.exp(rng.uniform(np.log(0.01), np.log(0.3), size=(_MUTANTS, 1)))
         moved = rng.random((_MUTANTS, d)) < max(2.0 / d, 0.3)
         near = np.where(moved, near + width * rng.standard_normal((_MUTANTS, d)), near)
-        return self.rounded(np.concatenate([spread, near]))
+        return self._allowed(self.rounded(np.concatenate([spread, near])))
 
     def _ascend(self, score: Score, X: Array, free: Array) -> Array:
         """L-BFGS-B from every row at once in the free coordinates."""
@@ -112,7 +133,7 @@ class MixedSearch:
 
         bounds = [(0.0, 1.0)] * (shape[0] * shape[1])
         start = X[:, columns].ravel()
-        options = {"maxiter": _ASCENT_STEPS, "maxfun": 2 * _ASCENT_STEPS}
+        options = {"maxiter": _ASCENT_STEPS, "maxfun": 2 * _ASCENT_STEPS, "ftol": _ENOUGH}
         result = minimize(negative, start, method="L-BFGS-B", jac=True, bounds=bounds, options=options)
         ends = X.copy()
         ends[:, columns] = result.x.reshape(shape)
@@ -154,7 +175,13 @@ class MixedSearch:
                     changed = row.copy()
                     changed[column] = levels[index]
                     rows.append(changed)
-        return np.array(rows)
+        if self._space.plain:
+            return np.array(rows)
+        moved = [
+            self._space.round(tuple(own.tolist())) for own in rows[1:]
+        ]  # a change may switch another parameter off
+        kept = [own for own, fine in zip(moved, self._space.allowed(moved), strict=True) if fine]
+        return np.array([row, *kept])
 
 
 def _evaluate(score: Score, X: Array) -> Array:

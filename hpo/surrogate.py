@@ -1,53 +1,34 @@
 """The surrogate of a study: a Gaussian process per objective, in units in which more is better.
 
 Per objective: repeated points are pooled, positive skewed values are modelled by their logarithm where the
-data speak for it, then centred and scaled. Known standard errors become noise variances; what they do not
-explain is learned (`hpo.gp`).
+data speak for it (`hpo.transforms`), then centred and scaled. Known standard errors become noise variances;
+what they do not explain is learned (`hpo.gp`).
+
+Proposals are a function of what was told, so a fit does not begin where an earlier one ended; instead the
+last fits are remembered, and asking again with the same results and other pending points fits nothing.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from hpo.gp import Array, Data, FitError, Hyperparameters, fit
-from hpo.history import History
+from hpo.history import History, Observation
 from hpo.objectives import Objective
+from hpo.pareto import front
 from hpo.space import Choice, Point, SearchSpace
+from hpo.transforms import Transform, log_is_possible, make_transform
 
-# By how much the logarithm's evidence (nats) must be larger before it is used. It is not taken lightly: the
-# hypervolume is then one of logarithms, which on DTLZ2 cost half of what was reached without it.
-_EVIDENCE = 6.0
-_FEWEST_FOR_LOG = 4
-_NEAR, _FAR = 0.1, 1.0  # margins of the two reference points
-_MOST_FITTED = 250  # rows that hyperparameters are fitted to; all rows are conditioned on
-
-
-@dataclass(frozen=True)
-class Transform:
-    """From an objective's own unit to the model's: maximised, centred at 0, spread about 1.
-
-    Args:
-        sign: -1 for an objective to minimise, 1 for one to maximise.
-        log: whether the logarithm is modelled.
-        centre: subtracted after sign and logarithm.
-        scale: divided by at last.
-    """
-
-    sign: int
-    log: bool
-    centre: float
-    scale: float
-
-    def __call__(self, values: Array) -> Array:
-        """Values in the objective's own unit, in the model's."""
-        return (self.sign * (np.log(values) if self.log else values) - self.centre) / self.scale
-
-    def error(self, values: Array, errors: Array) -> Array:
-        """Standard errors in the model's unit; to first order where the logarithm is modelled."""
-        return errors / (np.abs(values) if self.log else 1.0) / self.scale
+_EVIDENCE = 6.0  # by how much the logarithm's evidence (nats) must be larger before it is used
+_MOST_FITTED = 250  # rows that hyperparameters are fitted to
+_MOST_ROWS = 1000  # rows that are conditioned on: the better half of these by Pareto rank, the rest at random
+_REMEMBERED = 8
+_ERRORS = (1e-6, 1e6)  # standard errors in units of the values' spread: beyond these nothing changes any more
 
 
 @dataclass(frozen=True)
@@ -58,50 +39,19 @@ class Surrogate:
         data: what each process was fitted to.
         processes: m sets of hyperparameters.
         transforms: m transforms.
-        reference: m coordinates of the reference point, in the model's units (maximised).
-        far_reference: a reference point much further out, for which the ends of the front count for more.
+        gained: n x m observed values of the same rows in the gains' units.
     """
 
     data: tuple[Data, ...]
     processes: tuple[Hyperparameters, ...]
     transforms: tuple[Transform, ...]
-    reference: Array
-    far_reference: Array
+    gained: Array
 
     @property
     def note(self) -> str:
         """What is worth recording about the fit."""
         logs = [str(index + 1) for index, own in enumerate(self.transforms) if own.log]
         return f"logarithm of objective {', '.join(logs)}" if logs else ""
-
-
-def log_is_possible(values: Array, objective: Objective) -> bool:
-    """Whether an objective's values, and its threshold, have logarithms worth trying."""
-    positive = bool((values > 0).all()) and (objective.threshold is None or objective.threshold > 0)
-    return positive and len(values) >= _FEWEST_FOR_LOG and skewness(values) > 1.0
-
-
-def skewness(values: Array) -> float:
-    """The third standardised moment; 0 for values that are all equal."""
-    spread = float(values.std())
-    centred = values - values.mean()
-    return float((centred**3).mean()) / spread**3 if spread > 1e-12 * float(np.abs(values).max()) else 0.0
-
-
-def make_transform(values: Array, objective: Objective, *, log: bool) -> Transform:
-    """The transform that centres and scales values.
-
-    Args:
-        values: n finite values in the objective's own unit, n at least 1.
-        objective: its direction.
-        log: whether to take logarithms first.
-    """
-    sign = -objective.direction.sign
-    seen = sign * (np.log(values) if log else values)
-    spread = float(seen.std())
-    # a spread of rounding errors is none
-    scale = spread if spread > 1e-12 * max(1e-300, float(np.abs(seen).max())) else 1.0
-    return Transform(sign, log, float(seen.mean()), scale)
 
 
 def pooled(points: list[Point], Y: Array, E: Array) -> tuple[Array, Array, Array, Array]:
@@ -126,6 +76,7 @@ def pooled(points: list[Point], Y: Array, E: Array) -> tuple[Array, Array, Array
 
 def _pool(values: Array, errors: Array) -> tuple[float, float, float]:
     count = float(len(values))
+    errors = np.where(errors > 0, errors.clip(*_ERRORS), errors)
     if np.isnan(errors).any() or (errors == 0).any():
         known = np.where(np.isnan(errors), 0.0, errors)
         return float(values.mean()), float((known**2).sum()) / count**2, count
@@ -148,20 +99,51 @@ def fit_surrogate(history: History) -> Surrogate:
     Raises:
         FitError: a process could not be fitted.
     """
-    points = [own.point for own in history.observations]
-    minimised = np.array([own.values for own in history.observations])
-    errors = np.array([own.errors for own in history.observations])
-    hamming = hamming_flags(history.space)
-    data, processes, transforms = [], [], []
-    for column, objective in enumerate(history.objectives.values()):
-        values = objective.direction.sign * minimised[:, column]
-        rows, process, transform = _fit_one(points, values, errors[:, column], objective, hamming)
-        data.append(rows)
-        processes.append(process)
-        transforms.append(transform)
-    Y = np.column_stack([own.y for own in data])
-    near, far = (reference_point(Y, history, transforms, margin) for margin in (_NEAR, _FAR))
-    return Surrogate(tuple(data), tuple(processes), tuple(transforms), near, far)
+    flags = tuple(hamming_flags(history.space).tolist())
+    return _fitted(history.observations, tuple(history.objectives.values()), flags)
+
+
+@lru_cache(_REMEMBERED)
+def _fitted(
+    observations: tuple[Observation, ...], objectives: tuple[Objective, ...], flags: tuple[bool, ...]
+) -> Surrogate:
+    kept = [observations[index] for index in _kept([own.values for own in observations])]
+    points = [own.point for own in kept]
+    minimised = np.array([own.values for own in kept])
+    errors = np.array([own.errors for own in kept])
+    signs = np.array([own.direction.sign for own in objectives])
+    hamming = np.array(flags, dtype=bool)
+    fits = [
+        _fit_one(points, values, error, objective, hamming)
+        for values, error, objective in zip((signs * minimised).T, errors.T, objectives, strict=True)
+    ]
+    data, processes, transforms = zip(*fits, strict=True)
+    gained = [own.gained(column) for own, column in zip(transforms, (signs * minimised).T, strict=True)]
+    return Surrogate(data, processes, transforms, np.column_stack(gained))
+
+
+def _kept(rows: Sequence[tuple[float, ...]]) -> list[int]:
+    """The numbers of at most `_MOST_ROWS` rows, the same ones at every call."""
+    if len(rows) <= _MOST_ROWS:
+        return list(range(len(rows)))
+    best = by_rank(rows, _MOST_ROWS // 2)
+    rest = np.setdiff1d(np.arange(len(rows)), best)
+    drawn = np.random.default_rng(0).permutation(rest)[: _MOST_ROWS - len(best)]
+    return sorted([*best, *drawn.tolist()])
+
+
+def by_rank(rows: Sequence[tuple[float, ...]], count: int) -> list[int]:
+    """The numbers of the first `count` of n rows to minimise by Pareto rank: the front, then the next one."""
+    found: list[int] = []
+    left = list(range(len(rows)))
+    if len(rows[0]) == 1:
+        return sorted(left, key=rows.__getitem__)[:count]
+    while left and len(found) < count:
+        layer = front([rows[index] for index in left])
+        found += [left[index] for index in layer]
+        gone = set(layer)
+        left = [own for index, own in enumerate(left) if index not in gone]
+    return found[:count]
 
 
 def _sample(rows: Data) -> Data:
@@ -197,28 +179,3 @@ def _fit_one(
     if best is None:
         raise FitError("the evidence of the model is not finite")
     return best
-
-
-def reference_point(Y: Array, history: History, transforms: list[Transform], margin: float) -> Array:
-    """Where the hypervolume is measured from, in the model's units (maximised).
-
-    A threshold where an objective has one, else below the worst value on the observed front by `margin` of
-    the range, the larger of the front's and half of all observations'.
-
-    Args:
-        Y: n x m values, n at least 1.
-        history: for the objectives.
-        transforms: of the objectives.
-        margin: share of the range, above 0.
-    """
-    from hpo.pareto import front
-
-    best = Y[front((-Y).tolist())]
-    nadir, span = best.min(0), best.max(0) - best.min(0)
-    span = np.maximum(span, 0.5 * (Y.max(0) - Y.min(0)))
-    span[span == 0] = 1.0
-    reference = nadir - margin * span
-    for column, objective in enumerate(history.objectives.values()):
-        if objective.threshold is not None:
-            reference[column] = float(transforms[column](np.array(objective.threshold)))
-    return np.asarray(reference)

@@ -13,11 +13,15 @@ import pytest
 OURS = ("hpo", "jobs", "slurm")
 NUMERICAL = (
     "hpo.acquisition",
+    "hpo.acquisitions",
     "hpo.feasibility",
     "hpo.gp",
     "hpo.proposing",
+    "hpo.reference",
+    "hpo.replicates",
     "hpo.search",
     "hpo.surrogate",
+    "hpo.transforms",
 )
 # heavy or foreign packages, and the only modules of ours that may import them
 CONFINED = {

@@ -1,18 +1,22 @@
-"""Bayesian optimisation: Sobol first, then the points of the largest expected gain under a surrogate."""
+"""Bayesian optimisation: the centre and Sobol first, then the points of the largest expected gain."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from hpo.config import STRICT
+from hpo.errors import Problem
 from hpo.history import History, Origin, Proposal
 from hpo.strategies.sobol import sobol_proposals
 from hpo.strategies.unused import first_unused
 
 _FEWEST = 2  # results that a model needs
+_OF_ONE = ("qlognei", "ucb")
+_OF_SEVERAL = ("qlognehvi", "qlogehvi", "qehvi", "qlognparego")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -20,10 +24,24 @@ class BayesianOptimisation:
     """Bayesian optimisation.
 
     Args:
-        initial: Sobol trials before the first model; None for twice the number of parameters, 4 to 10.
+        initial: trials before the first model; None for twice the number of parameters, 4 to 10.
+        acquisition: one of `hpo.acquisitions`; `auto` is `qlognehvi`, for one objective `qlognei`.
+        beta: of `ucb`: how many variances count.
+        replicates: how often a configuration may be measured; 1 for never again.
     """
 
     initial: Annotated[int, Field(ge=1)] | None
+    acquisition: Literal["auto", "qlognehvi", "qlogehvi", "qehvi", "qlognparego", "qlognei", "ucb"]
+    beta: Annotated[float, Field(gt=0)]
+    replicates: Annotated[int, Field(ge=1)]
+
+    def problems(self, objectives: int) -> list[Problem]:
+        """What does not fit a study of so many objectives."""
+        fitting = _OF_ONE if objectives == 1 else _OF_SEVERAL
+        if self.acquisition in ("auto", *fitting):
+            return []
+        expected = f"expected auto or one of {', '.join(fitting)} for objectives: {objectives}"
+        return [("strategy.acquisition", f"{expected}, got {self.acquisition}")]
 
     def propose(self, history: History, count: int) -> list[Proposal]:
         """The rest of the initial design, then the model's points.
@@ -34,7 +52,7 @@ class BayesianOptimisation:
         left = min(size - history.asked, count)
         if left <= 0:
             return self._informed(history, count)
-        design = sobol_proposals(history, left, "initial design")
+        design = _design(history, left)
         if left == count:
             return design
         return design + self._informed(history.with_pending(design), count - left)
@@ -47,16 +65,37 @@ class BayesianOptimisation:
         if not len(history.space):
             return []
         from hpo.gp import FitError  # SciPy and torch: loaded when the first model is needed
-        from hpo.proposing import model_points
+        from hpo.proposing import Taste, model_points
+        from hpo.replicates import replicates
 
+        several = len(history.objectives) > 1
+        automatic = "qlognehvi" if several else "qlognei"
+        taste = Taste(automatic if self.acquisition == "auto" else self.acquisition, self.beta)
         try:
-            points, note = model_points(history, count)
+            again = replicates(history, count, self.replicates)
+            history = history.with_pending(again)
+            points, note = (
+                model_points(history, count - len(again), taste) if len(again) < count else ([], "")
+            )
         except FitError as error:
             return sobol_proposals(history, count, f"the fit failed: {error}")
-        proposals = first_unused(history, points, count, Origin.MODEL, note)
-        if len(proposals) == count:
-            return proposals
-        rest = sobol_proposals(
-            history.with_pending(proposals), count - len(proposals), "the model had no more"
-        )
-        return proposals + rest
+        fresh = first_unused(history, points, count - len(again), Origin.MODEL, note, remaining=False)
+        return [*again, *fresh, *_rest(history.with_pending(fresh), count - len(again) - len(fresh))]
+
+
+def _design(history: History, count: int) -> list[Proposal]:
+    """The next points of the initial design: the centre of the space, then Sobol points.
+
+    Ranges are drawn around what people believe in, so their middle is the best first guess.
+    """
+    centre: Sequence[Proposal] = ()
+    if not history.asked:
+        middle = (0.5,) * len(history.space)
+        centre = first_unused(history, [middle], 1, Origin.CENTRE, "initial design", remaining=False)
+    left = count - len(centre)
+    sobol = sobol_proposals(history.with_pending(centre), left, "initial design") if left else []
+    return [*centre, *sobol]
+
+
+def _rest(history: History, count: int) -> list[Proposal]:
+    return sobol_proposals(history, count, "the model had no more") if count else []

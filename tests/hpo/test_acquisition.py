@@ -10,9 +10,10 @@ from botorch.models.deterministic import GenericDeterministicModel
 from botorch.utils.multi_objective.box_decompositions.non_dominated import FastNondominatedPartitioning
 from torch import Tensor
 
-from hpo.acquisition import Gain, Process, cells
+from hpo.acquisition import Draws, Gain, Process, cells
 from hpo.gp import Data, Hyperparameters
-from hpo.surrogate import Surrogate, Transform
+from hpo.surrogate import Surrogate
+from hpo.transforms import Transform
 
 X = np.array([[0.1, 0.2], [0.4, 0.9], [0.6, 0.3], [0.9, 0.7], [0.25, 0.55]])
 Y = np.array([[0.0, 1.0], [0.7, 0.3], [0.5, 0.6], [1.0, -0.2], [-0.5, -0.5]])
@@ -23,9 +24,13 @@ def surrogate(m: int, tau2: float = 1e-6) -> Surrogate:
     columns = np.column_stack([Y, Y[:, :1] * Y[:, 1:]])[:, :m]
     data = tuple(Data(X, column, np.zeros(5), np.ones(5), flags) for column in columns.T)
     process = Hyperparameters(np.array([0.4, 0.6]), 1.1, tau2, 0.1)
-    return Surrogate(
-        data, (process,) * m, (Transform(-1, False, 0.0, 1.0),) * m, np.full(m, -0.8), np.full(m, -3.0)
-    )
+    return Surrogate(data, (process,) * m, (Transform(1, False, 0.0, 1.0, 0.0, 1.0),) * m, columns)
+
+
+def gain_of(own: Surrogate, normals: Tensor) -> Gain:
+    """The gain over the observed points, from the reference point (-0.8, ...)."""
+    draws = Draws(own, torch.from_numpy(X), normals)
+    return Gain(draws, np.full(normals.shape[-1], -0.8))
 
 
 def candidates(k: int = 6) -> Tensor:
@@ -43,7 +48,7 @@ class Posterior:
 
 def test_without_noise_the_gain_is_the_analytic_hypervolume_improvement() -> None:
     own, x = surrogate(2), candidates()
-    ours = Gain(own, torch.from_numpy(X), torch.zeros(1, 5, 2, dtype=torch.float64))(x)
+    ours = gain_of(own, torch.zeros(1, 5, 2, dtype=torch.float64))(x)
     model = GenericDeterministicModel(lambda _: torch.zeros(1, 2), num_outputs=2)
     best = torch.from_numpy(Y)
     partitioning = FastNondominatedPartitioning(ref_point=torch.full((2,), -0.8, dtype=torch.float64), Y=best)
@@ -62,7 +67,7 @@ def _unsqueezed(posterior: Posterior) -> Posterior:
 
 def test_one_objective_without_noise_is_expected_improvement() -> None:
     own, x = surrogate(1), candidates()
-    ours = Gain(own, torch.from_numpy(X), torch.zeros(1, 5, 1, dtype=torch.float64))(x)
+    ours = gain_of(own, torch.zeros(1, 5, 1, dtype=torch.float64))(x)
     mean, deviation = Process(own, 0).posterior(x)
     z = (mean[:, 0] - 1.0) / deviation
     normal = torch.distributions.Normal(0, 1)
@@ -76,7 +81,7 @@ def test_the_gain_is_the_mean_of_simulated_hypervolume_improvements(m: int) -> N
     from hpo.pareto import hypervolume
 
     own, x = surrogate(m), candidates(1)
-    ours = Gain(own, torch.from_numpy(X), torch.zeros(1, 5, m, dtype=torch.float64))(x).exp()
+    ours = gain_of(own, torch.zeros(1, 5, m, dtype=torch.float64))(x).exp()
     posterior = Posterior(own, x)
     generator = torch.Generator().manual_seed(0)
     draws = posterior.mean + posterior.variance.sqrt() * torch.randn(
@@ -98,7 +103,7 @@ def test_the_gain_has_a_gradient_where_it_is_tiny() -> None:
     """Where the plain improvement would underflow to 0, the logarithm still says which way to go."""
     own = surrogate(2)
     x = torch.tensor([[0.25001, 0.55001]], dtype=torch.float64, requires_grad=True)
-    value = Gain(own, torch.from_numpy(X), torch.zeros(1, 5, 2, dtype=torch.float64))(x)
+    value = gain_of(own, torch.zeros(1, 5, 2, dtype=torch.float64))(x)
     value.sum().backward()
     assert -math.inf < value.item() < -50
     assert x.grad is not None
@@ -109,7 +114,7 @@ def test_the_gain_has_a_gradient_where_it_is_tiny() -> None:
 def test_a_point_that_is_there_brings_next_to_nothing_more() -> None:
     own, x = surrogate(2), candidates(1)
     normals = torch.randn(16, 6, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    gain = Gain(own, torch.from_numpy(X), normals)
+    gain = gain_of(own, normals)
     before = float(gain(x))
     gain.add(x)
     assert float(gain(x)) < before - 3
@@ -127,9 +132,9 @@ def test_draws_at_noisy_points_spread_as_their_posterior() -> None:
 
 def test_a_further_reference_point_makes_every_gain_larger() -> None:
     own, x = surrogate(2), candidates()
-    gain = Gain(own, torch.from_numpy(X), torch.zeros(1, 5, 2, dtype=torch.float64))
+    gain = gain_of(own, torch.zeros(1, 5, 2, dtype=torch.float64))
     near = gain(x)
-    gain.refer(own.far_reference)
+    gain.refer(np.full(2, -3.0))
     assert bool((gain(x) > near).all())
 
 

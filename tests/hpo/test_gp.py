@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from hpo.gp import Data, _objective, distances, fit, matern
+from hpo.gp import Data, Kernel, _objective, covariance, distances, fit, leave_one_out, matern
 
 
 @pytest.fixture(autouse=True)
@@ -43,14 +43,17 @@ def test_all_values_of_an_unordered_choice_are_equally_far_apart() -> None:
     assert D.tolist() == (1 - np.eye(3)).tolist()
 
 
-def test_the_gradient_is_that_of_the_value() -> None:
+@pytest.mark.parametrize("kernel", Kernel)
+def test_the_gradient_is_that_of_the_value(kernel: Kernel) -> None:
     own = data()
     D = distances(own.X, own.X, own.hamming)
     theta = np.log([0.4, 0.9, 1.3, 0.8, 0.02])
-    _, gradient = _objective(theta, own, D)
+    _, gradient = _objective(theta, own, D, kernel)
     for index in range(len(theta)):
         step = np.eye(len(theta))[index] * 1e-6
-        slope = (_objective(theta + step, own, D)[0] - _objective(theta - step, own, D)[0]) / 2e-6
+        slope = (
+            _objective(theta + step, own, D, kernel)[0] - _objective(theta - step, own, D, kernel)[0]
+        ) / 2e-6
         assert gradient[index] == pytest.approx(slope, rel=1e-4, abs=1e-5)
 
 
@@ -73,3 +76,17 @@ def test_noise_is_found_in_noise_and_not_in_a_smooth_curve() -> None:
     assert learned(smooth) < 1e-3
     assert learned(noisy) == pytest.approx(0.09, rel=0.6)
     assert learned(noisy, noise=0.09) < 0.03, "known noise must not be learned a second time"
+
+
+def test_left_out_predictions_are_those_of_a_process_without_the_row() -> None:
+    """A second method: condition on the other rows, one after another."""
+    own = data()
+    found, _ = fit(own)
+    means, deviations = leave_one_out(own, found)
+    for index in range(len(own.y)):
+        rest = np.arange(len(own.y)) != index
+        K = found.sigma2 * covariance(distances(own.X, own.X, own.hamming), found.ell, found.kernel)
+        K += np.diag(own.noise + found.tau2 / own.counts + 1e-8 * found.sigma2)
+        weights = np.linalg.solve(K[np.ix_(rest, rest)], K[rest, index])
+        assert means[index] == pytest.approx(found.mean + weights @ (own.y[rest] - found.mean), rel=1e-6)
+        assert deviations[index] ** 2 == pytest.approx(K[index, index] - weights @ K[rest, index], rel=1e-4)

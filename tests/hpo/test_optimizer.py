@@ -82,7 +82,9 @@ def test_another_seed_gives_other_proposals(strategy: str) -> None:
 def test_the_model_takes_over_after_the_initial_design_and_says_so() -> None:
     optimizer = build(initial=4)
     design = optimizer.propose(4)
-    assert {(own.origin, own.note) for own in design} == {(Origin.SOBOL, "initial design")}
+    assert {own.note for own in design} == {"initial design"}
+    assert [own.origin for own in design] == [Origin.CENTRE, Origin.SOBOL, Origin.SOBOL, Origin.SOBOL]
+    assert optimizer.space.to_unit(design[0].params) == optimizer.space.round((0.5, 0.5, 0.5))
     for own in design:
         optimizer.tell(own.params, measure(own.params))
     assert {own.origin for own in optimizer.propose(2)} == {Origin.MODEL}

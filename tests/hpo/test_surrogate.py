@@ -7,7 +7,9 @@ import pytest
 
 from hpo.objectives import Direction, Objective
 from hpo.optimizer import Optimizer
-from hpo.surrogate import fit_surrogate, log_is_possible, make_transform, pooled, skewness
+from hpo.reference import infer_references
+from hpo.surrogate import by_rank, fit_surrogate, pooled
+from hpo.transforms import log_is_possible, make_transform, skewness
 
 MIN = Objective(Direction.MIN)
 
@@ -44,6 +46,8 @@ def test_skewness_of_one_high_value_among_three() -> None:
         ([0.0, 1.0, 1.0, 50.0], None, False),
         ([1.0, 2.0, 3.0, 4.0], None, False),
         ([1.0, 1.0, 1.0, 50.0], -1.0, False),
+        ([-1.0, -1.0, -1.0, -50.0], None, True),
+        ([-1.0, 1.0, 1.0, 50.0], None, False),
         ([1.0, 1.0, 50.0], None, False),
     ],
 )
@@ -81,7 +85,34 @@ def test_the_reference_point_is_a_threshold_where_there_is_one() -> None:
     for x in (0.0, 0.5, 1.0):
         optimizer.tell({"x": x}, {"a": 4 * x, "b": x})
     surrogate = fit_surrogate(optimizer.history)
-    assert surrogate.reference[0] == pytest.approx(float(surrogate.transforms[0](np.array(3.0))))
-    assert surrogate.reference[1] < surrogate.transforms[1](np.array(1.0)), (
-        "beyond the worst value of the front"
-    )
+    near = infer_references(surrogate, list(optimizer.objectives.values())).near
+    first, second = surrogate.transforms
+    assert near[0] == pytest.approx(float(first.gained(np.array(3.0))))
+    assert near[1] < second.gained(np.array(1.0)), "beyond the worst value of the front"
+
+
+def test_both_reference_points_follow_from_the_front() -> None:
+    """Front (0, 4), (2, 0) beside (4, 8), minimised: worst 2 and 4, ranges 2 and 4 (half of all: 2 and 4).
+
+    So near is at 2.02 and 4.04, far at 2 + 3 x 2 and 4 + 3 x 4; every third trial is for the far one.
+    """
+    optimizer = Optimizer({"x": "interval(0, 1)"}, {"a": "min", "b": "min"}, initial=2)
+    for x, a, b in ((0.0, 0.0, 4.0), (0.5, 2.0, 0.0), (1.0, 4.0, 8.0)):
+        optimizer.tell({"x": x}, {"a": a, "b": b})
+    surrogate = fit_surrogate(optimizer.history)
+    found = infer_references(surrogate, list(optimizer.objectives.values()))
+    own = [
+        [-(u * t.unit + t.level) for u, t in zip(point, surrogate.transforms, strict=True)]
+        for point in (found.near, found.far)
+    ]
+    assert own[0] == pytest.approx([2.02, 4.04])
+    assert own[1] == pytest.approx([8.0, 16.0])
+    assert [found.of_trial(number) is found.far for number in range(6)] == [False, False, True] * 2
+
+
+def test_ranks_come_front_by_front() -> None:
+    """Fronts: (0, 3), (3, 0); then (1, 4), (4, 1); then (5, 5)."""
+    rows = [(5.0, 5.0), (1.0, 4.0), (0.0, 3.0), (4.0, 1.0), (3.0, 0.0)]
+    assert set(by_rank(rows, 2)) == {2, 4}
+    assert set(by_rank(rows, 4)) == {1, 2, 3, 4}
+    assert by_rank([(3.0,), (1.0,), (2.0,)], 2) == [1, 2]

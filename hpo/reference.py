@@ -1,0 +1,56 @@
+"""Where the expected hypervolume is measured from, inferred from what was observed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpo.gp import Array
+from hpo.objectives import Objective
+from hpo.pareto import front
+from hpo.surrogate import Surrogate
+
+# Margins of the two reference points, in shares of the range. Chosen by measurement, see docs/optimiser.md: a
+# near one spends trials between the ends of the front, a far one on the ends; every third trial is for it.
+_NEAR, _FAR = 0.01, 3.0
+_FAR_EVERY = 3
+
+
+@dataclass(frozen=True)
+class References:
+    """Two reference points.
+
+    Args:
+        near: m coordinates in the gains' units, just beyond the worst values of the observed front.
+        far: m coordinates, several ranges beyond: the ends of the front count for more.
+    """
+
+    near: Array
+    far: Array
+
+    def of_trial(self, number: int) -> Array:
+        """Which one the trial of this number, from 0, is to improve."""
+        return self.far if number % _FAR_EVERY == _FAR_EVERY - 1 else self.near
+
+
+def infer_references(surrogate: Surrogate, objectives: list[Objective]) -> References:
+    """Reference points from the observed values; an objective's threshold is its coordinate in both.
+
+    Args:
+        surrogate: fitted to n rows.
+        objectives: m of them.
+    """
+    return References(*(_reference(surrogate, objectives, margin) for margin in (_NEAR, _FAR)))
+
+
+def _reference(surrogate: Surrogate, objectives: list[Objective], margin: float) -> Array:
+    U = surrogate.gained
+    best = U[front((-U).tolist())]
+    span = np.maximum(best.max(0) - best.min(0), 0.5 * (U.max(0) - U.min(0)))
+    span[span == 0] = 1.0
+    reference = best.min(0) - margin * span
+    for column, objective in enumerate(objectives):
+        if objective.threshold is not None:
+            reference[column] = float(surrogate.transforms[column].gained(np.array(objective.threshold)))
+    return np.asarray(reference)
