@@ -2,7 +2,8 @@
 
 A Gaussian process classifier: a latent process with a Matern-5/2 kernel on the unit cube, a probit link, and
 Laplace's approximation, whose marginal likelihood chooses the length scales [Rasmussen2006, chapter 3].
-One failure among many successes moves it only nearby and only a little; several close a region.
+One failure among many successes moves it only nearby and only a little; several close a region. What is
+believed beforehand, a memory estimate say, can be the latent mean; data overrule it.
 
 References:
     [Rasmussen2006] C. Rasmussen, C. Williams. Gaussian Processes for Machine Learning, 2006.
@@ -11,27 +12,31 @@ References:
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
-from scipy.special import log_ndtr
+from scipy.linalg import solve_triangular
 from scipy.stats import norm
 from torch import Tensor
 
 from hpo.gp import Array, distances, matern
 from hpo.history import History
+from hpo.laplace import TYPICAL_ELL, TYPICAL_SIGMA2, find_mode, fit, likelihood
+from hpo.space import Point
 from hpo.surrogate import hamming_flags
 
+Prior = Callable[[Array], Array]  # k x d points, not always rounded, to k probabilities of working
+Flags = np.typing.NDArray[np.bool_]
+
 _SQRT5 = math.sqrt(5.0)
-_NEWTON_STEPS = 30
 # Of a mixed problem with 15% failing volume, these let 3% of the proposals fail; 4 below one half let 10%.
 _RISK_AVERSION = 6.0
 _SAFE = 0.8
-_PRIOR_ELL = (math.log(0.5), 0.7)
-_PRIOR_SIGMA2 = (math.log(4.0), 0.7)
-_MOST_POINTS = 300  # the newest question is about where failures are: all of them, and the nearest successes
+_MOST_POINTS = 300
+_MOST_FAILURES = 150
+_FIRMEST = 2.0  # of a prior's latent values, either way: a few trials that say otherwise outweigh it
 
 
 @dataclass(frozen=True)
@@ -39,30 +44,35 @@ class Feasibility:
     """A fitted classifier.
 
     Args:
-        X: n x d points.
+        X: n x d points; n is 0 where a prior is all there is.
+        worked: n, which of them did.
         hamming: d flags of unordered choices.
         ell: d length scales.
         sigma2: latent variance.
-        mean: latent mean.
-        slope: n, so that the latent mean at x is `mean + k(x, X) slope`.
+        mean: latent mean, without the prior.
+        prior: what is believed beforehand, or None.
+        slope: n, so that the latent mean at x is `mean + prior + k(x, X) slope`.
         root: n x n, so that the latent variance at x is `sigma2 - |k(x, X) root|^2`.
     """
 
     X: Array
-    hamming: np.typing.NDArray[np.bool_]
+    worked: Flags
+    hamming: Flags
     ell: Array
     sigma2: float
     mean: float
+    prior: Prior | None
     slope: Array
     root: Array
 
     def log_probability(self, X: Tensor) -> Tensor:
-        """Log probability (k) of working at X (k x d); differentiable in X."""
+        """Log probability (k) of working at X (k x d); differentiable in X, the prior as a constant."""
         difference = X.unsqueeze(-2) - torch.from_numpy(self.X)
         D = torch.where(torch.from_numpy(self.hamming), (difference != 0).to(X), difference**2)
         r = ((D / torch.from_numpy(self.ell) ** 2).sum(-1) + 1e-30).sqrt()
         k = self.sigma2 * (1 + _SQRT5 * r + 5 / 3 * r**2) * torch.exp(-_SQRT5 * r)
-        mean = self.mean + k @ torch.from_numpy(self.slope)
+        believed = torch.from_numpy(_shift(self.prior, X.detach().numpy()))
+        mean = self.mean + believed + k @ torch.from_numpy(self.slope)
         variance = (self.sigma2 - (k @ torch.from_numpy(self.root)).square().sum(-1)).clamp_min(0)
         probability: Tensor = torch.special.log_ndtr(mean / (1 + variance).sqrt())
         return probability
@@ -76,69 +86,92 @@ class Feasibility:
         log_p = self.log_probability(X)
         return log_p + _RISK_AVERSION * (log_p - math.log(_SAFE)).clamp_max(0)
 
+    def leave_one_out(self) -> Array:
+        """The probability (n) that each point works, without having seen it; the hyperparameters did.
 
-def fit_feasibility(history: History) -> Feasibility | None:
+        Its own factor is divided out of the normal that stands for the posterior, so nothing is fitted again.
+        """
+        K = self.sigma2 * matern(distances(self.X, self.X, self.hamming), self.ell)
+        mean = self.mean + _shift(self.prior, self.X) + K @ self.slope
+        variance = self.sigma2 - ((K @ self.root) ** 2).sum(1)
+        _, gradient, W, _ = likelihood(mean, np.where(self.worked, 1.0, -1.0))
+        without = 1.0 / np.maximum(1.0 / variance - W, 1e-12)
+        probability: Array = norm.cdf((mean - without * gradient) / np.sqrt(1.0 + without))
+        return probability
+
+
+def fit_feasibility(history: History, prior: Prior | None = None) -> Feasibility | None:
     """Fit the classifier to successes and failures.
 
+    Args:
+        history: what is known; of very many points the failures and the successes next to them count.
+        prior: what is believed beforehand, as probabilities; its latent values are cut at 2 either way.
+
     Returns:
-        None where nothing failed or nothing varies: everything is taken to work.
+        None where nothing varies, or nothing failed and there is no prior: everything is taken to work.
     """
-    if not history.failures or not len(history.space):
+    if not len(history.space) or (prior is None and not history.failures):
         return None
-    worked = list(dict.fromkeys(own.point for own in history.observations))
-    X = np.array([*history.failures, *worked], dtype=np.float64)[:_MOST_POINTS]
-    signs = np.array([-1.0] * len(history.failures) + [1.0] * len(worked))[:_MOST_POINTS]
     hamming = hamming_flags(history.space)
-    # the share of failures, with one success and one half failure assumed beforehand
-    mean = float(norm.ppf(((signs > 0).sum() + 1.0) / (len(signs) + 1.5)))
+    tried = list(dict.fromkeys(own.point for own in history.observations))
+    X, signs = _kept(list(history.failures), tried, hamming)
+    shift = _shift(prior, X)
+    level = _level(len(tried), len(history.failures), None if prior is None else shift)
     D = distances(X, X, hamming)
-    ell, sigma2 = _hyperparameters(D, signs, mean)
-    K = sigma2 * matern(D, ell)
-    _, gradient, W = _mode(K, signs, mean)
-    half = np.sqrt(W)
-    B = np.eye(len(X)) + half[:, None] * K * half
-    root = np.linalg.solve(np.linalg.cholesky(B), np.diag(half)).T
-    return Feasibility(X, hamming, ell, sigma2, mean, gradient, root)
+    # with successes alone nothing says where failures begin, so there are no length scales to learn
+    ell, sigma2 = np.full(len(hamming), TYPICAL_ELL), TYPICAL_SIGMA2
+    if history.failures:
+        ell, sigma2 = fit(D, signs, level + shift)
+    mode = find_mode(sigma2 * matern(D, ell), signs, level + shift)
+    root = solve_triangular(mode.factor, np.diag(np.sqrt(mode.W)), lower=True).T
+    return Feasibility(X, signs > 0, hamming, ell, sigma2, level, prior, mode.a, root)
 
 
-def _likelihood(f: Array, signs: Array) -> tuple[float, Array, Array]:
-    """Probit log likelihood, its gradient and minus its second derivative, at latent values f."""
-    z = signs * f
-    log_p = log_ndtr(z)
-    ratio = np.exp(norm.logpdf(z) - log_p)
-    return float(log_p.sum()), signs * ratio, ratio * (ratio + z)
+def _shift(prior: Prior | None, X: Array) -> Array:
+    """The prior's latent values (k) at X (k x d); 0 without one."""
+    if prior is None or not len(X):
+        return np.zeros(len(X))
+    latent = norm.ppf(np.clip(np.asarray(prior(X), dtype=np.float64), 0.0, 1.0))
+    return np.asarray(np.clip(latent, -_FIRMEST, _FIRMEST))
 
 
-def _mode(K: Array, signs: Array, mean: float) -> tuple[Array, Array, Array]:
-    """Laplace's mode by Newton's method [Rasmussen2006, algorithm 3.1]; f is without the mean."""
-    f = np.zeros(len(signs))
-    for _ in range(_NEWTON_STEPS):
-        _, gradient, W = _likelihood(f + mean, signs)
-        half = np.sqrt(W)
-        B = np.eye(len(f)) + half[:, None] * K * half
-        b = W * f + gradient
-        a = b - half * np.linalg.solve(B, half * (K @ b))
-        previous, f = f, K @ a
-        if np.abs(f - previous).max() < 1e-6:
-            break
-    _, gradient, W = _likelihood(f + mean, signs)
-    return f, gradient, W
+def _level(worked: int, failed: int, believed: Array | None) -> float:
+    """The latent mean: the share of successes, with one success and one half failure assumed beforehand.
+
+    Beside a prior only what it leaves unexplained, more failures than it believed in at these points; that
+    it was too gloomy at some of them is no reason to trust it less far away.
+    """
+    share = float(norm.ppf((worked + 1.0) / (worked + failed + 1.5)))
+    if believed is None:
+        return share
+    return min(0.0, share - float(believed.mean())) if failed else 0.0
 
 
-def _hyperparameters(D: Array, signs: Array, mean: float) -> tuple[Array, float]:
-    d = D.shape[-1]
+def _kept(failures: Sequence[Point], tried: Sequence[Point], hamming: Flags) -> tuple[Array, Array]:
+    """At most `_MOST_POINTS` points (n x d) and their signs: the question is where failures begin.
 
-    def negative(theta: Array) -> float:
-        K = math.exp(theta[d]) * matern(D, np.exp(theta[:d]))
-        f, gradient, W = _mode(K, signs, mean)
-        half = np.sqrt(W)
-        _, log_det = np.linalg.slogdet(np.eye(len(f)) + half[:, None] * K * half)
-        evidence = _likelihood(f + mean, signs)[0] - 0.5 * float(f @ gradient) - 0.5 * float(log_det)
-        z = (theta[:d] - _PRIOR_ELL[0]) / _PRIOR_ELL[1]
-        prior = -0.5 * float(z @ z) - 0.5 * ((theta[d] - _PRIOR_SIGMA2[0]) / _PRIOR_SIGMA2[1]) ** 2
-        return -float(evidence + prior)
+    Failures are thinned out evenly, each the furthest from those before; successes next to them are kept.
+    """
+    d = len(hamming)
+    bad = np.array(failures, dtype=np.float64).reshape(-1, d)
+    good = np.array(tried, dtype=np.float64).reshape(-1, d)
+    if len(bad) + len(good) > _MOST_POINTS:
+        bad = bad[_spread(bad, _MOST_FAILURES, hamming)]
+        if len(bad):
+            nearest = distances(good, bad, hamming).sum(-1).min(1)
+            order = np.argsort(nearest, kind="stable")
+        else:
+            order = np.array(_spread(good, _MOST_POINTS, hamming))
+        good = good[np.sort(order[: _MOST_POINTS - len(bad)])]
+    return np.concatenate([bad, good]), np.array([-1.0] * len(bad) + [1.0] * len(good))
 
-    start = np.array([_PRIOR_ELL[0]] * d + [_PRIOR_SIGMA2[0]])
-    bounds = [(math.log(0.05), math.log(10.0))] * d + [(math.log(0.1), math.log(50.0))]
-    result = minimize(negative, start, method="L-BFGS-B", bounds=bounds, options={"maxiter": 15})
-    return np.exp(result.x[:d]), math.exp(result.x[d])
+
+def _spread(X: Array, most: int, hamming: Flags) -> list[int]:
+    """At most so many rows (of n x d), from the first one on each the furthest from those before."""
+    if len(X) <= most:
+        return list(range(len(X)))
+    chosen, nearest = [0], np.full(len(X), np.inf)
+    while len(chosen) < most:
+        nearest = np.minimum(nearest, distances(X, X[chosen[-1:]], hamming).sum(-1)[:, 0])
+        chosen.append(int(nearest.argmax()))
+    return sorted(chosen)
