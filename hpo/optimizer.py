@@ -129,10 +129,10 @@ class Optimizer:
             own.tell(told["params"], told["metrics"])
         for failed in record["failed"]:
             own.tell_failure(failed["params"], failed["reason"])
-        for params in record["pending"]:
-            own.add_pending(params)
         for params in record["spent"]:
             own.tell_nothing(params)
+        for params in record["pending"]:  # last: what has ended settles a pending trial of its configuration
+            own.add_pending(params)
         return own
 
     def ask(self, count: int = 1) -> list[dict[str, ParamValue]]:

@@ -13,7 +13,7 @@ from hpo.policy import learns
 from hpo.recipe import apply_params, content_hash
 from hpo.records import Params, ParamValue, TrialSpec
 from hpo.space import SearchSpace
-from hpo.study import Study, Trial, TrialState, trial_id
+from hpo.study import ENDED, Study, Trial, TrialState, trial_id
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ class Proposer:
         optimizer = Optimizer(
             self.space, self.objectives, strategy=self.strategy["name"], seed=self.seed, **settings
         )
-        for trial in study.trials.values():
+        # what is under way comes last: a result settles a pending trial of the same configuration
+        for trial in sorted(study.trials.values(), key=lambda own: own.state not in ENDED):
             if self.space.contains(trial.params):
                 self._tell(optimizer, trial)
         return optimizer

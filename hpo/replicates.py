@@ -12,6 +12,7 @@ from hpo.surrogate import fit_surrogate
 
 _EVERY = 4  # one trial in four at most is a replicate
 _DECIDES = 0.02  # of the front's range: a posterior standard deviation above it is worth a trial
+_LEARNED = 1e-4  # of a learned noise variance, ten times the prior's median: less is no evidence of noise
 
 
 def replicates(history: History, count: int, most: int) -> list[Proposal]:
@@ -32,6 +33,9 @@ def replicates(history: History, count: int, most: int) -> list[Proposal]:
     if most < 2 or not slots:
         return []
     surrogate = fit_surrogate(history)
+    pairs = zip(surrogate.data, surrogate.processes, strict=True)
+    if not any(rows.noise.any() or process.tau2 > _LEARNED for rows, process in pairs):
+        return []
     X = surrogate.data[0].X
     means, deviations = [], []
     for output, transform in enumerate(surrogate.transforms):

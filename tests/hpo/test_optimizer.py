@@ -208,7 +208,7 @@ def test_a_fit_that_fails_goes_on_with_sobol_and_says_why(monkeypatch: pytest.Mo
     def refuse(*_: object, **__: object) -> None:
         raise np.linalg.LinAlgError("not positive definite")
 
-    optimizer = build(initial=4)
+    optimizer = build(seed=9, initial=4)  # a history of its own: fits are remembered
     for params in optimizer.ask(4):
         optimizer.tell(params, measure(params))
     monkeypatch.setattr("hpo.gp.cho_factor", refuse)
