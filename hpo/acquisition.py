@@ -63,21 +63,20 @@ class Process:
         self._L = torch.linalg.cholesky(K)
         self._alpha = torch.cholesky_solve(self._targets, self._L)  # rows x S
 
+    def _padded(self, X: Tensor) -> Tensor:
+        """X (k x d) with the coordinate of this study, 0, where earlier ones are in the process."""
+        return torch.nn.functional.pad(X, (0, self._Z.shape[-1] - X.shape[-1]))
+
     def _kernel(self, A: Tensor, B: Tensor) -> Tensor:
-        difference = A.unsqueeze(-2) - B.unsqueeze(-3)
-        D = torch.where(self._hamming, (difference != 0).to(A), difference**2)
-        squared = (D / self._ell**2).sum(-1)
-        if self._shape is Kernel.SQUARED_EXPONENTIAL:
-            return self._sigma2 * torch.exp(-0.5 * squared)
-        r = (squared + 1e-30).sqrt()
-        return self._sigma2 * (1 + _SQRT5 * r + 5 / 3 * r**2) * torch.exp(-_SQRT5 * r)
+        return self._sigma2 * _covariance(A, B, self._ell, self._hamming, self._shape)
 
     def mean(self, X: Tensor) -> Tensor:
         """Means (k x S, or k x 1 before any draw) at X (k x d)."""
-        return self._mean + self._kernel(X, self._Z) @ self._alpha
+        return self._mean + self._kernel(self._padded(X), self._Z) @ self._alpha
 
     def posterior(self, X: Tensor) -> tuple[Tensor, Tensor]:
         """Means (k x S, or k x 1 before any draw) and standard deviations (k) at X (k x d)."""
+        X = self._padded(X)
         k = self._kernel(X, self._Z)
         mean = self._mean + k @ self._alpha
         explained = torch.linalg.solve_triangular(self._L, k.transpose(-1, -2), upper=False)
@@ -86,6 +85,7 @@ class Process:
 
     def joint(self, X: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (k x S or k x 1) and a root R of the covariance (k x k), R R^T, at X (k x d)."""
+        X = self._padded(X)
         k = self._kernel(X, self._Z)
         explained = torch.linalg.solve_triangular(self._L, k.transpose(-1, -2), upper=False)
         covariance = self._kernel(X, X) - explained.transpose(-1, -2) @ explained
@@ -95,10 +95,21 @@ class Process:
     def extend(self, X: Tensor, draws: Tensor) -> None:
         """Go on from draws (k x S) at X (k x d) as if they were exact measurements."""
         targets = self._targets.expand(-1, draws.shape[-1])
-        self._Z = torch.cat([self._Z, X])
+        self._Z = torch.cat([self._Z, self._padded(X)])
         self._targets = torch.cat([targets, draws - self._mean])
         self._noise = torch.cat([self._noise, torch.full((len(X),), _NUGGET * self._sigma2).to(X)])
         self._factorise()
+
+
+def _covariance(A: Tensor, B: Tensor, ell: Tensor, hamming: Tensor, kernel: Kernel) -> Tensor:
+    """The kernel between A (k x d) and B (n x d), signal variance 1."""
+    difference = A.unsqueeze(-2) - B.unsqueeze(-3)
+    D = torch.where(hamming, (difference != 0).to(A), difference**2)
+    squared = (D / ell**2).sum(-1)
+    if kernel is Kernel.SQUARED_EXPONENTIAL:
+        return torch.exp(-0.5 * squared)
+    r = (squared + 1e-30).sqrt()
+    return (1 + _SQRT5 * r + 5 / 3 * r**2) * torch.exp(-_SQRT5 * r)
 
 
 class Draws:

@@ -19,6 +19,7 @@ from hpo.config import (
     without_target,
 )
 from hpo.controller import Limits
+from hpo.earlier import gather
 from hpo.errors import InputError, Problem
 from hpo.extremes import extreme_values
 from hpo.objectives import Objective, describe_objectives, parse_objectives
@@ -56,7 +57,19 @@ class Assembly:
     def identity(self) -> dict[str, Any]:
         """What may not change while the study goes on."""
         described = describe_objectives(self.objectives)
-        return identity(self.space.describe(), described, self.recipe, self.config.study.seed)
+        own = self.config.study
+        earlier = {name: names for name in ("known", "related") if (names := getattr(own, name))}
+        return identity(self.space.describe(), described, self.recipe, {"seed": own.seed, **earlier})
+
+    def earlier(self) -> dict[str, Any]:
+        """What earlier studies found; see `hpo.earlier.gather`.
+
+        Raises:
+            InputError: a study that is not there or does not fit.
+        """
+        own = self.config.study
+        named = {"known": own.known, "related": own.related}
+        return dict(gather(named, Path(own.root), self.space, self.objectives))
 
     @property
     def settings(self) -> dict[str, Any]:

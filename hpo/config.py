@@ -31,6 +31,8 @@ class StudySettings:
     seed: NotNegative
     umask: Annotated[str, Field(pattern=r"^0?[0-7]{3}$")]
     enqueue: list[dict[str, Any]]
+    known: list[str]
+    related: list[str]
     allow_change: bool
 
 

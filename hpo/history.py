@@ -24,6 +24,7 @@ class Origin(StrEnum):
     MODEL = "model"
     EVOLUTION = "evolution"
     REPLICATE = "replicate"
+    RELATED = "related"
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class History:
         pending: sorted rounded points without a result.
         spent: sorted rounded points that ended without teaching anything.
         seed: the study's seed.
+        related: sorted results of earlier studies of this space on other models or data, by study.
     """
 
     space: SearchSpace
@@ -71,6 +73,7 @@ class History:
     pending: tuple[Point, ...]
     spent: tuple[Point, ...]
     seed: int
+    related: tuple[tuple[Observation, ...], ...] = ()
 
     @property
     def asked(self) -> int:

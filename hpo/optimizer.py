@@ -12,7 +12,7 @@ still pending; so an optimizer rebuilt from the same facts proposes the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hpo.errors import InputError, Problem
@@ -72,6 +72,7 @@ class Optimizer:
         self._failures: list[tuple[Point, str]] = []
         self._pending: list[Point] = []
         self._spent: list[Point] = []
+        self._related: list[list[Observation]] = []
         self._params: dict[Point, dict[str, ParamValue]] = {}  # as told: a point may differ in the last digit
 
     @property
@@ -85,6 +86,7 @@ class Optimizer:
             tuple(sorted(self._pending)),
             tuple(sorted(self._spent)),
             self.seed,
+            tuple(sorted(tuple(sorted(own, key=_order)) for own in self._related)),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -96,14 +98,15 @@ class Optimizer:
             "objectives": describe_objectives(self.objectives),
             "strategy": {"name": strategy, **settings},
             "seed": self.seed,
-            "told": [
-                {"params": self._params[own.point], "metrics": self._metrics(own)}
-                for own in self._observations
-            ],
+            "told": [self._as_told(own) for own in self._observations],
             "failed": [{"params": self._params[point], "reason": reason} for point, reason in self._failures],
             "pending": [self._params[point] for point in self._pending],
             "spent": [self._params[point] for point in self._spent],
+            "related": [[self._as_told(own) for own in study] for study in self._related],
         }
+
+    def _as_told(self, own: Observation) -> dict[str, Any]:
+        return {"params": self._params[own.point], "metrics": self._metrics(own)}
 
     def _metrics(self, own: Observation) -> dict[str, list[float | None]]:
         triples = zip(self.objectives.items(), own.values, own.errors, strict=True)
@@ -133,6 +136,8 @@ class Optimizer:
             own.tell_nothing(params)
         for params in record["pending"]:  # last: what has ended settles a pending trial of its configuration
             own.add_pending(params)
+        for study in record.get("related", ()):
+            own.learn_from((told["params"], told["metrics"]) for told in study)
         return own
 
     def ask(self, count: int = 1) -> list[dict[str, ParamValue]]:
@@ -182,6 +187,28 @@ class Optimizer:
         values, errors = self._values(metrics)
         self._observations.append(Observation(point, values, errors))
         self._settle(point)
+
+    def learn_from(self, trials: Iterable[tuple[Params, Mapping[str, Value]]]) -> None:
+        """Learn how an earlier study of this space turned out, with another model or on other data.
+
+        Where its surrogate foretells what is told here, the search starts from it; where it does not, it is
+        left aside. Results of the same task are simply told.
+
+        Args:
+            trials: configuration and metrics of each, as for `tell`; at least two.
+
+        Raises:
+            InputError: as for `tell`, or fewer than two trials; nothing is learned then.
+        """
+        related = []
+        for params, metrics in trials:
+            values, errors = self._values(metrics)
+            related.append(Observation(self._point(params), values, errors))
+        if len(related) < 2:
+            raise InputError(
+                f"learn_from: expected at least 2 trials of an earlier study, got {len(related)}"
+            )
+        self._related.append(related)
 
     def tell_failure(self, params: Params, reason: str = "") -> None:
         """Learn that a configuration cannot work: out of memory, diverged. No value is made up for it.

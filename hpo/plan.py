@@ -23,7 +23,7 @@ def plan(overrides: Sequence[str], config_dir: str | None, console: Console) -> 
         InputError: the configuration cannot be used.
     """
     parts = assemble(*compose_config(overrides, config_dir))
-    study = Study(uid="000000", name=parts.paths.name)
+    study = Study(uid="000000", name=parts.paths.name, earlier=parts.earlier())
     console.print(
         f"study {study.name}, {parts.paths.folder}; cluster: {parts.executor.name}", highlight=False
     )

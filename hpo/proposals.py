@@ -85,6 +85,11 @@ class Proposer:
         optimizer = Optimizer(
             self.space, self.objectives, strategy=self.strategy["name"], seed=self.seed, **settings
         )
+        for known in study.earlier.get("known", ()):
+            for told in known["trials"]:
+                optimizer.tell(told["params"], told["metrics"])
+        for related in study.earlier.get("related", ()):
+            optimizer.learn_from((told["params"], told["metrics"]) for told in related["trials"])
         # what is under way comes last: a result settles a pending trial of the same configuration
         for trial in sorted(study.trials.values(), key=lambda own: own.state not in ENDED):
             if self.space.contains(trial.params):

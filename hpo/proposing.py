@@ -131,7 +131,7 @@ def promising(surrogate: Surrogate, seed: int) -> Tensor:
     """
     from botorch.utils.multi_objective.pareto import is_non_dominated
 
-    X, m = torch.from_numpy(surrogate.data[0].X), len(surrogate.data)
+    X, m = torch.from_numpy(surrogate.X), len(surrogate.data)
     processes = [Process(surrogate, output) for output in range(m)]
     if len(X) > _MOST_PROMISING:
         means = np.column_stack([process.mean(X)[:, 0].numpy() for process in processes])

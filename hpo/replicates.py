@@ -36,7 +36,7 @@ def replicates(history: History, count: int, most: int) -> list[Proposal]:
     pairs = zip(surrogate.data, surrogate.processes, strict=True)
     if not any(rows.noise.any() or process.tau2 > _LEARNED for rows, process in pairs):
         return []
-    X = surrogate.data[0].X
+    X = surrogate.X
     means, deviations = [], []
     for output, transform in enumerate(surrogate.transforms):
         mean, deviation = Process(surrogate, output).posterior(torch.from_numpy(X))

@@ -43,9 +43,11 @@ def find_study(name: str, root: Path) -> StudyPaths:
     )
 
 
-def identity(space: Any, objectives: Any, recipe: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def identity(
+    space: Any, objectives: Any, recipe: Mapping[str, Any], study: Mapping[str, Any]
+) -> dict[str, Any]:
     """What may not change while a study goes on, as plain values under the user's own key paths."""
-    same = {"space": space, "objectives": objectives, **recipe, "study": {"seed": seed}}
+    same = {"space": space, "objectives": objectives, **recipe, "study": dict(study)}
     plain: dict[str, Any] = json.loads(json.dumps(same))  # enums and tuples as they come back from a file
     return plain
 

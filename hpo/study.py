@@ -93,6 +93,7 @@ class Study:
     trials: dict[str, Trial] = field(default_factory=dict)
     batches: dict[str, Batch] = field(default_factory=dict)
     errors_in_row: list[str] = field(default_factory=list)
+    earlier: dict[str, Any] = field(default_factory=dict)  # results of other studies, see hpo.earlier
     finished: str = ""  # why, once it is
     stopped: str = ""
     last_at: str = ""
@@ -146,6 +147,7 @@ def apply(study: Study, event: Mapping[str, Any]) -> None:
 
 def _created(study: Study, event: Mapping[str, Any]) -> None:
     study.uid, study.name, study.created_at = event["uid"], event["study"], event["at"]
+    study.earlier = dict(event.get("earlier") or {})
     _configure(study, event)
 
 

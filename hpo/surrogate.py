@@ -22,6 +22,7 @@ from hpo.history import History, Observation
 from hpo.objectives import Objective
 from hpo.pareto import front
 from hpo.space import Choice, Point, SearchSpace
+from hpo.transfer import Fitted, joined
 from hpo.transforms import Transform, log_is_possible, make_transform
 
 _EVIDENCE = 6.0  # by how much the logarithm's evidence (nats) must be larger before it is used
@@ -36,22 +37,29 @@ class Surrogate:
     """What is believed of the objectives.
 
     Args:
-        data: what each process was fitted to.
+        X: n x d, this study's points.
+        data: what each process was fitted to: the n rows of this study first.
         processes: m sets of hyperparameters.
         transforms: m transforms.
-        gained: n x m observed values of the same rows in the gains' units.
+        joint: m flags: whether earlier studies are in the process.
+        gained: n x m observed values in the gains' units.
     """
 
+    X: Array
     data: tuple[Data, ...]
     processes: tuple[Hyperparameters, ...]
     transforms: tuple[Transform, ...]
+    joint: tuple[bool, ...]
     gained: Array
 
     @property
     def note(self) -> str:
         """What is worth recording about the fit."""
         logs = [str(index + 1) for index, own in enumerate(self.transforms) if own.log]
-        return f"logarithm of objective {', '.join(logs)}" if logs else ""
+        joint = [str(index + 1) for index, own in enumerate(self.joint) if own]
+        notes = [f"logarithm of objective {', '.join(logs)}"] if logs else []
+        notes += [f"earlier studies used for objective {', '.join(joint)}"] if joint else []
+        return "; ".join(notes)
 
 
 def pooled(points: list[Point], Y: Array, E: Array) -> tuple[Array, Array, Array, Array]:
@@ -100,26 +108,56 @@ def fit_surrogate(history: History) -> Surrogate:
         FitError: a process could not be fitted.
     """
     flags = tuple(hamming_flags(history.space).tolist())
-    return _fitted(history.observations, tuple(history.objectives.values()), flags)
+    objectives = tuple(history.objectives.values())
+    return _fitted(history.observations, history.related, objectives, flags)
 
 
 @lru_cache(_REMEMBERED)
 def _fitted(
-    observations: tuple[Observation, ...], objectives: tuple[Objective, ...], flags: tuple[bool, ...]
+    observations: tuple[Observation, ...],
+    related: tuple[tuple[Observation, ...], ...],
+    objectives: tuple[Objective, ...],
+    flags: tuple[bool, ...],
 ) -> Surrogate:
-    kept = [observations[index] for index in _kept([own.values for own in observations])]
-    points = [own.point for own in kept]
-    minimised = np.array([own.values for own in kept])
-    errors = np.array([own.errors for own in kept])
-    signs = np.array([own.direction.sign for own in objectives])
-    hamming = np.array(flags, dtype=bool)
-    fits = [
-        _fit_one(points, values, error, objective, hamming)
-        for values, error, objective in zip((signs * minimised).T, errors.T, objectives, strict=True)
+    kept = tuple(observations[index] for index in _kept([own.values for own in observations]))
+    alone = fits = _each(kept, objectives, flags)
+    if related:
+        studies = zip(*(_each(study, objectives, flags) for study in related), strict=True)
+        fits = tuple(joined(own, earlier) for own, earlier in zip(alone, studies, strict=True))
+    points, values = _rows(kept)
+    gained = [
+        fit.transform.gained(column) for fit, column in zip(fits, _signed(values, objectives).T, strict=True)
     ]
-    data, processes, transforms = zip(*fits, strict=True)
-    gained = [own.gained(column) for own, column in zip(transforms, (signs * minimised).T, strict=True)]
-    return Surrogate(data, processes, transforms, np.column_stack(gained))
+    return Surrogate(
+        np.array(list(dict.fromkeys(points))),
+        tuple(own.data for own in fits),
+        tuple(own.process for own in fits),
+        tuple(own.transform for own in fits),
+        tuple(own is not before for own, before in zip(fits, alone, strict=True)),
+        np.column_stack(gained),
+    )
+
+
+def _rows(observations: Sequence[Observation]) -> tuple[list[Point], Array]:
+    return [own.point for own in observations], np.array([own.values for own in observations])
+
+
+def _signed(minimised: Array, objectives: Sequence[Objective]) -> Array:
+    """Values to minimise, in each objective's own direction."""
+    signed: Array = minimised * [own.direction.sign for own in objectives]
+    return signed
+
+
+@lru_cache(_REMEMBERED)
+def _each(
+    observations: tuple[Observation, ...], objectives: tuple[Objective, ...], flags: tuple[bool, ...]
+) -> tuple[Fitted, ...]:
+    """Every objective of one study, fitted by itself."""
+    points, minimised = _rows(observations)
+    errors = np.array([own.errors for own in observations])
+    hamming = np.array(flags, dtype=bool)
+    columns = zip(_signed(minimised, objectives).T, errors.T, objectives, strict=True)
+    return tuple(_fit_one(points, values, error, own, hamming) for values, error, own in columns)
 
 
 def _kept(rows: Sequence[tuple[float, ...]]) -> list[int]:
@@ -160,7 +198,7 @@ def _fit_one(
     errors: Array,
     objective: Objective,
     hamming: np.typing.NDArray[np.bool_],
-) -> tuple[Data, Hyperparameters, Transform]:
+) -> Fitted:
     """The better of the models with and without a logarithm; without one unless the evidence is clear."""
     best, best_evidence = None, -math.inf
     for log in (False, True) if log_is_possible(values, objective) else (False,):
@@ -175,7 +213,7 @@ def _fit_one(
             logarithms = transform.sign * (sample.y * transform.scale + transform.centre)
             evidence -= float(logarithms.sum()) + _EVIDENCE
         if evidence > best_evidence:
-            best, best_evidence = (rows, process, transform), evidence
+            best, best_evidence = Fitted(rows, process, transform, density), evidence
     if best is None:
         raise FitError("the evidence of the model is not finite")
     return best

@@ -55,16 +55,13 @@ def tune(overrides: Sequence[str], config_dir: str | None, console: Console, *, 
         refuse_second_controller(paths.controller)
     elif paths.folder.exists():
         _refuse_foreign_folder(paths)
+    earlier = {} if paths.journal.exists() else parts.earlier()
     refuse_unwritable(paths.folder.parent)
     parts.kind.prepare(parts.recipe, parts.cache, lambda line: console.print(line, markup=False))
     if not paths.journal.exists():
-        _create(parts)
+        create_study(paths, parts.raw, parts.identity, {**_configured(parts), "earlier": earlier})
     with HeldLease(paths.controller) as lease:
         return _drive(parts, lease, console, once)
-
-
-def _create(parts: Assembly) -> None:
-    create_study(parts.paths, parts.raw, parts.identity, _configured(parts))
 
 
 def _configured(parts: Assembly) -> dict[str, Any]:

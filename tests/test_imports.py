@@ -21,6 +21,7 @@ NUMERICAL = (
     "hpo.replicates",
     "hpo.search",
     "hpo.surrogate",
+    "hpo.transfer",
     "hpo.transforms",
 )
 # heavy or foreign packages, and the only modules of ours that may import them

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -15,6 +14,8 @@ from hpo.strategies.sobol import sobol_proposals
 from hpo.strategies.unused import first_unused
 
 _FEWEST = 2  # results that a model needs
+_INITIAL_IF_RELATED = 6  # trials before the first model where an earlier study tells where to look
+_PROVEN = 3  # of these, those taken from its front
 _OF_ONE = ("qlognei", "ucb")
 _OF_SEVERAL = ("qlognehvi", "qlogehvi", "qehvi", "qlognparego")
 
@@ -49,6 +50,8 @@ class BayesianOptimisation:
         Where no model can be had, too few results or a fit that fails, Sobol points go on, and each says why.
         """
         size = self.initial or min(max(4, 2 * len(history.space)), 10)
+        if history.related:
+            size = min(size, _INITIAL_IF_RELATED)
         left = min(size - history.asked, count)
         if left <= 0:
             return self._informed(history, count)
@@ -84,17 +87,22 @@ class BayesianOptimisation:
 
 
 def _design(history: History, count: int) -> list[Proposal]:
-    """The next points of the initial design: the centre of the space, then Sobol points.
+    """The next points of the initial design: proven ones, the centre of the space, then Sobol points.
 
     Ranges are drawn around what people believe in, so their middle is the best first guess.
     """
-    centre: Sequence[Proposal] = ()
-    if not history.asked:
+    design: list[Proposal] = []
+    if history.related and history.asked < _PROVEN:
+        from hpo.transfer import proven
+
+        design = proven(history, min(count, _PROVEN - history.asked))
+    if len(design) < count and not history.asked:
         middle = (0.5,) * len(history.space)
-        centre = first_unused(history, [middle], 1, Origin.CENTRE, "initial design", remaining=False)
-    left = count - len(centre)
-    sobol = sobol_proposals(history.with_pending(centre), left, "initial design") if left else []
-    return [*centre, *sobol]
+        known = history.with_pending(design)
+        design += first_unused(known, [middle], 1, Origin.CENTRE, "initial design", remaining=False)
+    left = count - len(design)
+    sobol = sobol_proposals(history.with_pending(design), left, "initial design") if left else []
+    return [*design, *sobol]
 
 
 def _rest(history: History, count: int) -> list[Proposal]:

@@ -24,7 +24,8 @@ def surrogate(m: int, tau2: float = 1e-6) -> Surrogate:
     columns = np.column_stack([Y, Y[:, :1] * Y[:, 1:]])[:, :m]
     data = tuple(Data(X, column, np.zeros(5), np.ones(5), flags) for column in columns.T)
     process = Hyperparameters(np.array([0.4, 0.6]), 1.1, tau2, 0.1)
-    return Surrogate(data, (process,) * m, (Transform(1, False, 0.0, 1.0, 0.0, 1.0),) * m, columns)
+    plain = Transform(1, False, 0.0, 1.0, 0.0, 1.0)
+    return Surrogate(X, data, (process,) * m, (plain,) * m, (False,) * m, columns)
 
 
 def gain_of(own: Surrogate, normals: Tensor) -> Gain:

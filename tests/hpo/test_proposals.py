@@ -56,3 +56,18 @@ def test_a_study_goes_on_with_other_trials() -> None:
     again = [proposed.spec for proposed in proposer.propose(study, 8)]
     assert [spec.number for spec in again] == list(range(8, 16))
     assert not {str(spec.params) for spec in first} & {str(spec.params) for spec in again}
+
+
+def test_earlier_studies_are_learned_from_as_the_journal_keeps_them() -> None:
+    """Known results are this study's own: no initial design is left. Related ones say where to begin."""
+    recipe = {"trainer": {"x": 0.0}}
+    space, objectives = parse_space({"x": "interval(0, 1)"}), parse_objectives({"loss": "min"})
+    proposer = Proposer(space, objectives, {"name": "bo"}, recipe, 0, [], "/cache")
+    trials = [{"params": {"x": x / 8}, "metrics": {"loss": [(x / 8 - 0.4) ** 2, None]}} for x in range(9)]
+
+    def origins(key: str) -> list[str]:
+        study = Study(uid="0", name="s", earlier={key: [{"study": "before", "trials": trials}]})
+        return [proposed.origin for proposed in proposer.propose(study, 2)]
+
+    assert origins("known") == ["model", "model"]
+    assert origins("related") == ["related", "centre"]

@@ -1,0 +1,155 @@
+"""How well the models of a study foretell what they have not seen: leave-one-out checks, per objective.
+
+Whoever wants to know whether to believe the proposals looks here: the intervals should hold what they promise,
+and the predictions should explain most of the variance. Numbers are in the objectives' own units.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpo.feasibility import Prior, fit_feasibility
+from hpo.gp import Array, Data, FitError, Hyperparameters, leave_one_out
+from hpo.history import History
+from hpo.proposing import one_thread
+from hpo.surrogate import fit_surrogate
+from hpo.transforms import Transform
+
+_Z = 1.959964  # half of the central 95% of a standard normal
+_BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """What the model of one objective says of n configurations, each left out; its hyperparameters saw all.
+
+    Args:
+        points: n x d configurations on the unit cube; one measured more than once is one row, left out whole.
+        observed: n values, the mean of a configuration's measurements.
+        predicted: n predictions; the median where a logarithm is modelled.
+        deviations: n standard deviations, measurement noise included; of a logarithm that of a normal whose
+            95% interval is as wide.
+        lower: n lower ends of the 95% intervals.
+        upper: n upper ends.
+        coverage: share of the observed values within their intervals, about 0.95 where these can be believed.
+        q2: 1 - squared error / variance, both where the model lives (of logarithms where these are modelled);
+            1 is perfect, 0 no better than the mean; NaN where all values are equal.
+        kernel: `matern` or `squared_exponential`.
+        log: whether the logarithm is modelled.
+        length_scales: parameter -> length scale on the unit cube; a long one hardly matters.
+        noise: learned standard deviation of one measurement beside its known error; of a logarithm at the
+            median of the observed values.
+    """
+
+    points: Array
+    observed: Array
+    predicted: Array
+    deviations: Array
+    lower: Array
+    upper: Array
+    coverage: float
+    q2: float
+    kernel: str
+    log: bool
+    length_scales: Mapping[str, float]
+    noise: float
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Configurations of a similar predicted probability of working.
+
+    Args:
+        low: lower end of the bin, which belongs to it.
+        high: upper end; 1 belongs to the last one.
+        count: how many configurations.
+        predicted: their mean predicted probability.
+        worked: the share that did work.
+    """
+
+    low: float
+    high: float
+    count: int
+    predicted: float
+    worked: float
+
+
+def diagnose(history: History) -> dict[str, Diagnostics]:
+    """Leave every configuration out once, for each objective.
+
+    Args:
+        history: results of at least two configurations, at least one dimension.
+
+    Raises:
+        FitError: fewer than two configurations, or no surrogate could be fitted.
+    """
+    if len({own.point for own in history.observations}) < 2 or not len(history.space):
+        raise FitError("diagnostics need the results of at least two different configurations")
+    names = list(history.space.dimensions)
+    with one_thread():
+        surrogate = fit_surrogate(history)
+        parts = zip(surrogate.data, surrogate.processes, surrogate.transforms, strict=True)
+        found = [_diagnostics(*part, names) for part in parts]
+    return dict(zip(history.objectives, found, strict=True))
+
+
+def _diagnostics(data: Data, process: Hyperparameters, transform: Transform, names: list[str]) -> Diagnostics:
+    d = len(names)
+    own = (data.X[:, d:] == 0).all(1)  # rows of earlier studies have a further coordinate, which is not 0
+    mean, deviation = (part[own] for part in leave_one_out(data, process))
+    y = data.y[own]
+    ends = np.stack([_in_own_unit(transform, mean + side * _Z * deviation) for side in (-1, 1)])
+    lower, upper = ends.min(0), ends.max(0)
+    observed = _in_own_unit(transform, y)
+    variance = float(y.var())
+    unit = transform.scale * (float(np.median(np.abs(observed))) if transform.log else 1.0)
+    return Diagnostics(
+        points=data.X[own][:, :d],
+        observed=observed,
+        predicted=_in_own_unit(transform, mean),
+        deviations=(upper - lower) / (2 * _Z),
+        lower=lower,
+        upper=upper,
+        coverage=float((np.abs(y - mean) <= _Z * deviation).mean()),
+        q2=1.0 - float(((y - mean) ** 2).mean()) / variance if variance > 1e-24 else math.nan,
+        kernel=process.kernel.value,
+        log=transform.log,
+        length_scales=dict(zip(names, process.ell.tolist(), strict=False)),
+        noise=math.sqrt(process.tau2) * unit,
+    )
+
+
+def _in_own_unit(transform: Transform, y: Array) -> Array:
+    """Values of the model (n) in the objective's own unit (n)."""
+    modelled = transform.sign * (y * transform.scale + transform.centre)
+    return np.exp(modelled) if transform.log else modelled
+
+
+def calibration(history: History, prior: Prior | None = None) -> tuple[Bin, ...]:
+    """Predicted probabilities of working beside the shares that did work, every configuration left out once.
+
+    The length scales did see it, and leaving out follows Laplace's approximation.
+
+    Args:
+        history: what is known.
+        prior: as for `hpo.feasibility.fit_feasibility`.
+
+    Returns:
+        The bins of a fifth that are not empty, the lowest first; none where nothing failed and there is no
+        prior.
+    """
+    with one_thread():
+        fitted = fit_feasibility(history, prior)
+        if fitted is None or not len(fitted.X):
+            return ()
+        probability = fitted.leave_one_out()
+    number = np.clip(np.searchsorted(_BINS, probability, side="right") - 1, 0, len(_BINS) - 2)
+    return tuple(_bin(at, probability[number == at], fitted.worked[number == at]) for at in np.unique(number))
+
+
+def _bin(at: int, probability: Array, worked: np.typing.NDArray[np.bool_]) -> Bin:
+    return Bin(_BINS[at], _BINS[at + 1], len(worked), float(probability.mean()), float(worked.mean()))

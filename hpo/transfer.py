@@ -1,0 +1,140 @@
+"""What earlier studies of the same space say about this one: one process over all of them.
+
+The study becomes one more coordinate, an unordered choice, of each objective's process. Its length scale,
+learned like the others, says how alike the studies are: with a long one their results count here, with a
+short one they are as good as absent. Values are standardised study by study; this study's, few at first, are
+put on the scale of what an earlier one foretells of them. Where one process for all explains the values worse
+than one for each study, the earlier ones are left aside altogether.
+
+The kernel is that of `hpo.gp`; as a multi-task model it is an intrinsic coregionalisation [Bonilla2008] whose
+task covariance acts through the distance.
+
+References:
+    [Bonilla2008] E. Bonilla, K. Chai, C. Williams. Multi-task Gaussian process prediction. NeurIPS 2008.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.linalg import cho_solve
+
+from hpo.gp import Array, Data, Hyperparameters, covariance, distances, factorised, fit
+from hpo.history import History, Origin, Proposal
+from hpo.pareto import front
+from hpo.strategies.unused import first_unused
+from hpo.transforms import Transform
+
+_MOST_ROWS = 250  # of this study and the earlier ones together; this one's come first
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """One objective of one study.
+
+    Args:
+        data: rows.
+        process: fitted to them.
+        transform: the objective's units.
+        density: log posterior density of the hyperparameters.
+    """
+
+    data: Data
+    process: Hyperparameters
+    transform: Transform
+    density: float
+
+
+def foretold(own: Fitted, X: Array) -> Array:
+    """The posterior means (k) of a study's objective at X (k x d)."""
+    data, process = own.data, own.process
+    factor = factorised(distances(data.X, data.X, data.hamming), data, process)
+    weights = cho_solve(factor, data.y - process.mean)
+    k = covariance(distances(X, data.X, data.hamming), process.ell, process.kernel)
+    means: Array = process.mean + process.sigma2 * (k @ weights)
+    return means
+
+
+def joined(own: Fitted, earlier: Sequence[Fitted]) -> Fitted:
+    """One process for this study and earlier ones, or `own` where separate ones explain the values better.
+
+    Args:
+        own: this study's objective: n rows in d dimensions.
+        earlier: the same objective of other studies.
+
+    Returns:
+        n rows of this study, then those of the others, in d + 1 dimensions; this study has the coordinate 0.
+    """
+    aligned = _aligned(own, foretold(earlier[0], own.data.X))
+    # one density per unit of y: in the units of before, the rows of this study weigh by the change of scale
+    density = aligned.density - len(own.data.y) * math.log(own.transform.scale / aligned.transform.scale)
+    kept = [_fewer(study, _MOST_ROWS - len(own.data.y), len(earlier)) for study in earlier]
+    parts = [aligned.data, *kept]
+    data = Data(
+        np.concatenate([_with_study(part.X, number / len(parts)) for number, part in enumerate(parts)]),
+        np.concatenate([part.y for part in parts]),
+        np.concatenate([part.noise for part in parts]),
+        np.concatenate([part.counts for part in parts]),
+        np.append(own.data.hamming, True),
+    )
+    process, together = fit(data)
+    if together < density + sum(study.density for study in earlier):
+        return own
+    return Fitted(data, process, aligned.transform, together)
+
+
+def _with_study(X: Array, number: float) -> Array:
+    return np.column_stack([X, np.full(len(X), number)])
+
+
+def _aligned(own: Fitted, means: Array) -> Fitted:
+    """This study's values on the scale of what is foretold of them, as far as the two go together."""
+    y = own.data.y
+    spread, wanted = float(y.std()), float(means.std())
+    factor = wanted / spread if len(y) > 2 and spread > 0 and wanted > 0 else 1.0
+    shift = float(means.mean()) - factor * float(y.mean())
+    transform = own.transform
+    scale = transform.scale / factor
+    moved = replace(transform, scale=scale, centre=transform.centre - shift * scale)
+    data = replace(own.data, y=factor * y + shift, noise=factor**2 * own.data.noise)
+    return Fitted(data, own.process, moved, own.density)
+
+
+def _fewer(study: Fitted, room: int, studies: int) -> Data:
+    """At most an equal share of the room, the same rows at every call."""
+    data, most = study.data, max(room // studies, 1)
+    if len(data.y) <= most:
+        return data
+    keep = np.sort(np.random.default_rng(0).permutation(len(data.y))[:most])
+    return Data(data.X[keep], data.y[keep], data.noise[keep], data.counts[keep], data.hamming)
+
+
+def proven(history: History, count: int) -> list[Proposal]:
+    """Configurations that were on the fronts of earlier studies, spread along them.
+
+    Args:
+        history: with related studies.
+        count: how many are wanted; fewer where the fronts have no more.
+    """
+    points = [
+        study[index].point
+        for study in history.related
+        for index in _spread([own.values for own in study], count)
+    ]
+    return first_unused(history, points, count, Origin.RELATED, "front of an earlier study", remaining=False)
+
+
+def _spread(rows: Sequence[tuple[float, ...]], count: int) -> list[int]:
+    """Members of the front far from each other: the middle one, then always the farthest from those taken."""
+    best = front(rows)
+    Y = np.array([rows[index] for index in best])
+    span = np.ptp(Y, axis=0)
+    Y = (Y - Y.min(0)) / np.where(span > 0, span, 1.0)
+    taken = [int((Y**2).sum(1).argmin())]
+    while len(taken) < min(count, len(best)):
+        distance = np.min([((Y - Y[index]) ** 2).sum(1) for index in taken], axis=0)
+        taken.append(int(distance.argmax()))
+    return [best[index] for index in dict.fromkeys(taken)]
