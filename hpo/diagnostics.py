@@ -1,7 +1,7 @@
 """How well the models of a study foretell what they have not seen: leave-one-out checks, per objective.
 
-Whoever wants to know whether to believe the proposals looks here: the intervals should hold what they promise,
-and the predictions should explain most of the variance. Numbers are in the objectives' own units.
+Whoever wants to know whether to believe the proposals looks here: the intervals should hold what they
+promise, and the predictions should explain most of the variance. Numbers are in the objectives' own units.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from hpo.feasibility import Prior, fit_feasibility
 from hpo.gp import Array, Data, FitError, Hyperparameters, leave_one_out
 from hpo.history import History
+from hpo.objectives import Objective
 from hpo.proposing import one_thread
 from hpo.surrogate import fit_surrogate
 from hpo.transforms import Transform
@@ -92,25 +93,28 @@ def diagnose(history: History) -> dict[str, Diagnostics]:
     names = list(history.space.dimensions)
     with one_thread():
         surrogate = fit_surrogate(history)
-        parts = zip(surrogate.data, surrogate.processes, surrogate.transforms, strict=True)
-        found = [_diagnostics(*part, names) for part in parts]
+        fits = zip(surrogate.data, surrogate.processes, surrogate.transforms, strict=True)
+        pairs = zip(fits, history.objectives.values(), strict=True)
+        found = [_diagnostics(*fit, objective, names) for fit, objective in pairs]
     return dict(zip(history.objectives, found, strict=True))
 
 
-def _diagnostics(data: Data, process: Hyperparameters, transform: Transform, names: list[str]) -> Diagnostics:
+def _diagnostics(
+    data: Data, process: Hyperparameters, transform: Transform, objective: Objective, names: list[str]
+) -> Diagnostics:
     d = len(names)
     own = (data.X[:, d:] == 0).all(1)  # rows of earlier studies have a further coordinate, which is not 0
     mean, deviation = (part[own] for part in leave_one_out(data, process))
     y = data.y[own]
-    ends = np.stack([_in_own_unit(transform, mean + side * _Z * deviation) for side in (-1, 1)])
+    ends = np.stack([_in_own_unit(transform, objective, mean + z * deviation) for z in (-_Z, _Z)])
     lower, upper = ends.min(0), ends.max(0)
-    observed = _in_own_unit(transform, y)
+    observed = _in_own_unit(transform, objective, y)
     variance = float(y.var())
     unit = transform.scale * (float(np.median(np.abs(observed))) if transform.log else 1.0)
     return Diagnostics(
         points=data.X[own][:, :d],
         observed=observed,
-        predicted=_in_own_unit(transform, mean),
+        predicted=_in_own_unit(transform, objective, mean),
         deviations=(upper - lower) / (2 * _Z),
         lower=lower,
         upper=upper,
@@ -123,10 +127,11 @@ def _diagnostics(data: Data, process: Hyperparameters, transform: Transform, nam
     )
 
 
-def _in_own_unit(transform: Transform, y: Array) -> Array:
+def _in_own_unit(transform: Transform, objective: Objective, y: Array) -> Array:
     """Values of the model (n) in the objective's own unit (n)."""
     modelled = transform.sign * (y * transform.scale + transform.centre)
-    return np.exp(modelled) if transform.log else modelled
+    # a logarithm is of the magnitude; below 0 the transform has the direction's own sign, above the other
+    return -transform.sign * objective.direction.sign * np.exp(modelled) if transform.log else modelled
 
 
 def calibration(history: History, prior: Prior | None = None) -> tuple[Bin, ...]:

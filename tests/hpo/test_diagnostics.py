@@ -98,7 +98,7 @@ def enumerate_unit(values: np.ndarray) -> Iterator[tuple[float, float]]:
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_logarithm_gives_medians_and_intervals_of_one_sign(sign: int) -> None:
-    """Over four magnitudes: lower, median, upper in order, their ratios alike, and no value of a wrong sign."""
+    """Over four magnitudes: lower, median, upper in order, their ratios alike, all of one sign."""
     rng = np.random.default_rng(1)
     rows = {x: sign * 10 ** (4 * x + 0.1 * rng.standard_normal()) for x in np.linspace(0, 1, 20).tolist()}
     found = diagnose(told(rows, "min" if sign > 0 else "max").history)["y"]
