@@ -14,8 +14,10 @@ OURS = ("hpo", "jobs", "slurm")
 NUMERICAL = (
     "hpo.acquisition",
     "hpo.acquisitions",
+    "hpo.diagnostics",
     "hpo.feasibility",
     "hpo.gp",
+    "hpo.laplace",
     "hpo.proposing",
     "hpo.reference",
     "hpo.replicates",
