@@ -128,6 +128,19 @@ def test_repeated_measurements_are_left_out_together() -> None:
     assert sorted(found.observed.tolist()) == pytest.approx([1.0, 2.2, 4.0])
 
 
+def test_rows_of_earlier_studies_are_no_part_of_it() -> None:
+    """A related study of a shifted loss helps the predictions, whose rows are this study's own."""
+    rows = {x: (x - 0.3) ** 2 for x in (0.05, 0.35, 0.6, 0.9)}
+    own, helped = told(rows), told(rows)
+    helped.learn_from([({"x": x}, {"y": (x - 0.3) ** 2 + 4}) for x in np.linspace(0, 1, 15).tolist()])
+    alone, found = diagnose(own.history)["y"], diagnose(helped.history)["y"]
+    assert fit_surrogate(helped.history).joint == (True,)
+    assert found.points.tolist() == alone.points.tolist()
+    assert found.observed.tolist() == pytest.approx(list(rows.values()))
+    assert found.q2 > max(alone.q2, 0.9)
+    assert list(found.length_scales) == ["x"]
+
+
 @pytest.mark.parametrize("rows", [{}, {0.5: 1.0}])
 def test_fewer_than_two_configurations_are_refused(rows: dict[float, float]) -> None:
     with pytest.raises(FitError, match="two different configurations"):
