@@ -198,6 +198,8 @@ def _log_width(transform: Transform, normal: tuple[Tensor, Tensor], lower: Tenso
     """log E[(min(u, upper) - lower)+], u the gain's value of a normal model value: k x S x c."""
     log_lower = transform.log_excess(*normal, lower)
     finite = torch.isfinite(upper)
+    if not finite.any():  # with two objectives all cells are open towards one of them
+        return log_lower
     log_upper = transform.log_excess(*normal, torch.where(finite, upper, lower + 1.0))
     return _log_difference(log_lower, torch.where(finite, log_upper, -math.inf))
 

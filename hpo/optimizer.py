@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpo.errors import InputError, Problem
 from hpo.history import History, Observation, Origin, Proposal
@@ -23,6 +23,9 @@ from hpo.space import Parameter, Point, SearchSpace, parse_space
 from hpo.strategies import make_strategy
 from hpo.strategies.bo import BayesianOptimisation
 from hpo.told import Value, read_value
+
+if TYPE_CHECKING:
+    from hpo.diagnostics import Diagnostics
 
 __all__ = ["Optimizer", "Origin", "Proposal"]
 
@@ -229,6 +232,12 @@ class Optimizer:
         point = self._point(params)
         self._spent.append(point)
         self._settle(point)
+
+    def diagnostics(self) -> dict[str, Diagnostics]:
+        """How well the models foretell results left out, by objective; see `hpo.diagnostics.diagnose`."""
+        from hpo.diagnostics import diagnose
+
+        return diagnose(self.history)
 
     def _point(self, params: Params) -> Point:
         self.space.check(params)

@@ -25,6 +25,9 @@ from hpo.surrogate import Surrogate, by_rank, fit_surrogate
 
 _DRAWS = {1: 64, 2: 32, 3: 12}  # joint draws by the number of objectives; cells get dear with three and more
 _DRAWS_BEYOND = 8
+# Draws times the points there: a long front is well known and has many cells, so fewer draws of it will do.
+_MOST_DRAWN = 640
+_FEWEST_DRAWS = 8
 _PRUNING_DRAWS = 64
 _MOST_PROMISING = 100  # rows by Pareto rank that are looked at for the front of a draw
 
@@ -152,5 +155,6 @@ def _normals(history: History, points: int) -> Tensor:
 
     m = len(history.objectives)
     draws, seed = _DRAWS.get(m, _DRAWS_BEYOND), history.derived_seed("draws")
+    draws = min(draws, max(_FEWEST_DRAWS, _MOST_DRAWN // points))
     flat = draw_sobol_normal_samples(points * m, draws, seed=seed, dtype=torch.float64)
     return flat.reshape(draws, points, m)

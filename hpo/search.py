@@ -73,7 +73,7 @@ class MixedSearch:
             polished = self._ascend(score, ends[:2], self._continuous)
             ends = np.concatenate([ends, self._legal(polished)])
         pool = np.concatenate([ends, candidates])
-        order = np.argsort(-_evaluate(score, pool), kind="stable")
+        order = np.argsort(-np.concatenate([_evaluate(score, ends), values]), kind="stable")
         points = (tuple(row) for row in pool[order].tolist())
         return [point for point in points if self._space.key(point) not in taken]
 

@@ -85,13 +85,13 @@ def test_one_observation_has_laplaces_approximation_near_the_exact_answer() -> N
 
 
 def test_the_weight_falls_faster_than_the_probability_where_that_is_low() -> None:
-    """log p above 0.8; 7 log p - 6 log 0.8 below it, so that both meet there."""
+    """log p above 0.85; 9 log p - 8 log 0.85 below it, so that both meet there."""
     own = optimizer([0.05, 0.15, 0.25, 0.35, 0.45], [0.6, 0.7, 0.8, 0.9])
     fitted = fit_feasibility(own.history)
     assert fitted is not None
     points = torch.tensor([own.space.to_unit({"x": x, "c": "a"}) for x in (0.2, 0.8)], dtype=torch.float64)
     likely, unlikely = fitted.log_probability(points).tolist()
-    assert fitted.log_weight(points).tolist() == pytest.approx([likely, 7 * unlikely - 6 * np.log(0.8)])
+    assert fitted.log_weight(points).tolist() == pytest.approx([likely, 9 * unlikely - 8 * np.log(0.85)])
 
 
 def test_one_failure_right_beside_successes_leaves_its_neighbourhood_open() -> None:
