@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 
 from hpo.objectives import Objective
 from hpo.records import ParamValue
 from hpo.space import Point, SearchSpace
+
+Outlook = Callable[[Mapping[str, ParamValue]], float]  # a configuration's probability of working, in [0, 1]
 
 
 class Origin(StrEnum):
@@ -64,6 +66,7 @@ class History:
         spent: sorted rounded points that ended without teaching anything.
         seed: the study's seed.
         related: sorted results of earlier studies of this space on other models or data, by study.
+        outlook: what is believed beforehand of whether a configuration works.
     """
 
     space: SearchSpace
@@ -74,6 +77,7 @@ class History:
     spent: tuple[Point, ...]
     seed: int
     related: tuple[tuple[Observation, ...], ...] = ()
+    outlook: Outlook | None = field(default=None, compare=False)
 
     @property
     def asked(self) -> int:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import InputError, Problem
-from hpo.history import History, Observation, Origin, Proposal
+from hpo.history import History, Observation, Origin, Outlook, Proposal
 from hpo.objectives import Objective, describe_objectives, parse_objectives
 from hpo.records import SCHEMA_VERSION, Params, ParamValue
 from hpo.space import Parameter, Point, SearchSpace, parse_space
@@ -38,6 +38,8 @@ class Optimizer:
         objectives: name -> `min` or `max`, or an `Objective` with a threshold.
         strategy: one of `hpo.strategies.STRATEGIES`.
         seed: of everything random.
+        outlook: the probability, in [0, 1], that a configuration works, as far as it can be foretold (peak
+            memory against the card's, say); what is told outweighs it. Not part of `to_json`.
         settings: the strategy's, where they differ from `conf/strategy/<strategy>.yaml`.
 
     Raises:
@@ -50,6 +52,7 @@ class Optimizer:
         objectives: Mapping[str, str | Objective | object],
         strategy: str = "bo",
         seed: int = 0,
+        outlook: Outlook | None = None,
         **settings: Any,
     ) -> None:
         problems: list[Problem] = []
@@ -69,7 +72,7 @@ class Optimizer:
             problems += self._strategy.problems(len(self.objectives))
         if problems:
             raise InputError(problems)
-        self.seed = seed
+        self.seed, self._outlook = seed, outlook
         self._named = (strategy, settings)
         self._observations: list[Observation] = []
         self._failures: list[tuple[Point, str]] = []
@@ -90,6 +93,7 @@ class Optimizer:
             tuple(sorted(self._spent)),
             self.seed,
             tuple(sorted(tuple(sorted(own, key=_order)) for own in self._related)),
+            self._outlook,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -119,7 +123,7 @@ class Optimizer:
         }
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Optimizer:
+    def from_json(cls, record: Mapping[str, Any], outlook: Outlook | None = None) -> Optimizer:
         """Build the optimizer that `to_json` described; it proposes what that one would have.
 
         Raises:
@@ -130,7 +134,14 @@ class Optimizer:
             raise InputError([("schema_version", f"expected {SCHEMA_VERSION}, got {found!r}")])
         settings = dict(record["strategy"])
         name = settings.pop("name")
-        own = cls(record["space"], record["objectives"], strategy=name, seed=record["seed"], **settings)
+        own = cls(
+            record["space"],
+            record["objectives"],
+            strategy=name,
+            seed=record["seed"],
+            outlook=outlook,
+            **settings,
+        )
         for told in record["told"]:
             own.tell(told["params"], told["metrics"])
         for failed in record["failed"]:

@@ -6,6 +6,7 @@ import math
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -131,6 +132,20 @@ def test_a_maximised_objective_is_maximised() -> None:
             optimizer.tell(params, {"y": 5 - (float(params["x"]) - 0.37) ** 2})
     best = min(optimizer.history.observations, key=lambda own: own.values)
     assert best.point[0] == pytest.approx(0.37, abs=0.01)
+
+
+def test_an_outlook_keeps_proposals_out_of_where_trials_would_fail() -> None:
+    """Everything good lies where memory is foretold not to suffice: x above one half. Nothing failed yet."""
+
+    def proposals(outlook: Callable[[Params], float] | None) -> list[float]:
+        optimizer = Optimizer({"x": "interval(0, 1)", "z": "interval(0, 1)"}, {"y": "min"}, outlook=outlook)
+        for index in range(10):
+            params = {"x": (index + 0.5) / 20, "z": (index * 3 % 10) / 10}
+            optimizer.tell(params, {"y": -params["x"]})
+        return [float(params["x"]) for params in optimizer.ask(2)]
+
+    assert max(proposals(None)) > 0.7
+    assert max(proposals(lambda params: 0.02 if float(params["x"]) > 0.5 else 0.98)) < 0.51
 
 
 def test_after_failures_in_a_region_proposals_keep_out_of_it() -> None:
