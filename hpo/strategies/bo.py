@@ -14,8 +14,8 @@ from hpo.strategies.sobol import sobol_proposals
 from hpo.strategies.unused import first_unused
 
 _FEWEST = 2  # results that a model needs
-_INITIAL_IF_RELATED = 6  # trials before the first model where an earlier study tells where to look
-_PROVEN = 3  # of these, those taken from its front
+_INITIAL_IF_RELATED = 8  # trials before the first model where an earlier study tells where to look
+_PROVEN = 6  # of these, those taken from its front
 _OF_ONE = ("qlognei", "ucb")
 _OF_SEVERAL = ("qlognehvi", "qlogehvi", "qehvi", "qlognparego")
 
