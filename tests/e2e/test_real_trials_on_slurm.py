@@ -43,12 +43,12 @@ def preempting(
 
 
 def test_whole_study_of_real_trials(tiny: list[str], cluster: Layout, tmp_path: Path) -> None:
-    """Sobol, then the model; every trial trains, evaluates and leaves an adapter; the front is printed."""
+    """The design, then the model; every trial trains, evaluates and leaves an adapter; the front is printed."""
     size = ["budget.trials=6", "batch.size=3", "batch.refill=3", "strategy.initial=3", "trainer.max_steps=6"]
     run = StudyRun(tmp_path / "studies", options=[*tiny, *size, "cluster=slurm", "cluster.max_parallel=2"])
     output = run.finish()
     assert run.completed() == [f"{number:04d}" for number in range(6)]
-    assert {trial.origin for trial in run.study.trials.values()} == {"sobol", "model"}
+    assert {trial.origin for trial in run.study.trials.values()} == {"centre", "sobol", "model"}
     assert "untuned" in output
     for name in run.completed():
         assert (run.paths.trial(name).adapter / "adapter_model.safetensors").exists()
