@@ -43,7 +43,7 @@ def preempting(
 
 
 def test_whole_study_of_real_trials(tiny: list[str], cluster: Layout, tmp_path: Path) -> None:
-    """The design, then the model; every trial trains, evaluates and leaves an adapter; the front is printed."""
+    """The design, then the model; every trial trains, evaluates, leaves an adapter; the front is printed."""
     size = ["budget.trials=6", "batch.size=3", "batch.refill=3", "strategy.initial=3", "trainer.max_steps=6"]
     run = StudyRun(tmp_path / "studies", options=[*tiny, *size, "cluster=slurm", "cluster.max_parallel=2"])
     output = run.finish()
