@@ -68,7 +68,7 @@ class Process:
         return torch.nn.functional.pad(X, (0, self._Z.shape[-1] - X.shape[-1]))
 
     def _kernel(self, A: Tensor, B: Tensor) -> Tensor:
-        return self._sigma2 * _covariance(A, B, self._ell, self._hamming, self._shape)
+        return self._sigma2 * torch_covariance(A, B, self._ell, self._hamming, self._shape)
 
     def mean(self, X: Tensor) -> Tensor:
         """Means (k x S, or k x 1 before any draw) at X (k x d)."""
@@ -101,7 +101,7 @@ class Process:
         self._factorise()
 
 
-def _covariance(A: Tensor, B: Tensor, ell: Tensor, hamming: Tensor, kernel: Kernel) -> Tensor:
+def torch_covariance(A: Tensor, B: Tensor, ell: Tensor, hamming: Tensor, kernel: Kernel) -> Tensor:
     """The kernel between A (k x d) and B (n x d), signal variance 1."""
     difference = A.unsqueeze(-2) - B.unsqueeze(-3)
     D = torch.where(hamming, (difference != 0).to(A), difference**2)

@@ -28,8 +28,6 @@ from hpo.gp import Array
 
 _AUGMENTATION = 0.05
 _SMOOTHING = 1e-3  # of a scalarisation's range: the width of the bend at no improvement
-SEVERAL = ("qlognehvi", "qlogehvi", "qehvi", "qlognparego")
-ONE = ("qlognei", "ucb")
 
 
 class Acquisition(Protocol):
@@ -54,7 +52,7 @@ def make_acquisition(kind: str, draws: Draws, reference: Array, seed: int, beta:
     """Build an acquisition function.
 
     Args:
-        kind: one of `SEVERAL` or `ONE`.
+        kind: its name, as above.
         draws: at the points that are there.
         reference: m coordinates, in the gains' units.
         seed: of random scalarisations.

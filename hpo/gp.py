@@ -89,6 +89,13 @@ class Data:
     counts: Array
     hamming: NDArray[np.bool_]
 
+    def at_most(self, count: int) -> Data:
+        """All rows, or so many of them drawn at random, the same ones at every call."""
+        if len(self.y) <= count:
+            return self
+        keep = np.sort(np.random.default_rng(0).permutation(len(self.y))[:count])
+        return Data(self.X[keep], self.y[keep], self.noise[keep], self.counts[keep], self.hamming)
+
 
 def distances(X: Array, Z: Array, hamming: NDArray[np.bool_]) -> Array:
     """D_j(x, z) for every pair: n x p x d."""
@@ -97,6 +104,15 @@ def distances(X: Array, Z: Array, hamming: NDArray[np.bool_]) -> Array:
     if hamming.any():
         squared[..., hamming] = difference[..., hamming] != 0
     return squared
+
+
+def furthest_first(X: Array, count: int, hamming: NDArray[np.bool_], first: int = 0) -> list[int]:
+    """The numbers of `count` rows of X (n x d), from `first` on each the furthest from those before."""
+    chosen, nearest = [first], np.full(len(X), np.inf)
+    while len(chosen) < count:
+        nearest = np.minimum(nearest, distances(X, X[chosen[-1:]], hamming).sum(-1)[:, 0])
+        chosen.append(int(nearest.argmax()))
+    return chosen
 
 
 def matern(D: Array, ell: Array) -> Array:
@@ -134,7 +150,7 @@ PRIOR_SIGMA2 = (0.0, 1.0)
 PRIOR_TAU2 = (math.log(1e-5), 2.0)
 
 
-def _signal(r: Array, sigma2: float, kernel: Kernel) -> tuple[Array, Array]:
+def signal_and_slope(r: Array, sigma2: float, kernel: Kernel) -> tuple[Array, Array]:
     """The covariance at distances r, and what D_j / ell_j^2 multiplies in its slope along log ell_j."""
     if kernel is Kernel.SQUARED_EXPONENTIAL:
         signal = sigma2 * np.exp(-0.5 * r**2)
@@ -149,7 +165,7 @@ def _objective(theta: Array, data: Data, D: Array, kernel: Kernel) -> tuple[floa
     n, d = data.X.shape
     ell, sigma2, tau2 = np.exp(theta[:d]), math.exp(theta[d]), math.exp(theta[d + 1])
     r = np.sqrt(D @ (1.0 / ell**2))
-    signal, slope = _signal(r, sigma2, kernel)
+    signal, slope = signal_and_slope(r, sigma2, kernel)
     own = tau2 / data.counts
     K = signal + np.diag(data.noise + own + _JITTER * sigma2)
     factor = cho_factor(K, lower=True, check_finite=False)

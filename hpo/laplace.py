@@ -23,7 +23,7 @@ from scipy.linalg import cho_solve, solve_triangular
 from scipy.optimize import minimize
 from scipy.special import log_ndtr
 
-from hpo.gp import Array
+from hpo.gp import Array, Kernel, signal_and_slope
 
 TYPICAL_ELL, TYPICAL_SIGMA2 = 0.5, 4.0  # medians of the log-normal priors
 _WIDTH = 0.7  # standard deviation of the logarithm of each
@@ -32,7 +32,6 @@ _BOUNDS_SIGMA2 = (math.log(0.1), math.log(50.0))
 _FIT_STEPS = 15
 _NEWTON_STEPS = 30
 _HALVINGS = 10
-_SQRT5 = math.sqrt(5.0)
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -141,9 +140,7 @@ def evidence(
     d = D.shape[-1]
     ell, sigma2 = np.exp(theta[:d]), math.exp(theta[d])
     r = np.sqrt(D @ (1.0 / ell**2))
-    decay = np.exp(-_SQRT5 * r)
-    K = sigma2 * (1.0 + _SQRT5 * r + 5.0 / 3.0 * r**2) * decay
-    slope = 5.0 / 3.0 * sigma2 * (1.0 + _SQRT5 * r) * decay  # times D_j / ell_j^2: along log ell_j
+    K, slope = signal_and_slope(r, sigma2, Kernel.MATERN)
     mode = find_mode(K, signs, mean, start)
     a, half = mode.a, np.sqrt(mode.W)
     f = K @ a

@@ -37,7 +37,7 @@ class Taste:
     """What is looked for.
 
     Args:
-        acquisition: one of `hpo.acquisitions.SEVERAL` or `ONE`.
+        acquisition: a name of `hpo.acquisitions`.
         beta: of an upper confidence bound: how many variances count.
     """
 

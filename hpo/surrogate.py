@@ -184,14 +184,6 @@ def by_rank(rows: Sequence[tuple[float, ...]], count: int) -> list[int]:
     return found[:count]
 
 
-def _sample(rows: Data) -> Data:
-    """At most `_MOST_FITTED` rows, the same ones at every call: enough for the hyperparameters."""
-    if len(rows.y) <= _MOST_FITTED:
-        return rows
-    keep = np.sort(np.random.default_rng(0).permutation(len(rows.y))[:_MOST_FITTED])
-    return Data(rows.X[keep], rows.y[keep], rows.noise[keep], rows.counts[keep], rows.hamming)
-
-
 def _fit_one(
     points: list[Point],
     values: Array,
@@ -205,7 +197,7 @@ def _fit_one(
         transform = make_transform(values, objective, log=log)
         known = transform.error(values, errors)
         rows = Data(*pooled(points, transform(values), known), hamming)
-        sample = _sample(rows)
+        sample = rows.at_most(_MOST_FITTED)
         process, density = fit(sample)
         # densities of the values in the objective's own unit: the transform's Jacobian belongs to them
         evidence = density - len(sample.y) * math.log(transform.scale)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.linalg import cho_solve
 
-from hpo.gp import Array, Data, Hyperparameters, covariance, distances, factorised, fit
+from hpo.gp import Array, Data, Hyperparameters, covariance, distances, factorised, fit, furthest_first
 from hpo.history import History, Origin, Proposal
 from hpo.pareto import front
 from hpo.strategies.unused import first_unused
@@ -71,7 +71,8 @@ def joined(own: Fitted, earlier: Sequence[Fitted]) -> Fitted:
     aligned = _aligned(own, foretold(earlier[0], own.data.X))
     # one density per unit of y: in the units of before, the rows of this study weigh by the change of scale
     density = aligned.density - len(own.data.y) * math.log(own.transform.scale / aligned.transform.scale)
-    kept = [_fewer(study, _MOST_ROWS - len(own.data.y), len(earlier)) for study in earlier]
+    share = max((_MOST_ROWS - len(own.data.y)) // len(earlier), 1)
+    kept = [study.data.at_most(share) for study in earlier]
     parts = [aligned.data, *kept]
     data = Data(
         np.concatenate([_with_study(part.X, number / len(parts)) for number, part in enumerate(parts)]),
@@ -103,15 +104,6 @@ def _aligned(own: Fitted, means: Array) -> Fitted:
     return Fitted(data, own.process, moved, own.density)
 
 
-def _fewer(study: Fitted, room: int, studies: int) -> Data:
-    """At most an equal share of the room, the same rows at every call."""
-    data, most = study.data, max(room // studies, 1)
-    if len(data.y) <= most:
-        return data
-    keep = np.sort(np.random.default_rng(0).permutation(len(data.y))[:most])
-    return Data(data.X[keep], data.y[keep], data.noise[keep], data.counts[keep], data.hamming)
-
-
 def proven(history: History, count: int) -> list[Proposal]:
     """Configurations that were on the fronts of earlier studies, spread along them.
 
@@ -133,8 +125,6 @@ def _spread(rows: Sequence[tuple[float, ...]], count: int) -> list[int]:
     Y = np.array([rows[index] for index in best])
     span = np.ptp(Y, axis=0)
     Y = (Y - Y.min(0)) / np.where(span > 0, span, 1.0)
-    taken = [int((Y**2).sum(1).argmin())]
-    while len(taken) < min(count, len(best)):
-        distance = np.min([((Y - Y[index]) ** 2).sum(1) for index in taken], axis=0)
-        taken.append(int(distance.argmax()))
+    numbers = np.zeros(Y.shape[1], dtype=bool)
+    taken = furthest_first(Y, min(count, len(best)), numbers, first=int((Y**2).sum(1).argmin()))
     return [best[index] for index in dict.fromkeys(taken)]

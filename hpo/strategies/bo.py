@@ -10,14 +10,14 @@ from pydantic.dataclasses import dataclass
 from hpo.config import STRICT
 from hpo.errors import Problem
 from hpo.history import History, Origin, Proposal
-from hpo.strategies.sobol import sobol_proposals
+from hpo.strategies.sobol import after_design, filled_up, sobol_proposals
 from hpo.strategies.unused import first_unused
 
 _FEWEST = 2  # results that a model needs
 _INITIAL_IF_RELATED = 8  # trials before the first model where an earlier study tells where to look
 _PROVEN = 6  # of these, those taken from its front
-_OF_ONE = ("qlognei", "ucb")
-_OF_SEVERAL = ("qlognehvi", "qlogehvi", "qehvi", "qlognparego")
+ONE = ("qlognei", "ucb")
+SEVERAL = ("qlognehvi", "qlogehvi", "qehvi", "qlognparego")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -38,7 +38,7 @@ class BayesianOptimisation:
 
     def problems(self, objectives: int) -> list[Problem]:
         """What does not fit a study of so many objectives."""
-        fitting = _OF_ONE if objectives == 1 else _OF_SEVERAL
+        fitting = ONE if objectives == 1 else SEVERAL
         if self.acquisition in ("auto", *fitting):
             return []
         expected = f"expected auto or one of {', '.join(fitting)} for objectives: {objectives}"
@@ -52,13 +52,7 @@ class BayesianOptimisation:
         size = self.initial or min(max(4, 2 * len(history.space)), 10)
         if history.related:
             size = min(size, _INITIAL_IF_RELATED)
-        left = min(size - history.asked, count)
-        if left <= 0:
-            return self._informed(history, count)
-        design = _design(history, left)
-        if left == count:
-            return design
-        return design + self._informed(history.with_pending(design), count - left)
+        return after_design(history, size, count, _design, self._informed)
 
     def _informed(self, history: History, count: int) -> list[Proposal]:
         """The model's points, or Sobol points while there is too little to learn from."""
@@ -82,8 +76,9 @@ class BayesianOptimisation:
             )
         except FitError as error:
             return sobol_proposals(history, count, f"the fit failed: {error}")
-        fresh = first_unused(history, points, count - len(again), Origin.MODEL, note, remaining=False)
-        return [*again, *fresh, *_rest(history.with_pending(fresh), count - len(again) - len(fresh))]
+        left = count - len(again)
+        fresh = first_unused(history, points, left, Origin.MODEL, note, remaining=False)
+        return again + filled_up(history, fresh, left, "the model had no more")
 
 
 def _design(history: History, count: int) -> list[Proposal]:
@@ -100,10 +95,4 @@ def _design(history: History, count: int) -> list[Proposal]:
         middle = (0.5,) * len(history.space)
         known = history.with_pending(design)
         design += first_unused(known, [middle], 1, Origin.CENTRE, "initial design", remaining=False)
-    left = count - len(design)
-    sobol = sobol_proposals(history.with_pending(design), left, "initial design") if left else []
-    return [*design, *sobol]
-
-
-def _rest(history: History, count: int) -> list[Proposal]:
-    return sobol_proposals(history, count, "the model had no more") if count else []
+    return filled_up(history, design, count, "initial design")

@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass
 from hpo.config import STRICT
 from hpo.history import History, Origin, Proposal
 from hpo.space import Choice, Point, SearchSpace
-from hpo.strategies.sobol import sobol_proposals
+from hpo.strategies.sobol import after_design, filled_up, sobol_proposals
 from hpo.strategies.unused import first_unused
 
 if TYPE_CHECKING:
@@ -57,13 +57,13 @@ class NSGA2:
         Where there are no results, or no new children, Sobol points go on, and each says why.
         """
         size = self.population or min(max(_LEAST, 2 * len(history.space)), _MOST)
-        left = min(size - history.asked, count)
-        if left <= 0:
-            return _evolved(history, size, count)
-        design = sobol_proposals(history, left, "initial design")
-        if left == count:
-            return design
-        return design + _evolved(history.with_pending(design), size, count - left)
+        return after_design(
+            history,
+            size,
+            count,
+            lambda known, left: sobol_proposals(known, left, "initial design"),
+            lambda known, left: _evolved(known, size, left),
+        )
 
 
 def _evolved(history: History, size: int, count: int) -> list[Proposal]:
@@ -73,10 +73,7 @@ def _evolved(history: History, size: int, count: int) -> list[Proposal]:
     if not history.observations:
         return sobol_proposals(history, count, "no parents yet: results 0, needed 1")
     proposals = first_unused(history, children(history, size), count, Origin.EVOLUTION, remaining=False)
-    if len(proposals) == count:
-        return proposals
-    rest = sobol_proposals(history.with_pending(proposals), count - len(proposals), "no new children")
-    return proposals + rest
+    return filled_up(history, proposals, count, "no new children")
 
 
 def children(history: History, size: int) -> Iterator[Point]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pydantic.dataclasses import dataclass
 
@@ -11,6 +11,8 @@ from hpo.config import STRICT
 from hpo.history import History, Origin, Proposal, derive_seed
 from hpo.space import Point
 from hpo.strategies.unused import first_unused
+
+Propose = Callable[[History, int], list[Proposal]]
 
 _BLOCK = 64  # points drawn at a time
 
@@ -36,6 +38,25 @@ def sobol_proposals(history: History, count: int, note: str = "") -> list[Propos
     """The next unused points of the study's Sobol sequence; trial number k takes point k or a later one."""
     points = sobol_points(len(history.space), derive_seed(history.seed, "sobol"), history.asked)
     return first_unused(history, points, count, Origin.SOBOL, note)
+
+
+def after_design(
+    history: History, size: int, count: int, design: Propose, informed: Propose
+) -> list[Proposal]:
+    """What is left of an initial design of `size` trials, then what is learned from it."""
+    left = min(size - history.asked, count)
+    if left <= 0:
+        return informed(history, count)
+    first = design(history, left)
+    if left == count:
+        return first
+    return first + informed(history.with_pending(first), count - left)
+
+
+def filled_up(history: History, proposals: list[Proposal], count: int, note: str) -> list[Proposal]:
+    """The proposals, and Sobol points with this note where they are fewer than `count`."""
+    left = count - len(proposals)
+    return proposals + sobol_proposals(history.with_pending(proposals), left, note) if left else proposals
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from hpo.acquisition import Draws, Process
-from hpo.acquisitions import ONE, SEVERAL, Scalarised, make_acquisition
+from hpo.acquisitions import Scalarised, make_acquisition
 from hpo.errors import InputError
 from hpo.gp import Data, Hyperparameters
 from hpo.optimizer import Optimizer, Origin
 from hpo.pareto import hypervolume
 from hpo.proposing import one_thread
 from hpo.records import Params
+from hpo.strategies.bo import ONE, SEVERAL
 from hpo.surrogate import Surrogate, fit_surrogate
 from hpo.transforms import Transform
 

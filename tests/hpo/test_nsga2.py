@@ -6,6 +6,7 @@ import random
 
 import numpy as np
 import pytest
+from ruled_space import RULES
 
 from hpo.errors import InputError
 from hpo.history import Proposal
@@ -192,16 +193,7 @@ def test_choices_are_exchanged_and_redrawn_but_never_in_between() -> None:
 
 
 def test_children_keep_to_conditions_and_constraints() -> None:
-    rules = {
-        "rank": "range(1, 16)",
-        "ratio": "tag(auxiliary, interval(0.5, 4))",
-        "alpha": "derive(round(ratio * rank))",
-        "optimizer": "choice(adamw, sgd)",
-        "momentum": "interval(0, 1)",
-        "conditions": {"momentum": "optimizer == 'sgd'"},
-        "constraints": ["rank + alpha <= 20"],
-    }
-    optimizer = Optimizer(rules, {"y": "min"}, strategy="nsga2")
+    optimizer = Optimizer(RULES, {"y": "min"}, strategy="nsga2")
     for _ in range(8):
         proposals = optimizer.propose(5)
         for own in proposals:

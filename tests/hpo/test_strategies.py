@@ -4,6 +4,7 @@ import itertools
 import math
 
 import pytest
+from ruled_space import RULES
 
 from hpo.optimizer import Optimizer
 from hpo.strategies import CONF, STRATEGIES, default_settings, make_strategy
@@ -88,17 +89,6 @@ def test_a_grid_ends_though_the_space_has_more(name: str, expected: list[int]) -
     optimizer = Optimizer({"a": "range(1, 9)"}, {"y": "min"}, strategy=name, levels=3)
     assert sorted(int(params["a"]) for params in optimizer.ask(9)) == expected
     assert optimizer.ask(1) == []
-
-
-RULES = {
-    "rank": "range(1, 16)",
-    "ratio": "tag(auxiliary, interval(0.5, 4))",
-    "alpha": "derive(round(ratio * rank))",
-    "optimizer": "choice(adamw, sgd)",
-    "momentum": "interval(0, 1)",
-    "conditions": {"momentum": "optimizer == 'sgd'"},
-    "constraints": ["rank + alpha <= 20"],
-}
 
 
 @pytest.mark.parametrize("name", ["sobol", "random", "lhs", "grid", "powers_of_two"])
