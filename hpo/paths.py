@@ -53,6 +53,15 @@ class TrialPaths:
         """LoRA weights, as peft reads them."""
         return self.folder / "adapter"
 
+    @property
+    def attempts(self) -> Path:
+        """One file an attempt: where it ran, how long, and what of it was kept."""
+        return self.folder / "attempts"
+
+    def attempt(self, attempt: int) -> Path:
+        """What one attempt says of itself."""
+        return self.attempts / f"{attempt}.json"
+
     def failure(self, attempt: int) -> Path:
         """Cause, message and traceback of one failed attempt."""
         return self.folder / f"failure-{attempt}.json"
@@ -120,6 +129,21 @@ class StudyPaths:
     def stop(self) -> Path:
         """Marker of `cancel`: the controller is to propose and submit nothing more."""
         return self.folder / "stop"
+
+    @property
+    def pause(self) -> Path:
+        """Marker of `pause`: nothing new starts until `resume` takes it away."""
+        return self.folder / "pause"
+
+    @property
+    def throttle(self) -> Path:
+        """How many trials may run at once, by `throttle`; outranks cluster.max_parallel."""
+        return self.folder / "throttle"
+
+    @property
+    def helpers(self) -> Path:
+        """Submission files and logs of the controller's own small jobs."""
+        return self.folder / "helpers"
 
     @property
     def report(self) -> Path:

@@ -11,24 +11,67 @@ from typing import Any, Protocol, TypedDict
 
 
 class TaskView(TypedDict):
-    """One live task of an array, as the scheduler tells it."""
+    """One task of an array, as the scheduler tells it; one that is over is told of for some minutes."""
 
-    state: str  # held, pending, running, completing
+    state: str  # held, pending, running, completing; or over
     detail: str  # the scheduler's own words: state and reason
     node: str
+    name: str  # of the array
+    ending: str  # of a task that is over: completed, failed, or a value of `hpo.records.Cause`; else ""
+
+
+class Ending(TypedDict):
+    """One execution of a task, as the site's accounting tells it."""
+
+    ending: str  # as in TaskView; preempted and node_failure also of executions that were requeued
+    node: str
+    seconds: float
+    gpus: int
+    exit: str  # exit code and signal, as in "1:0"
+
+
+class Wishes(TypedDict, total=False):
+    """What one array wants otherwise than the cluster's settings say."""
+
+    time_limit_min: int
+    exclude: Sequence[str]  # nodes
+    at_once: int  # tasks that may run at the same time
+    helper: bool  # no trial but a piece of the controller's work: a few CPUs, no GPU
+
+
+class SiteLimits(TypedDict):
+    """What the site allows."""
+
+    array_size: int  # elements of one array
+    nodes: int  # that trials can run on
 
 
 Task = tuple[str, int]  # (job id of the array, index)
 
 
 class Executor(Protocol):
-    """Runs arrays of tasks: Slurm, or processes on this machine."""
+    """Runs arrays of tasks: Slurm, or processes on this machine.
+
+    Its errors are RuntimeErrors. One with a true attribute `busy` says that the scheduler could not take
+    the request now (it did not answer, or a limit on submitted jobs is reached) and may take it later.
+    """
 
     @property
     def name(self) -> str:
         """slurm or local."""
 
-    def submit(self, *, name: str, folder: str, target: str, arguments: Sequence[Sequence[str]]) -> str:
+    def limits(self) -> SiteLimits:
+        """What the site allows; asked once, and answered with defaults where the site cannot be asked."""
+
+    def submit(
+        self,
+        *,
+        name: str,
+        folder: str,
+        target: str,
+        arguments: Sequence[Sequence[str]],
+        wishes: Wishes | None = None,
+    ) -> str:
         """Submit one held array, an element per entry of `arguments`; returns its job id.
 
         Args:
@@ -36,19 +79,58 @@ class Executor(Protocol):
             folder: an existing folder for submission files and logs.
             target: `module:function`, resolved on the node, called with an element's arguments.
             arguments: the arguments of each element, in the order of their indices.
+            wishes: of this array alone.
 
         Raises:
-            Exception: of the executor's own family; the array may exist all the same (look it up by name).
+            RuntimeError: of the executor's own family; the array may exist all the same (see `find`).
         """
 
-    def release(self, job_id: str) -> None:
-        """Let a held array start; harmless when repeated."""
+    def follow(
+        self, *, name: str, folder: str, command: Sequence[str], after: Collection[str], delay_s: float = 0.0
+    ) -> str:
+        """Submit a small job that runs a command once the arrays `after` are over; returns its job id.
+
+        Jobs of the same name run one at a time.
+
+        Args:
+            name: of the job.
+            folder: an existing folder for its script and log.
+            command: program and arguments, run in this process's working folder.
+            after: job ids; none starts it after the delay.
+            delay_s: seconds from now before which it does not start.
+
+        Raises:
+            RuntimeError: of the executor's own family; also where there is no scheduler that could.
+        """
+
+    def release(self, job_id: str, index: int | None = None) -> None:
+        """Let a held array, or one held element of it, start; harmless when repeated."""
+
+    def hold(self, job_id: str) -> None:
+        """Keep the waiting elements of an array from starting, until it is released; running ones go on."""
+
+    def warn(self, tasks: Collection[Task]) -> None:
+        """Send running tasks the signal that comes before a preemption: checkpoint and be requeued."""
+
+    def throttle(self, job_id: str, at_once: int | None) -> None:
+        """How many elements of an array may run at the same time from now on; None: no limit."""
 
     def adopt(self, folder: str) -> None:
         """Tell the executor of an array that an earlier process submitted from this folder."""
 
     def poll(self) -> Mapping[Task, TaskView] | None:
-        """Every live task of this user's arrays, in one query; None is no information, never no tasks."""
+        """Every task of this user's arrays, in one query; None is no information, never no tasks."""
+
+    def endings(self, tasks: Collection[Task]) -> Mapping[Task, Sequence[Ending]] | None:
+        """Every execution of each task, oldest first, in one query; None: no accounting, or no answer."""
+
+    def complaint(self, folder: str, task: Task) -> str:
+        """The last lines that a task wrote to its error log; "" if there are none.
+
+        Args:
+            folder: where its array was submitted from.
+            task: whose log.
+        """
 
     def find(self, prefix: str) -> Mapping[str, str] | None:
         """Live arrays whose name starts with `prefix`: job id -> name; None is no information."""
@@ -56,7 +138,15 @@ class Executor(Protocol):
     def cancel(self, tasks: Collection[Task]) -> None:
         """Stop tasks, wherever they are in their life; unknown ones are passed over."""
 
-    def preview(self, *, name: str, folder: str, target: str, arguments: Sequence[Sequence[str]]) -> str:
+    def preview(
+        self,
+        *,
+        name: str,
+        folder: str,
+        target: str,
+        arguments: Sequence[Sequence[str]],
+        wishes: Wishes | None = None,
+    ) -> str:
         """The exact text that `submit` would hand over; submits and writes nothing."""
 
     def check(self) -> Sequence[tuple[str, str, str]]:

@@ -262,6 +262,30 @@ class Lease(Record):
 
 
 @dataclass(frozen=True)
+class AttemptRecord(Record):
+    """What one attempt did: trials/<id>/attempts/<attempt>.json, rewritten every few seconds by its process.
+
+    All seconds are of the node's monotonic clock, from the start of the attempt's process.
+    """
+
+    trial: str
+    attempt: int
+    batch: str
+    job: str  # as in Lease
+    restart: int  # Slurm's restart count of this task
+    host: str
+    gpus: int  # cards that the attempt holds; 0 on a CPU
+    device: str = ""  # the card's name where it is known
+    started_at: str = field(default_factory=utc_now)
+    seconds: float = 0.0  # how long it has lived, when last seen
+    saved_seconds: float = 0.0  # its age at its newest checkpoint: what came before that is not lost
+    from_step: int = 0  # where it went on from
+    saved_step: int = 0  # of its newest checkpoint
+    signals: list[str] = field(default_factory=list)  # that it was sent, in order
+    ended: str = ""  # completed or failed; "" while it runs, and of one that was killed
+
+
+@dataclass(frozen=True)
 class BatchRecord(Record):
     """One array: batches/<b>/batch.json. state: intent -> submitted -> released."""
 
