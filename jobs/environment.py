@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import platform
 import resource
 import socket
 import time
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 PACKAGES = ("frontrunner", "torch", "transformers", "peft", "bitsandbytes", "accelerate")
+NO_CARD = ("", "-1", "NoDevFiles")  # what CUDA_VISIBLE_DEVICES says where a task has none
 # Model and data are in the cache: a look at the hub would cost seconds, or hang on nodes without network.
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -23,6 +21,8 @@ OFFLINE = {
 
 def go_offline() -> None:
     """Keep Hugging Face libraries off the network, and bitsandbytes from saying so; before their import."""
+    import logging  # here and below: a trial that needs none of this starts without
+
     os.environ.update(OFFLINE)
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
@@ -34,6 +34,15 @@ def cores() -> int | None:
         if said.isdigit() and int(said) > 0:
             return int(said)
     return None
+
+
+def cards() -> int:
+    """How many GPUs this task holds, without asking any library."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return sum(1 for name in visible.split(",") if name.strip() not in NO_CARD)
+    on_node = os.environ.get("SLURM_GPUS_ON_NODE", "")
+    return int(on_node) if on_node.isdecimal() else 0
 
 
 def seconds_since_start() -> float:
@@ -50,6 +59,9 @@ def peak_host_memory_gib() -> float:
 
 def versions() -> dict[str, str]:
     """Versions of what a result depends on."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:

@@ -34,3 +34,9 @@ class Diverged(TrialError):
     """The loss left the finite range or passed the stated bound: an outcome of the trial, not a mistake."""
 
     cause = Cause.DIVERGED
+
+
+class OutOfMemory(TrialError):
+    """The card is too small for the trial: an outcome of it, not a mistake."""
+
+    cause = Cause.GPU_OUT_OF_MEMORY

@@ -9,8 +9,9 @@ import os
 import socket
 from contextlib import suppress
 
-from hpo.paths import BatchPaths, TrialPaths
-from hpo.records import BatchRecord, Lease, RecordError, write_json
+from hpo.paths import TrialPaths
+from hpo.records import AttemptRecord, Lease, RecordError, write_json
+from jobs.console import say
 from jobs.signals import array_element
 
 OVERTAKEN = 75
@@ -23,32 +24,25 @@ class Ownership:
         self._paths = paths
         self.lease = lease
 
+    @property
+    def overtaken(self) -> bool:
+        """Whether another attempt has the trial now; raises OSError where that cannot be seen."""
+        present = _present(self._paths, self.lease.trial)
+        if present is None:  # missing or damaged: no proof that anybody took it
+            return newest_attempt(self._paths) > self.lease.attempt
+        return present != self.lease
+
     def confirm(self) -> None:
         """Go on only if the lease is still ours: called before every checkpoint and result.
 
         A process that was overtaken ends at once, without the exit code or the files of a failure.
+
+        Raises:
+            OSError: it cannot be seen whose the lease is.
         """
-        if _present(self._paths) != self.lease:
-            print("another attempt has taken this trial over: stopping", flush=True)
+        if self.overtaken:
+            say("another attempt has taken this trial over: stopping")
             os._exit(OVERTAKEN)
-
-
-def refusal(batch: BatchPaths, trial: TrialPaths) -> str | None:
-    """Why this process must not run the trial, or None.
-
-    Args:
-        batch: whose record names the array that was submitted for it.
-        trial: with its result and its cancel marker, if there are any.
-    """
-    if trial.metrics.exists():
-        return "the result is there already"
-    if trial.cancel.exists():
-        return "the trial is cancelled"
-    array = os.environ.get("SLURM_ARRAY_JOB_ID")
-    if array is None:
-        return None
-    recorded = BatchRecord.read(batch.record).job_id
-    return None if recorded == array else f"this is array {array}, but the batch was submitted as {recorded}"
 
 
 def take(trial: TrialPaths, name: str, batch: str) -> Ownership | None:
@@ -60,15 +54,19 @@ def take(trial: TrialPaths, name: str, batch: str) -> Ownership | None:
         batch: id of the batch that this process belongs to; ids compare as text.
 
     Returns:
-        The ownership, with an attempt number one above the last one's; None if the lease is refused.
+        The ownership, with an attempt number above every earlier one's; None if the lease is refused.
+
+    Raises:
+        OSError: the lease cannot be read or written.
     """
     restart = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-    present = _present(trial)
-    if present is not None and (present.batch, present.restart) > (batch, restart):
+    newest = newest_attempt(trial)
+    last = _present(trial, name) or _told(trial, name, newest)
+    if last is not None and (last.batch, last.restart) > (batch, restart):
         return None
     lease = Lease(
         trial=name,
-        attempt=1 if present is None else present.attempt + 1,
+        attempt=1 + max(newest, last.attempt if last is not None else 0),
         batch=batch,
         job=array_element() or batch,
         restart=restart,
@@ -79,7 +77,34 @@ def take(trial: TrialPaths, name: str, batch: str) -> Ownership | None:
     return Ownership(trial, lease)
 
 
-def _present(trial: TrialPaths) -> Lease | None:
+def newest_attempt(trial: TrialPaths) -> int:
+    """The highest number of an attempt that left a file; 0 if there is none.
+
+    Args:
+        trial: whose attempts.
+    """
+    with suppress(FileNotFoundError):
+        stems = (name.removesuffix(".json") for name in os.listdir(trial.attempts))  # noqa: PTH208 # names suffice
+        return max((int(stem) for stem in stems if stem.isdecimal()), default=0)
+    return 0
+
+
+def _present(trial: TrialPaths, name: str) -> Lease | None:
+    """The lease; None if there is none, or none that makes sense."""
     with suppress(FileNotFoundError, RecordError):
-        return Lease.read(trial.lease)
+        lease = Lease.read(trial.lease)
+        return lease if _sound(lease, name) else None
     return None
+
+
+def _told(trial: TrialPaths, name: str, attempt: int) -> AttemptRecord | None:
+    """What the newest attempt said of itself: stands in for a damaged lease."""
+    with suppress(FileNotFoundError, RecordError):
+        record = AttemptRecord.read(trial.attempt(attempt))
+        return record if _sound(record, name) else None
+    return None
+
+
+def _sound(record: Lease | AttemptRecord, name: str) -> bool:
+    kinds: list[tuple[object, type]] = [(record.attempt, int), (record.restart, int), (record.batch, str)]
+    return record.trial == name and all(isinstance(value, kind) for value, kind in kinds)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from jobs.baseline import read_baseline, write_baseline
+from jobs.console import say
 from jobs.environment import go_offline
 from jobs.errors import TrialError
 from jobs.recipe import Recipe, parse
@@ -35,7 +36,7 @@ def main(recipe_file: str, cache: str) -> int:
 def _prepare(recipe: Recipe, cache: Path) -> None:
     from jobs.evaluation import evaluate  # loads torch
     from jobs.precision import of_this_machine
-    from jobs.trial import load_all, quiet, say
+    from jobs.trial import load_all, quiet
 
     quiet()
     precision = of_this_machine()

@@ -7,20 +7,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hpo.records import Progress, append_jsonl, mend_torn_tail
+from jobs.console import complain, say
 
 EVERY_S = 1.0
 
 
 @dataclass
 class ProgressLog:
-    """Appends progress lines, and says the changes of phase to whoever reads the log of the task."""
+    """Appends progress lines, and says the changes of phase to whoever reads the log of the task.
+
+    A line that cannot be written is left out.
+    """
 
     path: Path
     attempt: int
     _written_at: float = field(default=float("-inf"), init=False)
-
-    def __post_init__(self) -> None:
-        mend_torn_tail(self.path)
+    _torn: bool = field(default=True, init=False)  # perhaps, by an attempt that was killed or a full disk
 
     def phase(self, line: Progress) -> None:
         """Write a line at once.
@@ -29,7 +31,7 @@ class ProgressLog:
             line: the first one of a phase.
         """
         self._write(line)
-        print(self._said(line), flush=True)
+        say(self._said(line))
 
     def step(self, line: Progress) -> None:
         """Write a line unless the last one is younger than a second.
@@ -41,8 +43,15 @@ class ProgressLog:
             self._write(line)
 
     def _write(self, line: Progress) -> None:
-        append_jsonl(self.path, line.to_json(), durable=False)
         self._written_at = time.monotonic()
+        try:
+            if self._torn:
+                mend_torn_tail(self.path)
+            self._torn = True
+            append_jsonl(self.path, line.to_json(), durable=False)
+            self._torn = False
+        except OSError as error:
+            complain(f"cannot write {self.path}: {error}; going on without")
 
     def _said(self, line: Progress) -> str:
         loss = "" if line.loss is None else f", loss {line.loss:.4f}"

@@ -13,21 +13,34 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
+
+from jobs.console import say
 
 WAIT_FOR_KILL_S = 600.0
 REQUEUE_S = 30.0
+LOOK_S = 1.0  # between two looks at the notes while waiting for something else
 CANCELLED = 128 + signal.SIGTERM
 
 
 class Signals:
-    """Notes of the signals that came, and the answer to them."""
+    """Notes of the signals that came, and the answer to them.
 
-    def __init__(self, cancel: Path, wait_s: float = WAIT_FOR_KILL_S) -> None:
+    Args:
+        cancel: marker of a cancelled trial.
+        pause: marker of a paused study, whose elements are requeued but not to start.
+        wait_s: for how long to wait for the kill after a requeue.
+    """
+
+    def __init__(self, cancel: Path, pause: Path, wait_s: float = WAIT_FOR_KILL_S) -> None:
         self._cancel = cancel
+        self._pause = pause
         self._wait_s = wait_s
         self._requeue = False
         self._checkpoint = False
+        # The only queue whose `put` may be called from a handler, whatever the main thread is doing.
+        self.noticed: SimpleQueue[str] = SimpleQueue()
 
     def install(self) -> None:
         """Take over USR2 and TERM, and let in those that came while they were blocked."""
@@ -37,11 +50,13 @@ class Signals:
 
     def _on_warning(self, number: int, frame: FrameType | None) -> None:
         self._requeue = self._checkpoint = True
+        self.noticed.put("USR2")
 
     def _on_term(self, number: int, frame: FrameType | None) -> None:
         if self._cancel.exists():
             os._exit(CANCELLED)  # nothing of a cancelled trial is worth the time that a tidy end takes
         self._checkpoint = True
+        self.noticed.put("TERM")
 
     @property
     def due(self) -> bool:
@@ -53,9 +68,22 @@ class Signals:
         requeue, self._requeue, self._checkpoint = self._requeue, False, False
         element = array_element()
         if requeue and element is not None and os.environ.get("SLURM_PROCID", "0") == "0":
-            print(f"asking Slurm to requeue {element}", flush=True)
-            _requeue(element)
+            how = "requeuehold" if self._pause.exists() else "requeue"
+            say(f"asking Slurm to {how} {element}")
+            _scontrol(how, element)
             time.sleep(self._wait_s)  # the kill ends this; if it never comes, the requeue failed: go on
+
+    def wait(self, seconds: float) -> None:
+        """Sleep while there is nothing that a checkpoint could keep, and answer what comes meanwhile.
+
+        Args:
+            seconds: how long; longer if something came.
+        """
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, LOOK_S))
+            if self.due:
+                self.answer()
 
 
 def array_element() -> str | None:
@@ -64,7 +92,7 @@ def array_element() -> str | None:
     return f"{array}_{task}" if array and task else None
 
 
-def _requeue(element: str) -> None:
+def _scontrol(how: str, element: str) -> None:
     # Its exit code says nothing: scontrol runs in the same step and gets the same signals.
     with suppress(OSError, subprocess.TimeoutExpired):
-        subprocess.run(["scontrol", "requeue", element], check=False, timeout=REQUEUE_S)
+        subprocess.run(["scontrol", how, element], check=False, timeout=REQUEUE_S)

@@ -130,7 +130,7 @@ def train(
     Raises:
         Diverged: see `StepWatch`.
     """
-    resumed = surroundings.checkpoints.newest()
+    resumed = surroundings.checkpoints.resume()
     totals = Totals(**read_json(resumed / TOTALS)) if resumed else Totals()
     totals.attempts.append(plan.attempt)
     lengths = [len(example) for example in examples.train]

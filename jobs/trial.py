@@ -12,21 +12,19 @@ import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from hpo.paths import TrialPaths
 from hpo.records import Metric, Progress, TrialResult, TrialSpec
 from jobs.adapter import AdapterSize, add_adapter, save_adapter
+from jobs.attempt import Attempt
 from jobs.base_model import Base, load, obtain_base
 from jobs.baseline import read_baseline
-from jobs.checkpoints import Checkpoints
+from jobs.console import say
 from jobs.data import Collator, Examples, load_examples, pad_token
 from jobs.environment import cores, machine, peak_host_memory_gib, seconds_since_start, versions
 from jobs.evaluation import Judgement, evaluate
-from jobs.lease import Ownership
 from jobs.precision import Precision, of_this_machine
 from jobs.progress import ProgressLog
 from jobs.recipe import Recipe, parse
 from jobs.rows import data_key
-from jobs.signals import Signals
 from jobs.trainer import AdapterTrainer, Surroundings
 from jobs.training import Plan, progress_line, train
 
@@ -47,15 +45,6 @@ class Times:
 
     start: float = 0.0  # from the start of the process to the first step
     evaluation: float = 0.0
-
-
-def say(text: str) -> None:
-    """Tell whoever reads the log of the task.
-
-    Args:
-        text: one line.
-    """
-    print(text, flush=True)
 
 
 def quiet() -> None:
@@ -88,14 +77,12 @@ def load_all(recipe: Recipe, cache: Path, precision: Precision) -> Loaded:
     return Loaded(base, load(base.folder, recipe.model, precision), examples, Collator(pad_token(tokenizer)))
 
 
-def run(spec: TrialSpec, paths: TrialPaths, owner: Ownership, signals: Signals) -> TrialResult:
+def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     """Run one attempt of a trial to its end.
 
     Args:
         spec: what to run.
-        paths: of the trial.
-        owner: the right to write.
-        signals: to be answered between steps.
+        attempt: files, signals and the right to write.
 
     Returns:
         The result, not committed yet; the adapter is saved.
@@ -104,19 +91,20 @@ def run(spec: TrialSpec, paths: TrialPaths, owner: Ownership, signals: Signals) 
         TrialError: see `jobs.errors`.
     """
     quiet()
-    recipe, cache, attempt = parse(spec.recipe), Path(spec.cache), owner.lease.attempt
-    progress = ProgressLog(paths.progress, attempt)
-    progress.phase(Progress(attempt, "loading"))
+    recipe, cache, signals = parse(spec.recipe), Path(spec.cache), attempt.signals
+    progress = ProgressLog(attempt.paths.progress, attempt.number)
+    progress.phase(Progress(attempt.number, "loading"))
     precision = of_this_machine()
+    attempt.log.on_device(_device_name(precision))
     loaded = load_all(recipe, cache, precision)
     origin = recipe.model.path or str(loaded.base.plain)
     adapted = add_adapter(cast(Any, loaded.model), recipe.trainer, spec.seed, origin)
     if signals.due:
         signals.answer()  # nothing was done yet that a checkpoint could keep
     times = Times()
-    surroundings = Surroundings(precision, progress, Checkpoints(paths, owner), signals)
+    surroundings = Surroundings(precision, progress, attempt.checkpoints, signals)
     steps = recipe.trainer.steps(len(loaded.examples.train), spec.fidelity)
-    plan = Plan(steps, spec.seed, attempt, paths.checkpoints)
+    plan = Plan(steps, spec.seed, attempt.number, attempt.paths.checkpoints)
 
     def first_step() -> None:
         times.start = seconds_since_start()
@@ -124,12 +112,12 @@ def run(spec: TrialSpec, paths: TrialPaths, owner: Ownership, signals: Signals) 
 
     trainer = train(adapted, loaded.examples, loaded.collator, recipe.trainer, plan, surroundings, first_step)
     judgement = _judge(trainer, loaded, recipe, times)
-    owner.confirm()
-    size = save_adapter(adapted, paths.adapter)
+    attempt.owner.confirm()
+    size = attempt.insist(lambda: save_adapter(adapted, attempt.paths.adapter), "write the adapter")
     progress.phase(progress_line(trainer, "done", judgement.loss))
     return TrialResult(
         spec.trial,
-        attempt,
+        attempt.number,
         _metrics(trainer, judgement, size, times),
         _details(spec, recipe, trainer, loaded),
     )
@@ -175,6 +163,10 @@ def _metrics(
     }
 
 
+def _device_name(precision: Precision) -> str:
+    return torch.cuda.get_device_name(precision.device) if precision.device.type == "cuda" else "cpu"
+
+
 def _peak_memory_gib(precision: Precision) -> float:
     """Of the card, or of the process where there is none."""
     if precision.device.type == "cuda":
@@ -184,10 +176,9 @@ def _peak_memory_gib(precision: Precision) -> float:
 
 def _details(spec: TrialSpec, recipe: Recipe, trainer: AdapterTrainer, loaded: Loaded) -> dict[str, Any]:
     precision, cache = trainer.surroundings.precision, Path(spec.cache)
-    cuda = precision.device.type == "cuda"
     baseline = read_baseline(recipe, cache)
     details = {
-        "device": torch.cuda.get_device_name(precision.device) if cuda else "cpu",
+        "device": _device_name(precision),
         "compute": str(precision.compute).removeprefix("torch."),
         "machine": machine(),
         "versions": versions(),

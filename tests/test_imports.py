@@ -100,6 +100,8 @@ def test_foreign_packages_stay_where_they_belong(repository: Path) -> None:
         ("hpo.strategies.nsga2", ("torch", "pymoo", "matplotlib")),
         ("jobs.foresight", ("torch", "transformers", "botorch", "submitit", "hydra")),
         ("jobs.run_trial", ("torch", "botorch", "hydra")),
+        ("jobs.run_synthetic", ("torch", "numpy", "pydantic", "transformers", "yaml")),
+        ("jobs.synthetic", ("torch", "numpy", "pydantic", "transformers", "botorch")),
         ("slurm.slurm_executor", ("torch", "hpo", "jobs")),
         ("slurm.maskwrap", ("submitit", "torch", "hpo", "jobs")),
         ("hpo.records", ("pydantic", "yaml", "rich", "numpy")),

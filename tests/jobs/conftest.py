@@ -14,9 +14,15 @@ from tiny_llama import make_tokenizer, save_tiny_llama
 
 from hpo.paths import TrialPaths
 from hpo.records import TrialSpec, write_json
+from jobs.attempt import Attempt
+from jobs.attempt_log import AttemptLog
+from jobs.lease import take
+from jobs.patience import Patience
+from jobs.signals import Signals
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 MakeTrial = Callable[..., TrialPaths]
+AT_ONCE = Patience(unseen_s=0, differing_s=0, writing_s=0, first_s=0.01, most_s=0.01)
 
 
 @pytest.fixture(autouse=True)
@@ -77,5 +83,20 @@ def make_trial(tmp_path: Path, cache: Path) -> MakeTrial:
         spec = TrialSpec("study", trial, 0, {}, recipe, ["eval_loss"], seed, str(cache), "hash")
         write_json(paths.spec, spec.to_json())
         return paths
+
+    return make
+
+
+@pytest.fixture
+def make_attempt(tmp_path: Path) -> Callable[[], Attempt]:
+    """Begin attempts of one trial in this process, one after the other; their heartbeats do not run."""
+
+    def make() -> Attempt:
+        paths = TrialPaths(tmp_path / "study" / "trials" / "0000")
+        paths.folder.mkdir(parents=True, exist_ok=True)
+        signals = Signals(paths.cancel, tmp_path / "study" / "pause", wait_s=0)
+        owner = take(paths, "0000", "000")
+        assert owner is not None
+        return Attempt(paths, owner, signals, AttemptLog(paths, owner, signals), AT_ONCE)
 
     return make

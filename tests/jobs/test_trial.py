@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from hpo.paths import StudyPaths, TrialPaths
-from hpo.records import BatchRecord, Failure, Lease, TrialResult, read_json, read_jsonl, write_json
+from hpo.paths import TrialPaths
+from hpo.records import Failure, Lease, TrialResult, read_json, read_jsonl, write_json
+from jobs import attempt as attempt_module
 from jobs import lease as lease_module
 from jobs import run_trial
 from jobs.checkpoints import Checkpoints
@@ -234,28 +235,15 @@ def test_first_result_wins(
     """A result that appears meanwhile is not replaced."""
     recipe["trainer"]["max_steps"] = 1
     paths = make_trial(recipe)
-    real = run_trial.write_json_once
+    real = attempt_module.write_json_once
 
     def late(path: Path, record: Any) -> bool:
-        path.write_text("first")
+        write_json(path, TrialResult("0000", 9, {}).to_json())
         return real(path, record)
 
-    monkeypatch.setattr(run_trial, "write_json_once", late)
+    monkeypatch.setattr(attempt_module, "write_json_once", late)
     assert run(paths) == 0
-    assert paths.metrics.read_text() == "first"
-
-
-def test_array_that_was_not_recorded_does_nothing(
-    recipe: dict[str, Any], make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On Slurm the batch must have been submitted as this very array."""
-    paths = make_trial(recipe)
-    batch = StudyPaths(paths.folder.parent.parent).batch("000")
-    batch.folder.mkdir(parents=True)
-    write_json(batch.record, BatchRecord("000", "name", ["0000"], "submitted", "41").to_json())
-    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "42")
-    assert run(paths) == 0
-    assert not paths.lease.exists()
+    assert TrialResult.read(paths.metrics).attempt == 9
 
 
 @pytest.mark.parametrize(
@@ -280,7 +268,7 @@ def test_overtaken_process_writes_nothing_more(
     paths = make_trial(recipe)
     real = Checkpoints.save
 
-    def overtaken(self: Checkpoints, step: int, write: Callable[[Path], None]) -> Path:
+    def overtaken(self: Checkpoints, step: int, write: Callable[[Path], None]) -> Path | None:
         if step == 3:
             write_json(paths.lease, Lease("0000", 2, "001", "job", 0, "host", 1).to_json())
         return real(self, step, write)

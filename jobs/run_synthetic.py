@@ -1,0 +1,192 @@
+"""Runs one synthetic trial: sleeps in steps; checkpoints, reports and answers signals as a real one does."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from hpo.records import Metric, Progress, TrialResult, TrialSpec, read_json, write_json
+from jobs.attempt import Attempt, conduct
+from jobs.environment import machine, seconds_since_start
+from jobs.errors import Diverged, OutOfMemory, TrialError
+from jobs.progress import ProgressLog
+from jobs.synthetic_recipe import STANDARD_ERROR, UNTUNED, SyntheticRecipe, draw, parse
+
+STATE = "state.json"
+STEP_NOISE = 0.02  # of the training loss
+
+
+def main(study_folder: str, batch: str, trial: str) -> int:
+    """Run one attempt of a trial; see `jobs.attempt.conduct`.
+
+    Args:
+        study_folder: of the study.
+        batch: id of the batch that this task belongs to.
+        trial: id of the trial.
+    """
+    return conduct(study_folder, batch, trial, lambda spec, attempt: SyntheticTrial(spec, attempt).run())
+
+
+@dataclass
+class State:
+    """What a trial's attempts did together; kept in every checkpoint."""
+
+    step: int = 0
+    loss: float | None = None  # of that step
+    # Added up step by step, so that a step done twice, or left out, would show in the result.
+    late_losses: float = 0.0
+    train_seconds: float = 0.0  # spent in steps
+    attempts: list[int] = field(default_factory=list)
+
+
+class SyntheticTrial:
+    """One attempt, from the newest checkpoint to the last step."""
+
+    def __init__(self, spec: TrialSpec, attempt: Attempt) -> None:
+        self._spec, self._attempt = spec, attempt
+        self._recipe = parse(spec.recipe)
+        self._seconds = self._recipe.work_seconds(spec.seed, spec.fidelity)
+        self._steps = max(1, math.ceil(self._seconds / self._recipe.step_seconds))
+        self._eval_loss = self._recipe.eval_loss(spec.fidelity)
+        self._eval_loss += STANDARD_ERROR * draw(spec.seed, "evaluation").gauss(0.0, 1.0)
+        self._progress = ProgressLog(attempt.paths.progress, attempt.number)
+        self._checkpoints = attempt.checkpoints
+        self._state = State()
+
+    def run(self) -> TrialResult:
+        """Work to the end.
+
+        Raises:
+            TrialError: as the recipe asks.
+        """
+        self._progress.phase(Progress(self._attempt.number, "loading"))
+        self._attempt.signals.wait(self._recipe.start_seconds)
+        resumed = self._checkpoints.resume()
+        self._state = State(**read_json(resumed / STATE)) if resumed else State()
+        self._state.attempts.append(self._attempt.number)
+        start_seconds = seconds_since_start()
+        self._progress.phase(self._line("training"))
+        self._train()
+        self._progress.phase(self._line("evaluating"))
+        self._progress.phase(self._line("done", self._eval_loss))
+        return self._result(start_seconds)
+
+    def _train(self) -> None:
+        doom = Doom(self._recipe, self._spec, self._attempt.number, self._state.step, self._steps)
+        doom.strike(self._state.step)
+        length, saved_at = self._seconds / self._steps, time.monotonic()
+        due = saved_at  # by the clock, so that the work takes what it should, whatever the bookkeeping takes
+        while self._state.step < self._steps:
+            due += length
+            time.sleep(max(0.0, due - time.monotonic()))
+            self._count_step(length)
+            doom.strike(self._state.step)
+            self._progress.step(self._line("training"))
+            if self._attempt.signals.due or time.monotonic() - saved_at >= self._recipe.checkpoint_every_s:
+                self._save()
+                saved_at = time.monotonic()
+            if time.monotonic() - due > 1.0:
+                due = time.monotonic()  # it waited for a kill, or was suspended: that is no work
+
+    def _count_step(self, length: float) -> None:
+        state, share = self._state, (self._state.step + 1) / self._steps
+        noise = STEP_NOISE * draw(self._spec.seed, "step", state.step + 1).gauss(0.0, 1.0)
+        state.step += 1
+        state.loss = self._eval_loss + (UNTUNED - self._eval_loss) * math.exp(-5 * share) + noise
+        state.train_seconds += length
+        if state.step > self._steps - self._late:
+            state.late_losses += state.loss
+
+    @property
+    def _late(self) -> int:
+        """How many steps make the training loss: the last tenth, at least one."""
+        return max(1, self._steps // 10)
+
+    def _save(self) -> None:
+        self._checkpoints.save(self._state.step, self._write)
+        if self._attempt.signals.due:
+            self._attempt.signals.answer()
+
+    def _write(self, folder: Path) -> None:
+        write_json(folder / STATE, asdict(self._state))
+
+    def _line(self, phase: str, eval_loss: float | None = None) -> Progress:
+        state = self._state
+        return Progress(
+            self._attempt.number,
+            phase,
+            state.step,
+            self._steps,
+            loss=state.loss,
+            learning_rate=self._recipe.learning_rate * (1 - state.step / self._steps),
+            train_seconds=state.train_seconds,
+            eval_loss=eval_loss,
+        )
+
+    def _result(self, start_seconds: float) -> TrialResult:
+        spec, state = self._spec, self._state
+        metrics = {
+            "eval_loss": Metric(self._eval_loss, STANDARD_ERROR),
+            "train_loss": Metric(state.late_losses / self._late),
+            "train_seconds": Metric(self._recipe.train_seconds(spec.seed, spec.fidelity)),
+            "start_seconds": Metric(start_seconds),
+        }
+        details = {
+            "machine": machine(),
+            "seed": spec.seed,
+            "attempts": state.attempts,
+            "steps": self._steps,
+            "work_seconds": self._seconds,
+            "hashes": {"recipe": spec.recipe_hash},
+        }
+        return TrialResult(spec.trial, self._attempt.number, metrics, details)
+
+
+class Doom:
+    """At which step an attempt is to fail, and how: drawn from the trial's seed and the attempt's number."""
+
+    def __init__(
+        self, recipe: SyntheticRecipe, spec: TrialSpec, attempt: int, begin: int, steps: int
+    ) -> None:
+        self._recipe, seed = recipe, spec.seed
+        self._place = f"trial {spec.trial}, attempt {attempt}"
+        self._error = self._of_attempt(seed, attempt, "error", recipe.fail_error, begin, steps)
+        self._crash = self._of_attempt(seed, attempt, "crash", recipe.fail_crash, begin, steps)
+        diverges = recipe.diverges_above is not None and recipe.learning_rate > recipe.diverges_above
+        chance = draw(seed, "diverged")
+        struck = chance.random() < recipe.fail_diverged
+        self._diverged = 1 + int(chance.random() * steps) if diverges or struck else None
+        self._too_large = draw(seed, "out of memory").random() < recipe.fail_out_of_memory
+
+    @staticmethod
+    def _of_attempt(seed: int, attempt: int, what: str, share: float, begin: int, steps: int) -> int | None:
+        chance = draw(seed, what, attempt)
+        struck, share_done = chance.random() < share, chance.random()
+        return begin + int(share_done * (steps - begin + 1)) if struck else None
+
+    def strike(self, step: int) -> None:
+        """Fail, if this is the step for it.
+
+        Args:
+            step: done last.
+
+        Raises:
+            TrialError: as the recipe asks.
+        """
+        if self._too_large:
+            raise OutOfMemory(f"out of memory at step {step}, as trainer.fail_out_of_memory asks")
+        if self._diverged is not None and step >= self._diverged:
+            raise Diverged(f"diverged at step {step}, as trainer.fail_diverged or diverges_above asks")
+        if self._error is not None and step >= self._error:
+            raise TrialError(f"{self._place}: error at step {step}, as trainer.fail_error asks")
+        if self._crash is not None and step >= self._crash:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
