@@ -11,6 +11,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PreTrainedModel
 
+from jobs.disk import disk_errors
 from jobs.recipe import TrainerRecipe
 from jobs.targets import resolve
 
@@ -71,11 +72,17 @@ def save_adapter(adapted: PeftModel, folder: Path) -> AdapterSize:
     Args:
         adapted: the trained model.
         folder: replaced if it exists.
+
+    Raises:
+        OSError: the disk does not take it.
     """
     made = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
-    write_adapter(adapted, made)
-    shutil.rmtree(folder, ignore_errors=True)
-    made.rename(folder)
+    try:
+        write_adapter(adapted, made)
+        shutil.rmtree(folder, ignore_errors=True)
+        made.rename(folder)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
     trainable = sum(weight.numel() for weight in adapted.parameters() if weight.requires_grad)
     return AdapterSize(trainable, (folder / WEIGHTS).stat().st_size)
 
@@ -86,6 +93,10 @@ def write_adapter(adapted: PeftModel, folder: Path) -> None:
     Args:
         adapted: the model.
         folder: made if need be.
+
+    Raises:
+        OSError: the disk does not take it.
     """
     # Never the embeddings: "auto" would look for the base model's configuration on the hub.
-    adapted.save_pretrained(str(folder), save_embedding_layers=False)
+    with disk_errors():
+        adapted.save_pretrained(str(folder), save_embedding_layers=False)

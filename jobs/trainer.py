@@ -15,6 +15,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from hpo.records import write_json
 from jobs.adapter import write_adapter
 from jobs.checkpoints import Checkpoints
+from jobs.disk import disk_errors
 from jobs.loss import token_losses
 from jobs.precision import Precision
 from jobs.progress import ProgressLog
@@ -144,8 +145,9 @@ class AdapterTrainer(Trainer):
     def _write(self, folder: Path) -> None:
         assert isinstance(self.model, PeftModel)
         write_adapter(self.model, folder)
-        self._save_optimizer_and_scheduler(str(folder))
-        self._save_scaler(str(folder))
-        self._save_rng_state(str(folder))
+        with disk_errors():
+            self._save_optimizer_and_scheduler(str(folder))
+            self._save_scaler(str(folder))
+            self._save_rng_state(str(folder))
         self.state.save_to_json(str(folder / STATE))
         write_json(folder / TOTALS, vars(self.totals))

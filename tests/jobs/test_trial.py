@@ -7,12 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conditions import eventually
 
 from hpo.paths import TrialPaths
 from hpo.records import Failure, Lease, TrialResult, read_json, read_jsonl, write_json
@@ -23,21 +23,14 @@ from jobs.checkpoints import Checkpoints
 from jobs.foresight import METRICS, Qlora
 from jobs.training import StepWatch
 
+pytestmark = pytest.mark.usefixtures("keep_handlers")
+
 MakeTrial = Callable[..., TrialPaths]
 MEASURED_TIMES = {"train_seconds", "eval_seconds", "start_seconds", "tokens_per_second", "peak_memory_gib"}
 
 
 class Killed(BaseException):
     """The end of a process, as far as the trial's own code can tell."""
-
-
-@pytest.fixture(autouse=True)
-def own_handlers() -> Iterator[None]:
-    """Give the test process its signal handlers back."""
-    kept = {number: signal.getsignal(number) for number in (signal.SIGUSR2, signal.SIGTERM)}
-    yield
-    for number, handler in kept.items():
-        signal.signal(number, handler)
 
 
 def run(paths: TrialPaths, batch: str = "000") -> int:
@@ -181,9 +174,9 @@ def test_process_survives_term_and_resumes_after_kill(recipe: dict[str, Any], ma
     paths = make_trial(recipe, "0002")
     command = [sys.executable, "-m", "jobs.run_trial", str(paths.folder.parent.parent), "000", "0002"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _wait_for(lambda: any(line["step"] > 5 for line in read_jsonl(paths.progress)))
+    eventually(lambda: any(line["step"] > 5 for line in read_jsonl(paths.progress)))
     process.send_signal(signal.SIGTERM)
-    _wait_for(paths.checkpoint_pointer.exists)
+    eventually(paths.checkpoint_pointer.exists)
     assert process.poll() is None
     process.kill()
     process.wait()
@@ -196,20 +189,13 @@ def test_process_survives_term_and_resumes_after_kill(recipe: dict[str, Any], ma
     assert TrialResult.read(paths.metrics).details["attempts"] == [1, 2]
 
 
-def _wait_for(true: Callable[[], bool], within_s: float = 120) -> None:
-    deadline = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-
-
 def test_term_with_cancel_marker_ends_at_once(recipe: dict[str, Any], make_trial: MakeTrial) -> None:
     """A cancelled trial neither checkpoints nor goes on nor leaves a result."""
     recipe["trainer"]["max_steps"] = 100_000
     paths = make_trial(recipe)
     command = [sys.executable, "-m", "jobs.run_trial", str(paths.folder.parent.parent), "000", "0000"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _wait_for(lambda: paths.lease.exists())
+    eventually(lambda: paths.lease.exists())
     paths.cancel.touch()
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 128 + signal.SIGTERM
