@@ -20,6 +20,7 @@ class Outcome:
     exit_code: int | None
     stdout: str
     stderr: str
+    timed_out: bool = False
 
     @property
     def ok(self) -> bool:
@@ -64,8 +65,9 @@ def run(
             stdin=subprocess.DEVNULL,
             check=False,
         )
-    except subprocess.TimeoutExpired:
-        return Outcome(argv, None, "", f"no answer within {timeout_s:g} s")
+    except subprocess.TimeoutExpired as error:
+        said = (error.stderr or b"").decode(errors="replace")  # bytes, whatever `text` says
+        return Outcome(argv, None, "", f"{said}no answer within {timeout_s:g} s", timed_out=True)
     except OSError as error:
         return Outcome(argv, None, "", str(error))
     return Outcome(argv, done.returncode, done.stdout, done.stderr)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 
-class ClusterError(Exception):
-    """An error of the cluster side; `hint` says what to do about it."""
+class ClusterError(RuntimeError):
+    """An error of the cluster side; `hint` says what to do about it.
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    Args:
+        message: what is wrong.
+        hint: what to do about it.
+        busy: the scheduler could not take it now, and may take it later.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, busy: bool = False) -> None:
         super().__init__(f"{message}\n\nhint: {hint}" if hint else message)
         self.hint = hint
+        self.busy = busy
 
 
 class SubmissionError(ClusterError):

@@ -1,6 +1,6 @@
 """One array of the local executor, as its files tell it.
 
-<folder>/<job id>.json          name, target, arguments, held or released     the executor
+<folder>/<job id>.json          what it runs, whether it may start, how many  the executor
 <folder>/<job id>/start.sh      what each element runs                        the executor, once
 <folder>/<job id>/<i>.claim     the one process that runs element i           that process, once
 <folder>/<job id>/<i>-<nonce>/  submitit's files and logs of one launch       submitit
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,9 @@ class LocalArray:
     target: str
     arguments: tuple[tuple[str, ...], ...]
     held: bool
+    freed: tuple[int, ...] = ()  # elements that may start all the same
+    at_once: int | None = None  # elements that may run at the same time
+    time_limit_min: int | None = None  # None: the settings' own
 
     @property
     def workspace(self) -> Path:
@@ -88,26 +91,57 @@ class LocalArray:
 
     def save(self) -> None:
         """Write the record; the array exists from now on."""
-        record: dict[str, Any] = {
-            "job_id": self.job_id,
-            "name": self.name,
-            "target": self.target,
-            "arguments": [list(element) for element in self.arguments],
-            "held": self.held,
-        }
+        record: dict[str, Any] = asdict(self)
+        del record["folder"]
         write_json(self.folder / f"{self.job_id}.json", record)
 
-    def released(self) -> LocalArray:
-        """The same array, free to start."""
-        return replace(self, held=False)
+    def keeps(self, index: int) -> bool:
+        """Whether an element may not start now."""
+        return self.held and index not in self.freed
+
+    def released(self, index: int | None = None) -> LocalArray:
+        """The same array, free to start; or one element of it."""
+        if index is None:
+            return replace(self, held=False, freed=())
+        return replace(self, freed=tuple(sorted({*self.freed, index})))
+
+    def on_hold(self) -> LocalArray:
+        """The same array, of which no further element may start."""
+        return replace(self, held=True, freed=())
 
 
 def create(
-    folder: Path, name: str, target: str, arguments: Sequence[Sequence[str]], script: str
+    folder: Path,
+    name: str,
+    target: str,
+    arguments: Sequence[Sequence[str]],
+    script: str,
+    *,
+    at_once: int | None = None,
+    time_limit_min: int | None = None,
 ) -> LocalArray:
-    """Make a new held array in a folder; it exists once its record does, which is written last."""
+    """Make a new held array in a folder; it exists once its record does, which is written last.
+
+    Args:
+        folder: an existing folder.
+        name: unique name of the array.
+        target: what each element runs.
+        arguments: of each element.
+        script: the text of the start script.
+        at_once: elements that may run at the same time; None: no limit but the slots.
+        time_limit_min: of each element; None: the settings' own.
+    """
     texts = tuple(tuple(str(part) for part in element) for element in arguments)
-    array = LocalArray(folder, _new_job_id(), name, target, texts, held=True)
+    array = LocalArray(
+        folder,
+        _new_job_id(),
+        name,
+        target,
+        texts,
+        held=True,
+        at_once=at_once,
+        time_limit_min=time_limit_min,
+    )
     array.workspace.mkdir()
     array.start_script.write_text(script, encoding="utf-8")
     array.save()
@@ -119,9 +153,16 @@ def load(folder: Path) -> Iterator[LocalArray]:
     for path in sorted(folder.glob("local-*.json")):
         record = read_json(path)
         if record is not None:
-            arguments = tuple(tuple(element) for element in record["arguments"])
             yield LocalArray(
-                folder, record["job_id"], record["name"], record["target"], arguments, record["held"]
+                folder,
+                record["job_id"],
+                record["name"],
+                record["target"],
+                tuple(tuple(element) for element in record["arguments"]),
+                held=record["held"],
+                freed=tuple(record.get("freed", ())),
+                at_once=record.get("at_once"),
+                time_limit_min=record.get("time_limit_min"),
             )
 
 

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import secrets
 import shlex
-import subprocess
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from slurm import claim, devices, local_array
-from slurm.errors import SubmissionError
-from slurm.launch import Launch, spawn
+from slurm import claim, devices, local_array, logs
+from slurm.errors import SchedulerError, SubmissionError
 from slurm.local_array import Claim, LocalArray
-from slurm.processes import kill_marked, terminate
+from slurm.local_starts import Starts
+from slurm.processes import kill_marked, terminate, warn
+from slurm.request import request
 from slurm.settings import ClusterSettings
-from slurm.view import Task, TaskState, TaskView, view
+from slurm.view import Ending, SiteLimits, Task, TaskState, TaskView, Wishes, view
 
 # From TERM to KILL on cancel: time for one checkpoint, as Slurm's KillWait gives.
 CANCEL_GRACE_S = 5.0
 
-# A launch can be hit by a signal before its element is claimed; one that always fails has a cause.
-LAUNCH_ATTEMPTS = 3
+# An array here is a file with a line an element; nothing limits it.
+ARRAY_SIZE = 10**6
 
 _SCRIPT = """#!/bin/bash
 # array {name}: what each element runs; submitit adds the arguments
@@ -33,14 +32,6 @@ export CUDA_VISIBLE_DEVICES="${{FRONTRUNNER_GPU}}"
 {setup}
 exec {python} "$@"
 """
-
-
-@dataclass(frozen=True)
-class _Start:
-    """An element that is being started and has not been claimed yet."""
-
-    process: subprocess.Popen[bytes]
-    gpu: str
 
 
 class LocalExecutor:
@@ -55,9 +46,7 @@ class LocalExecutor:
         self.settings = ClusterSettings(**settings)
         self._arrays: dict[str, LocalArray] = {}
         self._over: set[Task] = set()
-        self._starts: dict[Task, _Start] = {}
-        self._ending: list[subprocess.Popen[bytes]] = []
-        self._attempts: Counter[Task] = Counter()
+        self._starts = Starts(self.settings)
 
     @cached_property
     def _gpus(self) -> tuple[str, ...]:
@@ -69,7 +58,25 @@ class LocalExecutor:
         cpu_count = devices.visible_cpus()
         return devices.slots(self.settings.max_parallel, self.settings.cpus, cpu_count, len(self._gpus))
 
-    def submit(self, *, name: str, folder: str, target: str, arguments: Sequence[Sequence[str]]) -> str:
+    def limits(self) -> SiteLimits:
+        """What this machine allows: one node, and whatever time and size of array."""
+        return {
+            "array_size": ARRAY_SIZE,
+            "nodes": 1,
+            "minutes": 0,
+            "default_minutes": self.settings.default_minutes,
+            "warning_s": self.settings.signal_delay_s,
+        }
+
+    def submit(
+        self,
+        *,
+        name: str,
+        folder: str,
+        target: str,
+        arguments: Sequence[Sequence[str]],
+        wishes: Wishes | None = None,
+    ) -> str:
         """Note down one held array, an element per entry of `arguments`; returns its job id.
 
         Args:
@@ -77,58 +84,98 @@ class LocalExecutor:
             folder: an existing folder for its files and logs.
             target: `module:function`, imported by each element's own process.
             arguments: the arguments of each element, in the order of their indices.
+            wishes: its time limit and how many may run at once; others mean nothing here.
 
         Raises:
             SubmissionError: there is no element, or the folder cannot be written.
         """
         if not arguments:
             raise SubmissionError("arguments: expected at least one element, got none")
+        wishes = wishes or {}
         try:
-            array = local_array.create(Path(folder), name, target, arguments, self._script(name))
+            array = local_array.create(
+                Path(folder),
+                name,
+                target,
+                arguments,
+                self._script(name),
+                at_once=wishes.get("at_once"),
+                time_limit_min=request(self.settings, wishes).time_limit_min,
+            )
         except OSError as error:
             raise SubmissionError(f"folder: cannot write to {folder}: {error}") from error
         self._arrays[array.job_id] = array
         return array.job_id
+
+    def follow(
+        self, *, name: str, folder: str, command: Sequence[str], after: Collection[str], delay_s: float = 0.0
+    ) -> str:
+        """There is no scheduler here that could start a job later.
+
+        Raises:
+            SubmissionError: always.
+        """
+        raise SubmissionError(
+            f"{name}: a local executor cannot follow an array with a job", "use cluster=slurm, or `tune`"
+        )
 
     def adopt(self, folder: str) -> None:
         """Take on the arrays that any executor has submitted to a folder; harmless when repeated."""
         for array in local_array.load(Path(folder)):
             self._arrays.setdefault(array.job_id, array)
 
-    def release(self, job_id: str) -> None:
-        """Let a held array start; harmless when repeated, and for an unknown one."""
+    def release(self, job_id: str, index: int | None = None) -> None:
+        """Let a held array, or one element of it, start; harmless when repeated, and for an unknown one."""
         array = self._arrays.get(job_id)
         if array is not None and array.held:
-            released = array.released()
-            released.save()
-            self._arrays[job_id] = released
+            self._change(array.released(index))
+
+    def hold(self, job_id: str) -> None:
+        """Keep the waiting elements of an array from starting, until it is released; running ones go on."""
+        array = self._arrays.get(job_id)
+        if array is not None:
+            self._change(array.on_hold())
+
+    def throttle(self, job_id: str, at_once: int | None) -> None:
+        """How many elements of an array may run at once from now on; None: no limit but the slots."""
+        array = self._arrays.get(job_id)
+        if array is not None:
+            self._change(replace(array, at_once=at_once))
+
+    def warn(self, tasks: Collection[Task]) -> None:
+        """Send USR2 to running tasks; those that do not run here are passed over."""
+        warn([(known.pid, known.start_ticks) for _, known in self._claimed(tasks) if _is_here(known)])
 
     def poll(self) -> Mapping[Task, TaskView]:
         """Every live task of the arrays that are known; starts waiting ones where slots are free."""
         views, waiting, used = self._survey()
-        self._start(waiting, used)
+        self._start(waiting, views, used)
         return views
 
-    def find(self, prefix: str) -> Mapping[str, str]:
-        """Live arrays whose name starts with `prefix`, among the known ones: job id -> name."""
-        live = {job_id for job_id, _ in self._survey()[0]}
-        return {
-            job_id: array.name
-            for job_id, array in self._arrays.items()
-            if job_id in live and array.name.startswith(prefix)
-        }
+    def endings(self, tasks: Collection[Task]) -> Mapping[Task, Sequence[Ending]] | None:
+        """None: there is no accounting here."""
+        return None
+
+    def complaint(self, folder: str, task: Task) -> str:
+        """The last lines that a task wrote to its error log; "" if there are none.
+
+        Args:
+            folder: where its array was submitted from.
+            task: whose log; each launch has one of its own.
+        """
+        job_id, index = task
+        found = (Path(folder) / job_id).glob(f"{index}-*/*_log.err")
+        return logs.complaint(sorted(found, key=lambda log: log.stat().st_mtime, reverse=True))
 
     def cancel(self, tasks: Collection[Task]) -> None:
         """Stop tasks: TERM, after a short while KILL; those that have not started never will."""
         leaders: list[tuple[int, int]] = []
         marks: list[str] = []
-        for job_id, index in tasks:
-            array = self._arrays.get(job_id)
-            if array is None or not 0 <= index < len(array.arguments):
-                continue
+        for job_id, index in self._known(tasks):
+            array = self._arrays[job_id]
             if not array.withhold(index, claim.CANCELLED):
                 known = array.claim(index)
-                if known is None or not known.live or known.elsewhere:
+                if known is None or not _is_here(known):
                     continue
                 leaders.append((known.pid, known.start_ticks))
             marks.append(array.mark(index))
@@ -136,7 +183,15 @@ class LocalExecutor:
         if marks:
             kill_marked(marks)
 
-    def preview(self, *, name: str, folder: str, target: str, arguments: Sequence[Sequence[str]]) -> str:
+    def preview(
+        self,
+        *,
+        name: str,
+        folder: str,
+        target: str,
+        arguments: Sequence[Sequence[str]],
+        wishes: Wishes | None = None,
+    ) -> str:
         """The script that each element would run; starts and writes nothing.
 
         Args:
@@ -144,6 +199,7 @@ class LocalExecutor:
             folder: the folder for its files and logs; not part of the script.
             target: not part of the script: it travels in a pickle beside it.
             arguments: not part of the script.
+            wishes: not part of the script.
         """
         return self._script(name)
 
@@ -167,6 +223,27 @@ class LocalExecutor:
             python=self.settings.masked_python,
         )
 
+    def _change(self, array: LocalArray) -> None:
+        if array != self._arrays[array.job_id]:
+            try:
+                array.save()
+            except OSError as error:
+                raise SchedulerError(f"{array.folder}: cannot be written: {error}", busy=True) from error
+            self._arrays[array.job_id] = array
+
+    def _known(self, tasks: Collection[Task]) -> list[Task]:
+        return [
+            (job_id, index)
+            for job_id, index in tasks
+            if job_id in self._arrays and 0 <= index < len(self._arrays[job_id].arguments)
+        ]
+
+    def _claimed(self, tasks: Collection[Task]) -> Iterator[tuple[Task, Claim]]:
+        for job_id, index in self._known(tasks):
+            known = self._arrays[job_id].claim(index)
+            if known is not None:
+                yield (job_id, index), known
+
     def _survey(self) -> tuple[dict[Task, TaskView], list[Task], list[str]]:
         """(live tasks, those of them that wait for a slot, the GPU of each that has one)."""
         views: dict[Task, TaskView] = {}
@@ -174,18 +251,19 @@ class LocalExecutor:
         used: list[str] = []
         ended: list[str] = []
         for task in self._unfinished():
-            known = self._settle(task)
+            array = self._arrays[task[0]]
+            known = self._starts.settle(array, task[1])
             if known is None:
-                views[task] = self._waiting_view(task, waiting)
+                views[task] = self._waiting_view(array, task, waiting)
             elif known.live:
                 used.append(known.gpu)
-                views[task] = view(TaskState.RUNNING, f"process {known.pid}", known.host)
+                views[task] = view(TaskState.RUNNING, f"process {known.pid}", known.host, array.name)
             else:
                 self._over.add(task)
-                ended.append(self._arrays[task[0]].mark(task[1]))
+                ended.append(array.mark(task[1]))
         if ended:
             kill_marked(ended)  # what their processes may have left behind
-        used.extend(start.gpu for start in self._starts.values())
+        used.extend(self._starts.gpus())
         return views, waiting, used
 
     def _unfinished(self) -> list[Task]:
@@ -196,49 +274,28 @@ class LocalExecutor:
             if (job_id, index) not in self._over
         ]
 
-    def _settle(self, task: Task) -> Claim | None:
-        """The claim of a task, once it has one; its start is then done with."""
-        array = self._arrays[task[0]]
-        start = self._starts.get(task)
-        ended = start is not None and start.process.poll() is not None
-        known = array.claim(task[1])  # after the look at the process: what has ended claims no more
-        if start is not None and (ended or known is not None):
-            del self._starts[task]
-            self._reap(start.process)
-        if known is None and ended and self._attempts[task] >= LAUNCH_ATTEMPTS:
-            array.withhold(task[1], claim.FAILED_TO_START)
-            known = array.claim(task[1])
-        return known
-
-    def _reap(self, process: subprocess.Popen[bytes]) -> None:
-        # A starter ends by itself soon after its element is claimed; until waited for it is a zombie.
-        self._ending = [each for each in (*self._ending, process) if each.poll() is None]
-
-    def _waiting_view(self, task: Task, waiting: list[Task]) -> TaskView:
-        if self._arrays[task[0]].held:
-            return view(TaskState.HELD, "not released")
+    def _waiting_view(self, array: LocalArray, task: Task, waiting: list[Task]) -> TaskView:
         if task in self._starts:
-            return view(TaskState.PENDING, "starting")
+            return view(TaskState.PENDING, "starting", name=array.name)
+        if array.keeps(task[1]):
+            return view(TaskState.HELD, "not released", name=array.name)
         waiting.append(task)
-        return view(TaskState.PENDING, "waiting for a slot")
+        return view(TaskState.PENDING, "waiting for a slot", name=array.name)
 
-    def _start(self, waiting: Sequence[Task], used: list[str]) -> None:
-        for task in waiting[: max(0, self.slots - len(used))]:
+    def _start(self, waiting: Sequence[Task], views: Mapping[Task, TaskView], used: list[str]) -> None:
+        running = Counter(job_id for (job_id, _), told in views.items() if told["state"] == TaskState.RUNNING)
+        running.update(job_id for job_id, _ in self._starts.tasks())
+        for job_id, index in waiting:
+            array = self._arrays[job_id]
+            if len(used) >= self.slots:
+                return
+            if array.at_once is not None and running[job_id] >= array.at_once:
+                continue
             gpu = devices.least_used(self._gpus, used)
             used.append(gpu)
-            self._attempts[task] += 1
-            self._starts[task] = _Start(spawn(self._launch(task), gpu), gpu)
+            running[job_id] += 1
+            self._starts.begin(array, index, gpu)
 
-    def _launch(self, task: Task) -> Launch:
-        job_id, index = task
-        array = self._arrays[job_id]
-        return Launch(
-            folder=str(array.workspace / f"{index}-{secrets.token_hex(4)}"),
-            mark=array.mark(index),
-            claim_file=str(array.claim_file(index)),
-            start_script=str(array.start_script),
-            target=array.target,
-            arguments=array.arguments[index],
-            time_limit_min=self.settings.time_limit_min,
-            signal_delay_s=self.settings.signal_delay_s,
-        )
+
+def _is_here(known: Claim) -> bool:
+    return known.live and not known.elsewhere

@@ -38,15 +38,24 @@ def _environment(folder: Path) -> set[bytes]:
         return set()
 
 
+def warn(leaders: Collection[tuple[int, int]]) -> None:
+    """Send USR2 to each (pid, start time)."""
+    _send(leaders, signal.SIGUSR2)
+
+
 def terminate(leaders: Collection[tuple[int, int]], grace_s: float) -> None:
     """Send TERM to each (pid, start time) and wait until all have ended, at most `grace_s`."""
-    for pid, start_ticks in leaders:
-        if is_alive(pid, start_ticks):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+    _send(leaders, signal.SIGTERM)
     deadline = time.monotonic() + grace_s
     while any(is_alive(*leader) for leader in leaders) and time.monotonic() < deadline:
         time.sleep(0.05)
+
+
+def _send(leaders: Collection[tuple[int, int]], number: signal.Signals) -> None:
+    for pid, start_ticks in leaders:
+        if is_alive(pid, start_ticks):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
 
 def kill_marked(marks: Collection[str]) -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo
 from pydantic.dataclasses import dataclass
 
 _CLOCK = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d{1,3}):(?P<minutes>\d{1,2}):(?P<seconds>\d{1,2})")
@@ -35,6 +35,10 @@ _OWN_OPTIONS = {
 }
 
 OptionValue = bool | int | float | str | None
+
+# The time limit that is found out from the trials themselves, and what holds until enough of them have ended.
+AUTO = "auto"
+AUTO_START_MIN = 240
 
 
 def limit_minutes(limit: int | str) -> int:
@@ -64,6 +68,35 @@ def _check_limit(limit: int | str) -> int | str:
     return limit
 
 
+def _check_limit_or_auto(limit: int | str) -> int | str:
+    return limit if limit == AUTO else _check_limit(limit)
+
+
+def check_warning(signal_delay_s: int, limit_min: int) -> int:
+    """Refuse a warning that would come before the task itself; returns it.
+
+    Args:
+        signal_delay_s: seconds between the warning and the time limit.
+        limit_min: the time limit, in minutes.
+
+    Raises:
+        ValueError: the limit leaves no time before the warning.
+    """
+    if signal_delay_s >= limit_min * 60:
+        # Slurm may send it up to a minute early, so three times the delay and that minute is a good limit.
+        good = -(-3 * (signal_delay_s + 60) // 60)
+        raise ValueError(
+            f"expected less than the time limit of {limit_min} min, got {signal_delay_s} s;"
+            f" a time limit of {good} min or more leaves time to work"
+        )
+    return signal_delay_s
+
+
+def _check_delay(delay_s: int, info: ValidationInfo) -> int:
+    limit = info.data.get("time_limit", AUTO)  # left out when it is wrong itself
+    return delay_s if limit == AUTO else check_warning(delay_s, limit_minutes(limit))
+
+
 def _option(name: str) -> str:
     return name.lstrip("-").replace("_", "-")
 
@@ -81,6 +114,18 @@ Word = Annotated[str, Field(pattern=r"^\S+$")]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class HelperSettings:
+    """What a piece of the controller's own work gets when it runs as a job."""
+
+    partition: Word | None
+    account: Word | None
+    qos: Word | None
+    cpus: Annotated[int, Field(ge=1)]
+    mem_gb: Annotated[float, Field(gt=0)]
+    time_limit: Annotated[int | str, AfterValidator(_check_limit)]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ClusterSettings:
     """Where and with what a task runs; the same keys on Slurm and on this machine."""
 
@@ -91,17 +136,23 @@ class ClusterSettings:
     constraint: Word | None
     cpus: Annotated[int, Field(ge=1)]
     mem_gb: Annotated[float, Field(gt=0)]
-    time_limit: Annotated[int | str, AfterValidator(_check_limit)]
+    time_limit: Annotated[int | str, AfterValidator(_check_limit_or_auto)]
     max_parallel: Annotated[int, Field(ge=1)] | None
     setup: list[str]
     python: Annotated[str, Field(min_length=1)] | None
     extra: Annotated[dict[str, OptionValue], AfterValidator(_check_extra)]
-    signal_delay_s: Annotated[int, Field(ge=0, le=65535)]
+    signal_delay_s: Annotated[int, Field(ge=0, le=65535), AfterValidator(_check_delay)]
+    helper: HelperSettings
 
     @property
-    def time_limit_min(self) -> int:
-        """The time limit in whole minutes, rounded up."""
-        return limit_minutes(self.time_limit)
+    def time_limit_min(self) -> int | None:
+        """The time limit in whole minutes, rounded up; None where it is found out from the trials."""
+        return None if self.time_limit == AUTO else limit_minutes(self.time_limit)
+
+    @property
+    def default_minutes(self) -> int:
+        """The time limit of an array that wishes none."""
+        return self.time_limit_min or AUTO_START_MIN
 
     @property
     def python_command(self) -> str:

@@ -8,7 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from slurm.command import run
+from slurm.refusals import submission_hint
+from slurm.request import request
 from slurm.settings import ClusterSettings
+from slurm.site_limits import parse_configuration
 
 Line = tuple[str, str, str]  # (ok | warn | fail, what, hint)
 
@@ -36,22 +39,16 @@ def trial_line(settings: ClusterSettings) -> Line:
     A held array is taken whatever it asks for, and after its release waits for ever with the reason
     BadConstraints. Only a warning, as the answer is the same while the right nodes are drained.
     """
-    from slurm.submission import array_executor, submission_hint  # submitit takes 0.2 s to load
+    from slurm.submission import array_executor  # submitit takes 0.2 s to load
 
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "test.sh"
-        text = array_executor(settings, "frontrunner-test", folder).text(1)
+        text = array_executor(settings, request(settings), "frontrunner-test", folder).text(1)
         script.write_text(text.replace("#SBATCH --hold\n", ""), encoding="utf-8")
         outcome = run(["sbatch", "--test-only", str(script)])
     if outcome.ok:
         return "ok", "sbatch --test-only: takes the request", ""
     return "warn", f"sbatch --test-only: {outcome.stderr.strip()}", submission_hint(outcome.stderr)
-
-
-def parse_configuration(text: str) -> dict[str, str]:
-    """Read `scontrol show config`: name -> value."""
-    found = (re.fullmatch(r"(\w+)\s*=\s?(.*)", line.rstrip()) for line in text.splitlines())
-    return {match[1]: match[2] for match in found if match}
 
 
 def configuration_lines(configuration: dict[str, str]) -> Iterator[Line]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from slurm import squeue
+from slurm import logs, sacct, site_limits, squeue
 from slurm.command import Outcome, run
 from slurm.errors import SchedulerError
+from slurm.refusals import is_busy
+from slurm.request import request
 from slurm.settings import ClusterSettings
-from slurm.view import Task, TaskView
+from slurm.view import Ending, SiteLimits, Task, TaskView, Wishes
 
-# What scontrol and scancel say of a task that has ended, or that Slurm has already forgotten.
-_OVER = ("invalid job id", "already completing or completed", "already finished")
+# What scontrol and scancel say of a task that has ended, or that Slurm has already forgotten. Of an array of
+# which a part is over they say both: `7_0: Job has already finished`, `7_1-3: No error`, and exit with 1.
+_OVER = ("invalid job id", "already completing or completed", "already finished", ": no error")
 
 
 class SlurmExecutor:
@@ -22,8 +26,31 @@ class SlurmExecutor:
 
     def __init__(self, **settings: Any) -> None:
         self.settings = ClusterSettings(**settings)
+        self._accounting = True
+        self._array_size: int | None = None
+        self._partition: site_limits.PartitionSize | None = None
 
-    def submit(self, *, name: str, folder: str, target: str, arguments: Sequence[Sequence[str]]) -> str:
+    def limits(self) -> SiteLimits:
+        """What the site allows; what it has answered once is not asked again."""
+        self._array_size = self._array_size or site_limits.ask_array_size()
+        self._partition = self._partition or site_limits.ask_partition(self.settings.partition)
+        return {
+            "array_size": self._array_size or site_limits.DEFAULT_ARRAY_SIZE,
+            "nodes": self._partition.nodes if self._partition else 1,
+            "minutes": self._partition.minutes if self._partition else 0,
+            "default_minutes": self.settings.default_minutes,
+            "warning_s": self.settings.signal_delay_s,
+        }
+
+    def submit(
+        self,
+        *,
+        name: str,
+        folder: str,
+        target: str,
+        arguments: Sequence[Sequence[str]],
+        wishes: Wishes | None = None,
+    ) -> str:
         """Submit one held array, an element per entry of `arguments`; returns its job id.
 
         Args:
@@ -31,31 +58,120 @@ class SlurmExecutor:
             folder: an existing folder, seen by the nodes, for scripts, pickles and logs.
             target: `module:function`, resolved on the node.
             arguments: the arguments of each element, in the order of their indices.
+            wishes: of this array alone.
 
         Raises:
             SubmissionError: sbatch failed, or did not end; the array may exist all the same.
         """
         from slurm.submission import array_executor, submit_array  # submitit: only who submits waits for it
 
-        return submit_array(array_executor(self.settings, name, folder), target, arguments)
+        executor = array_executor(self.settings, request(self.settings, wishes), name, folder)
+        return submit_array(executor, target, arguments)
 
-    def release(self, job_id: str) -> None:
-        """Let a held array start; harmless when repeated, and for an array that is over.
+    def follow(
+        self, *, name: str, folder: str, command: Sequence[str], after: Collection[str], delay_s: float = 0.0
+    ) -> str:
+        """Submit a small job that runs a command once the arrays `after` are over; returns its job id.
+
+        Args:
+            name: of the job; those of one name run one at a time.
+            folder: an existing folder, seen by the nodes, for its script and log.
+            command: program and arguments, run in this process's working folder.
+            after: job ids; those that Slurm has forgotten are over.
+            delay_s: seconds from now before which it does not start.
+
+        Raises:
+            SubmissionError: sbatch failed, or did not end; the job may exist all the same.
+        """
+        from slurm.follow import submit_follower
+
+        return submit_follower(
+            request(self.settings, {"helper": True}),
+            name=name,
+            folder=folder,
+            command=command,
+            after=after,
+            delay_s=delay_s,
+            setup=self.settings.setup,
+        )
+
+    def release(self, job_id: str, index: int | None = None) -> None:
+        """Let a held array, or one element of it, start; harmless when repeated, and when it is over.
 
         Raises:
             SchedulerError: Slurm did not answer, or refused.
         """
-        _require(run(["scontrol", "release", job_id]), "the array stays held until it is released")
+        named = job_id if index is None else f"{job_id}_{index}"
+        _require(run(["scontrol", "release", named]), "it stays held until it is released")
+
+    def hold(self, job_id: str) -> None:
+        """Keep the waiting elements of an array from starting, until it is released.
+
+        Measured on 22.05: running elements go on, but are marked as well (squeue shows JobHeldUser or
+        JobHeldAdmin as their reason), so that one that is requeued later stays held too; one release of the
+        array frees them all.
+
+        Raises:
+            SchedulerError: Slurm did not answer, or refused.
+        """
+        _require(run(["scontrol", "hold", job_id]), "its waiting elements may still start; hold it again")
+
+    def throttle(self, job_id: str, at_once: int | None) -> None:
+        """How many elements of an array may run at the same time from now on; None: no limit.
+
+        Raises:
+            SchedulerError: Slurm did not answer, or refused.
+        """
+        change = f"ArrayTaskThrottle={at_once or 0}"  # 0 is no limit; fewer than run now stops none of them
+        _require(run(["scontrol", "update", f"JobId={job_id}", change]), "it keeps its limit; try again")
+
+    def warn(self, tasks: Collection[Task]) -> None:
+        """Send USR2 to running tasks: checkpoint and be requeued; those that do not run are passed over.
+
+        Measured on 22.05: sent to a whole element while others of its array wait, the signal arrives but is
+        answered with "try again", which scancel does for 26 s, each time with the signal. Sent to the step,
+        which srun makes the first one, the same is done in 0.03 s; the signal then comes once or twice within
+        milliseconds.
+
+        Raises:
+            SchedulerError: Slurm did not answer, or refused.
+        """
+        if tasks:
+            steps = [f"{job_id}_{index}.0" for job_id, index in sorted(set(tasks))]
+            _require(run(["scancel", "--signal=USR2", *steps]), "they go on as they are; warn them again")
 
     def poll(self) -> Mapping[Task, TaskView] | None:
-        """Every live task of this user's arrays, by one squeue; None if squeue failed."""
-        outcome = run(["squeue", "-h", "-r", "--me", "-t", "all", "-o", squeue.FORMAT])
-        return squeue.live_tasks(outcome.stdout) if outcome.ok else None
+        """Every task of this user's arrays, by one squeue; None if squeue failed.
 
-    def find(self, prefix: str) -> Mapping[str, str] | None:
-        """Live arrays whose name starts with `prefix`: job id -> name; None if squeue failed."""
-        outcome = run(["squeue", "-h", "--me", "-t", "all", "-o", squeue.FORMAT])
-        return squeue.live_names(outcome.stdout, prefix) if outcome.ok else None
+        Those that are over stay for as long as the site's MinJobAge says, five minutes by default.
+        """
+        outcome = run(["squeue", "-h", "-r", "--me", "-t", "all", "-o", squeue.FORMAT])
+        return squeue.read_tasks(outcome.stdout) if outcome.ok else None
+
+    def endings(self, tasks: Collection[Task]) -> Mapping[Task, Sequence[Ending]] | None:
+        """Every execution of each task that has ended, oldest first, by one sacct.
+
+        Returns:
+            None without accounting, which is asked for only once, and where it gives no answer now.
+        """
+        if not tasks:
+            return {}
+        if not self._accounting:
+            return None
+        outcome = run(sacct.query(tasks))
+        if "accounting storage is disabled" in outcome.stderr.lower():
+            self._accounting = False
+        return sacct.read_endings(outcome.stdout, tasks) if outcome.ok else None
+
+    def complaint(self, folder: str, task: Task) -> str:
+        """The last lines that a task wrote to its error log; "" if there are none.
+
+        Args:
+            folder: where its array was submitted from.
+            task: whose log; all its executions append to the same one.
+        """
+        job_id, index = task
+        return logs.complaint([Path(folder) / f"{job_id}_{index}_0_log.err"])
 
     def cancel(self, tasks: Collection[Task]) -> None:
         """Stop tasks, wherever they are in their life; those that are over are passed over.
@@ -70,7 +186,15 @@ class SlurmExecutor:
     def adopt(self, folder: str) -> None:
         """Nothing to do: Slurm itself knows the arrays that were submitted earlier."""
 
-    def preview(self, *, name: str, folder: str, target: str, arguments: Sequence[Sequence[str]]) -> str:
+    def preview(
+        self,
+        *,
+        name: str,
+        folder: str,
+        target: str,
+        arguments: Sequence[Sequence[str]],
+        wishes: Wishes | None = None,
+    ) -> str:
         """The exact sbatch script that `submit` would hand over; submits and writes nothing.
 
         Args:
@@ -78,10 +202,15 @@ class SlurmExecutor:
             folder: the folder for scripts, pickles and logs; need not exist.
             target: not part of the script: it travels in a pickle beside it.
             arguments: only their number is part of the script.
+            wishes: of this array alone.
+
+        Raises:
+            SubmissionError: the folder or a wish cannot be used.
         """
         from slurm.submission import array_executor
 
-        return array_executor(self.settings, name, folder).text(len(arguments))
+        executor = array_executor(self.settings, request(self.settings, wishes), name, folder)
+        return executor.text(len(arguments))
 
     def check(self) -> Sequence[tuple[str, str, str]]:
         """(level, what, hint) per line, level one of ok, warn, fail: what `doctor` prints."""
@@ -103,4 +232,4 @@ def _require(outcome: Outcome, hint: str) -> None:
     complaints = [line for line in outcome.stderr.lower().splitlines() if line.strip()]
     over = complaints and all(any(words in line for words in _OVER) for line in complaints)
     if not outcome.ok and not over:
-        raise SchedulerError(outcome.describe(), hint)
+        raise SchedulerError(outcome.describe(), hint, busy=is_busy(outcome))

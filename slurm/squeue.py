@@ -1,8 +1,8 @@
-"""Read squeue's answer: which array tasks are live, and in which state."""
+"""Read squeue's answer: which array tasks there are, in which state, and how those that are over ended."""
 
 from __future__ import annotations
 
-from slurm.view import Task, TaskState, TaskView, view
+from slurm.view import Task, TaskEnding, TaskState, TaskView, view
 
 # Array id, index, state, reason, nodes, name; the name is last because only it could hold the separator.
 FORMAT = "%F|%K|%T|%r|%N|%j"
@@ -25,42 +25,53 @@ _STATES = {
     "STAGE_OUT": TaskState.COMPLETING,
 }
 
+# Slurm's words for an end; those not named here (BOOT_FAIL, DEADLINE, LAUNCH_FAILED, ...) are failures.
+_ENDINGS = {
+    "COMPLETED": TaskEnding.COMPLETED,
+    "CANCELLED": TaskEnding.CANCELLED,
+    "NODE_FAIL": TaskEnding.NODE_FAILURE,
+    "OUT_OF_MEMORY": TaskEnding.HOST_OUT_OF_MEMORY,
+    "PREEMPTED": TaskEnding.PREEMPTED,
+    "TIMEOUT": TaskEnding.TIMED_OUT,
+}
 
-def task_state(word: str, reason: str) -> TaskState | None:
+
+def task_state(word: str, reason: str) -> TaskState:
     """Map squeue's state and reason to ours.
 
     Args:
         word: the state, such as `PENDING`; what follows a blank is passed over.
         reason: the reason; user's and administrator's holds all have `held` in theirs.
-
-    Returns:
-        None for a task that is over.
     """
-    state = _STATES.get(word.split(" ")[0])
+    state = _STATES.get(word.split(" ")[0], TaskState.OVER)
     if state is TaskState.PENDING and "held" in reason.lower():
         return TaskState.HELD
     return state
 
 
-def live_tasks(text: str) -> dict[Task, TaskView]:
-    """Read the answer to `squeue -h -r -t all -o FORMAT`; jobs that are no arrays are passed over."""
+def task_ending(word: str) -> TaskEnding:
+    """Map a state in which a task is over to ours; what follows a blank is passed over."""
+    return _ENDINGS.get(word.split(" ")[0], TaskEnding.FAILED)
+
+
+def read_tasks(text: str) -> dict[Task, TaskView]:
+    """Read the answer to `squeue -h -r -t all -o FORMAT`; jobs that are no arrays are passed over.
+
+    An element that was requeued has one line, with the same id; should the line of an earlier execution
+    still be there, the live one counts.
+    """
     tasks: dict[Task, TaskView] = {}
     for line in text.splitlines():
-        job_id, index, word, reason, node, _ = _fields(line)
+        job_id, index, word, reason, node, name = _fields(line)
+        if not index.isdigit():
+            continue
+        task = (job_id, int(index))
         state = task_state(word, reason)
-        if state is not None and index.isdigit():
-            tasks[job_id, int(index)] = view(state, f"{word} {reason}", node)
+        if state is TaskState.OVER and task in tasks:
+            continue
+        ending = task_ending(word) if state is TaskState.OVER else None
+        tasks[task] = view(state, f"{word} {reason}", node, name, ending)
     return tasks
-
-
-def live_names(text: str, prefix: str) -> dict[str, str]:
-    """Read the same answer, asked with or without `-r`: job id -> name of live arrays."""
-    names: dict[str, str] = {}
-    for line in text.splitlines():
-        job_id, _, word, reason, _, name = _fields(line)
-        if name.startswith(prefix) and task_state(word, reason) is not None:
-            names[job_id] = name
-    return names
 
 
 def _fields(line: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +13,15 @@ from submitit.slurm.slurm import SlurmExecutor, SlurmJob
 
 from slurm.command import outside_job, run
 from slurm.errors import SubmissionError
+from slurm.refusals import is_busy, submission_hint
+from slurm.request import Request
 from slurm.settings import ClusterSettings
 from slurm.task import run_target
 
-# Above sbatch's own patience: killed earlier, it could leave an array that nobody was told of.
-SBATCH_TIMEOUT_S = 120.0
+# sbatch has a patience of its own: where the site's MaxJobCount is reached it tries again after 1, 2, ...
+# 15 s, two minutes in all, in which the controller would do nothing else. One that is killed may leave an
+# array that nobody was told of, as one that fails may.
+SBATCH_TIMEOUT_S = 45.0
 
 # submitit counts every warning before the time limit as a timeout of its own and gives up after so many;
 # how often a task may be interrupted is the controller's business.
@@ -58,53 +61,78 @@ class ArrayExecutor(SlurmExecutor):
     def _sbatch(self, text: str) -> str:
         script = self.folder / f"submission_{uuid.uuid4().hex}.sh"
         script.write_text(text, encoding="utf-8")
-        outcome = run(
-            ["sbatch", "--parsable", str(script)], timeout_s=SBATCH_TIMEOUT_S, environment=outside_job()
-        )
-        array_id = outcome.stdout.strip().split(";")[0]  # `id` or `id;cluster`
-        if not outcome.ok or not array_id.isdigit():
-            raise SubmissionError(
-                f"sbatch did not take the array\n{outcome.describe()}", submission_hint(outcome.stderr)
-            )
+        array_id = sbatch(script)
         script.replace(self.folder / f"{array_id}_submission.sh")
         return array_id
 
 
-def array_executor(settings: ClusterSettings, name: str, folder: str) -> ArrayExecutor:
-    """Set submitit up for one array; touches no file.
-
-    Args:
-        settings: where and with what each element runs.
-        name: the array's unique name.
-        folder: an existing folder for scripts, pickles and logs.
+def sbatch(script: Path) -> str:
+    """Hand a script over; returns the job id.
 
     Raises:
-        SubmissionError: the folder has a `%` in it, which Slurm would take for a placeholder.
+        SubmissionError: sbatch failed, or did not end; the job may exist all the same.
+    """
+    outcome = run(
+        ["sbatch", "--parsable", str(script)], timeout_s=SBATCH_TIMEOUT_S, environment=outside_job()
+    )
+    job_id = outcome.stdout.strip().split(";")[0]  # `id` or `id;cluster`
+    if not outcome.ok or not job_id.isdigit():
+        raise SubmissionError(
+            f"sbatch did not take the array\n{outcome.describe()}",
+            submission_hint(outcome.stderr),
+            busy=is_busy(outcome),
+        )
+    return job_id
+
+
+def check_folder(folder: str) -> str:
+    """The folder of a job's files, as it is.
+
+    Raises:
+        SubmissionError: it has a `%` in it, which Slurm would take for a placeholder.
     """
     if "%" in folder:
         raise SubmissionError(
             f"folder: expected a path without '%', got {folder}", "choose another study.root or study.name"
         )
-    executor = ArrayExecutor(folder, max_num_timeout=MAX_NUM_TIMEOUT, python=settings.masked_python)
+    return folder
+
+
+def array_executor(settings: ClusterSettings, asked: Request, name: str, folder: str) -> ArrayExecutor:
+    """Set submitit up for one array; touches no file.
+
+    Args:
+        settings: how each element is started, and when it is warned.
+        asked: what each element gets.
+        name: the array's unique name.
+        folder: an existing folder for scripts, pickles and logs.
+
+    Raises:
+        SubmissionError: the folder has a `%` in it.
+    """
+    executor = ArrayExecutor(
+        check_folder(folder), max_num_timeout=MAX_NUM_TIMEOUT, python=settings.masked_python
+    )
     executor.update_parameters(
         job_name=name,
-        partition=settings.partition,
-        account=settings.account,
-        qos=settings.qos,
-        gres=settings.gres,
-        constraint=settings.constraint,
-        cpus_per_task=settings.cpus,
+        partition=asked.partition,
+        account=asked.account,
+        qos=asked.qos,
+        gres=asked.gres,
+        constraint=asked.constraint,
+        exclude=asked.exclude,
+        cpus_per_task=asked.cpus,
         # Without it a site's default may be the whole node, and one element would block the rest.
-        mem=f"{math.ceil(settings.mem_gb * 1024)}M",
-        time=settings.time_limit_min,
+        mem=asked.memory,
+        time=asked.time_limit_min,
         signal_delay_s=settings.signal_delay_s,
         setup=settings.setup or None,
-        array_parallelism=settings.max_parallel or 10**9,  # submitit lowers it to the number of elements
+        array_parallelism=asked.at_once or 10**9,  # submitit lowers it to the number of elements
         wckey=None,
         additional_parameters={
             "hold": True,
             "requeue": True,
-            **{key: value for key, value in settings.extra.items() if value not in (None, False)},
+            **{key: value for key, value in asked.extra.items() if value not in (None, False)},
         },
     )
     return executor
@@ -121,31 +149,3 @@ def submit_array(executor: ArrayExecutor, target: str, arguments: Sequence[Seque
     texts = [[str(part) for part in element] for element in arguments]
     jobs = executor.map_array(run_target, [target] * len(texts), texts)
     return str(jobs[0].job_id).partition("_")[0]
-
-
-_HINTS = (
-    ("invalid partition", "set cluster.partition to one of those that `sinfo -s` lists"),
-    ("invalid account", "set cluster.account; `sacctmgr show associations user=$USER` lists yours"),
-    ("invalid qos", "set cluster.qos; `sacctmgr show associations user=$USER` lists yours"),
-    ("generic resource", "set cluster.gres to what `sinfo -o '%P %G'` lists, such as gpu:v100:1"),
-    ("node configuration is not available", "no node has so much: cluster.gres, .cpus, .mem_gb, .constraint"),
-    ("feature", "set cluster.constraint to what `sinfo -o '%P %f'` lists"),
-    ("time limit", "lower cluster.time_limit; `sinfo -o '%P %l'` lists the limits"),
-    ("job array", "lower batch.size below MaxArraySize of `scontrol show config`"),
-    ("limit", "a limit of the QOS or association is reached: wait, or lower batch.size"),
-    (
-        "contact slurm controller",
-        "the controller does not answer now: `scontrol ping`; run the same command later",
-    ),
-    ("timed out", "the controller was too busy to answer; the array may exist all the same"),
-    ("no such file or directory: 'sbatch'", "no Slurm here: use cluster=local, or run this on a login node"),
-)
-
-
-def submission_hint(stderr: str) -> str:
-    """What to do about an sbatch that failed with this message."""
-    lowered = stderr.lower()
-    for words, hint in _HINTS:
-        if words in lowered:
-            return hint
-    return "run `python -m hpo plan` to see the script, and sbatch --test-only to try it"

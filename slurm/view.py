@@ -1,7 +1,11 @@
-"""What an executor tells of a live task."""
+"""What an executor tells of tasks and of its site, and what can be asked of it for one array.
+
+The shapes are those of the controller's port, which this package does not import; a test holds them together.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TypedDict
 
@@ -9,22 +13,74 @@ Task = tuple[str, int]  # (job id of the array, index)
 
 
 class TaskState(StrEnum):
-    """Where a live task is; a task that is over has no state here."""
+    """Where a task is."""
 
     HELD = "held"
     PENDING = "pending"
     RUNNING = "running"
     COMPLETING = "completing"
+    OVER = "over"
+
+
+class TaskEnding(StrEnum):
+    """How a task, or one execution of it, ended, as far as a scheduler can tell."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    PREEMPTED = "preempted"
+    NODE_FAILURE = "node_failure"
+    TIMED_OUT = "timed_out"
+    HOST_OUT_OF_MEMORY = "host_out_of_memory"
+    CANCELLED = "cancelled"
 
 
 class TaskView(TypedDict):
-    """One live task; the shape that the controller's port asks for."""
+    """One task, as the scheduler tells it."""
 
     state: str
     detail: str
     node: str
+    name: str
+    ending: str
 
 
-def view(state: TaskState, detail: str, node: str = "") -> TaskView:
-    """Describe one live task with built-in types only."""
-    return {"state": state.value, "detail": detail, "node": node}
+class Ending(TypedDict):
+    """One execution of a task, as the site's accounting tells it."""
+
+    ending: str
+    node: str
+    seconds: float
+    gpus: int
+    exit: str
+
+
+class Wishes(TypedDict, total=False):
+    """What one array wants otherwise than the settings say."""
+
+    time_limit_min: int
+    exclude: Sequence[str]
+    at_once: int
+    helper: bool
+
+
+class SiteLimits(TypedDict):
+    """What the site allows, and what an array gets that wishes nothing."""
+
+    array_size: int
+    nodes: int
+    minutes: int
+    default_minutes: int
+    warning_s: int
+
+
+def view(
+    state: TaskState, detail: str, node: str = "", name: str = "", ending: TaskEnding | None = None
+) -> TaskView:
+    """Describe one task with built-in types only."""
+    return {
+        "state": state.value,
+        "detail": detail,
+        "node": node,
+        "name": name,
+        "ending": ending.value if ending else "",
+    }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from live_tasks import live
 
 from hpo import ports
 from slurm.local_executor import LocalExecutor
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from conftest import ElementLog, Executor
 
 Wait = Callable[..., None]
-METHODS = ["submit", "release", "poll", "find", "cancel", "adopt", "preview", "check"]
+METHODS = [
+    *("limits", "submit", "follow", "release", "hold", "throttle", "warn", "adopt", "poll", "endings"),
+    *("complaint", "cancel", "preview", "check"),
+]
 
 
 def submit(executor: Executor, folder: Path, function: str, *arguments: list[str]) -> str:
@@ -31,10 +35,8 @@ def submit(executor: Executor, folder: Path, function: str, *arguments: list[str
 
 
 def states(executor: Executor, job_id: str) -> dict[int, str]:
-    """The state of each live element of an array."""
-    seen = executor.poll()
-    assert seen is not None
-    return {index: told["state"] for (array, index), told in seen.items() if array == job_id}
+    """The state of each element of an array that is not over."""
+    return {index: state for (array, index), state in live(executor).items() if array == job_id}
 
 
 def parameters(function: Callable[..., Any]) -> list[tuple[str, object]]:
@@ -91,16 +93,13 @@ def test_release_is_harmless_when_repeated_and_when_all_is_over(
     assert log.started() == ["0"]
 
 
-def test_an_array_is_found_by_the_beginning_of_its_name_while_it_lives(
-    executor: Executor, folder: Path, log: ElementLog
-) -> None:
+def test_a_task_carries_the_name_of_its_array(executor: Executor, folder: Path, log: ElementLog) -> None:
     """The way back to an array whose id was never recorded."""
-    job_id = submit(executor, folder, "work", [str(log.folder), "0", "0"])
+    job_id = submit(executor, folder, "work", [str(log.folder), "0", "0"], [str(log.folder), "1", "0"])
+    seen = executor.poll()
+    assert seen is not None
     name = f"study-{folder.parent.name}"
-    assert executor.find(name) == {job_id: name}
-    assert executor.find(f"{name}-other") == {}
-    executor.cancel([(job_id, 0)])
-    assert executor.find(name) == {}
+    assert {task: told["name"] for task, told in seen.items()} == {(job_id, 0): name, (job_id, 1): name}
 
 
 def test_cancelling_a_held_array_keeps_it_from_ever_starting(
@@ -177,11 +176,11 @@ def test_setup_lines_run_before_python(
 
 def test_preview_is_text_and_leaves_no_trace(executor: Executor, tmp_path: Path) -> None:
     """Neither a file nor a task."""
-    before = executor.poll()
+    before = live(executor)
     text = executor.preview(name="n", folder=str(tmp_path / "f"), target="m:f", arguments=[["1"]])
     assert text.startswith("#!/bin/bash\n")
     assert list(tmp_path.iterdir()) == []
-    assert executor.poll() == before
+    assert live(executor) == before
 
 
 def test_check_gives_lines_of_level_subject_and_hint(executor: Executor) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from slurm import claim, local_executor
+from slurm import claim, local_executor, local_starts
 from slurm.local_array import Claim, create
 from slurm.local_executor import LocalExecutor
 from slurm.processes import is_alive
@@ -111,7 +111,7 @@ def test_a_new_executor_finds_what_an_earlier_one_submitted(
         (running, 0): "running",
         (held, 0): "held",
     }
-    assert another.find("lat") == {held: "later"}
+    assert another.poll()[held, 0]["name"] == "later"
     another.cancel([(running, 0), (held, 0)])
     assert executor.poll() == {}
 
@@ -253,10 +253,10 @@ def test_an_element_that_never_gets_to_start_is_given_up(
         attempts.append(1)
         return subprocess.Popen(["false"])
 
-    monkeypatch.setattr(local_executor, "spawn", broken)
+    monkeypatch.setattr(local_starts, "spawn", broken)
     submit(executor, folder, "work", [str(folder), "0", "0"])
     wait_until(lambda: not executor.poll())
-    assert len(attempts) == local_executor.LAUNCH_ATTEMPTS
+    assert len(attempts) == local_starts.LAUNCH_ATTEMPTS
     assert "failed_to_start" in next(folder.rglob("*.claim")).read_text()
 
 
@@ -271,9 +271,9 @@ def test_the_time_limit_ends_an_element(
     """As on Slurm: first the warning, then the end."""
     executor = LocalExecutor(**settings)
     # A minute is the shortest limit that can be set, and too long for a test.
-    launch = executor._launch
+    launch = executor._starts.launch
     short = {"time_limit_min": 0.05, "signal_delay_s": 2}
-    monkeypatch.setattr(executor, "_launch", lambda task: replace(launch(task), **short))
+    monkeypatch.setattr(executor._starts, "launch", lambda *task: replace(launch(*task), **short))
     submit(executor, folder, "checkpoints", [str(log.folder), "0", "60"])
     wait_until(lambda: not executor.poll())
     assert [words[1] for words in log.lines("signal")] == [str(int(signal.SIGUSR2))]

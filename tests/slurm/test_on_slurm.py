@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from live_tasks import live
 
 from slurm.auto import auto
 from slurm.devcluster import client
@@ -62,7 +63,7 @@ def test_an_element_knows_its_array_and_index_and_has_its_gpu(
     names = ["SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "CUDA_VISIBLE_DEVICES", "SLURM_CPUS_PER_TASK"]
     job_id = submit(executor, folder, "environment", [str(log.folder), "0", *names])
     executor.release(job_id)
-    wait_until(lambda: executor.poll() == {})
+    wait_until(lambda: live(executor) == {})
     job, index, gpu, cpus = (log.folder / "environment-0").read_text().split("\n")
     assert (job, index, cpus) == (job_id, "0", "1")
     assert gpu in ("0", "1")
@@ -75,7 +76,7 @@ def test_max_parallel_throttles_the_array(
     executor = SlurmExecutor(**{**settings, "max_parallel": 1})
     job_id = submit(executor, folder, "work", *([str(log.folder), str(i), "0.1"] for i in range(3)))
     executor.release(job_id)
-    wait_until(lambda: executor.poll() == {}, timeout_s=60)
+    wait_until(lambda: live(executor) == {}, timeout_s=60)
     assert log.ended() == ["0", "1", "2"]
     assert log.most_at_once() == 1
 
@@ -92,6 +93,7 @@ def test_what_sbatch_refuses_is_told_with_a_hint(
         with pytest.raises(SubmissionError, match="exit code 1") as caught:
             submit(SlurmExecutor(**{**settings, **changes}), folder, "work", ["f", "0", "0"])
         assert hint in caught.value.hint
+        assert not caught.value.busy
     assert squeue(cluster) == []
 
 
@@ -139,21 +141,22 @@ def test_a_controller_that_is_away_is_no_information(
     log: ElementLog,
     wait_until: Wait,
 ) -> None:
-    """poll and find say None, cancel and release raise; afterwards the array is still there and runs."""
+    """poll says None, cancel and release raise; afterwards the array is still there and runs."""
     executor = SlurmExecutor(**settings)
     job_id = submit(executor, folder, "work", [str(log.folder), "0", "0"])
     client(own_cluster, "scontrol", "shutdown", "slurmctld")
     wait_until(lambda: "slurmctld" not in daemons(own_cluster))
     assert executor.poll() is None
-    assert executor.find("study") is None
+    assert executor.endings([(job_id, 0)]) is None
     for request in (lambda: executor.release(job_id), lambda: executor.cancel([(job_id, 0)])):
-        with pytest.raises(SchedulerError):
+        with pytest.raises(SchedulerError) as caught:
             request()
+        assert caught.value.busy
     subprocess.run(["slurmctld", "-f", str(own_cluster.configuration)], check=True)
     wait_until(lambda: executor.poll() is not None)
-    assert executor.find("study") == {job_id: "study-1"}
+    assert live(executor) == {(job_id, 0): "held"}
     executor.release(job_id)
-    wait_until(lambda: executor.poll() == {}, timeout_s=40)
+    wait_until(lambda: live(executor) == {}, timeout_s=40)
     assert log.ended() == ["0"]
 
 
@@ -176,10 +179,9 @@ def test_a_preempted_element_is_requeued_and_finishes(
     deadline = time.monotonic() + 60
     while log.ended() != ["0"]:
         assert time.monotonic() < deadline
-        live = executor.poll()
-        assert live is not None
-        assert (job_id, 0) in live or log.ended() == ["0"]
-        seen += [live[job_id, 0]["state"]] if (job_id, 0) in live else []
+        now = live(executor)
+        assert (job_id, 0) in now or log.ended() == ["0"]
+        seen += [now[job_id, 0]] if (job_id, 0) in now else []
         time.sleep(0.1)
     assert log.started() == ["0", "0"]
     assert "pending" in seen

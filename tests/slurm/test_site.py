@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from slurm.settings import ClusterSettings
-from slurm.site import configuration_lines, parse_configuration, partition_lines
+from slurm.site import configuration_lines, partition_lines
+from slurm.site_limits import parse_configuration
 
 SINFO = "batch*|up|gpu:v100:2(S:0-1)|infinite\nurgent|up|gpu:v100:2|infinite\nold|down|(null)|1:00\n"
 

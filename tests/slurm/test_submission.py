@@ -11,8 +11,8 @@ import pytest
 
 from slurm import maskwrap
 from slurm.errors import SubmissionError
+from slurm.refusals import submission_hint
 from slurm.slurm_executor import SlurmExecutor
-from slurm.submission import submission_hint
 
 
 def options(text: str) -> dict[str, str]:

@@ -15,10 +15,9 @@ def main() -> None:
     request = json.loads(Path(sys.argv[1]).read_text())
     executor = LocalExecutor(**request["settings"])
     executor.adopt(request["folder"])
-    arrays = executor.find("array")
-    submitted = any(Path(request["folder"]).glob("local-*.json"))
-    if not submitted:
-        arrays = {executor.submit(name="array", **request["array"]): "array"}
+    arrays = {path.stem for path in Path(request["folder"]).glob("local-*.json")}
+    if not arrays:
+        arrays = {executor.submit(name="array", **request["array"])}
     for job_id in arrays:
         executor.release(job_id)
     while executor.poll():

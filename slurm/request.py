@@ -1,0 +1,89 @@
+"""What one array, or one job, asks for: the settings, with what it wants otherwise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from slurm.errors import SubmissionError
+from slurm.settings import ClusterSettings, OptionValue, check_warning, limit_minutes
+from slurm.view import Wishes
+
+
+@dataclass(frozen=True)
+class Request:
+    """The resources of each element, and how many may run at the same time."""
+
+    partition: str | None
+    account: str | None
+    qos: str | None
+    gres: str | None
+    constraint: str | None
+    exclude: str | None
+    cpus: int
+    mem_gb: float
+    time_limit_min: int
+    at_once: int | None
+    extra: dict[str, OptionValue]
+
+    @property
+    def memory(self) -> str:
+        """As sbatch's --mem takes it."""
+        return f"{math.ceil(self.mem_gb * 1024)}M"
+
+
+def request(settings: ClusterSettings, wishes: Wishes | None = None) -> Request:
+    """What an array asks for.
+
+    Args:
+        settings: of the cluster.
+        wishes: of this array.
+
+    Raises:
+        SubmissionError: a wish cannot be met: the time limit leaves none before the warning.
+    """
+    wishes = wishes or {}
+    return _helper(settings, wishes) if wishes.get("helper") else _trials(settings, wishes)
+
+
+def _trials(settings: ClusterSettings, wishes: Wishes) -> Request:
+    limit_min = wishes.get("time_limit_min", settings.default_minutes)
+    try:
+        check_warning(settings.signal_delay_s, limit_min)
+    except ValueError as error:
+        hint = "lower it, or give the array more time"
+        raise SubmissionError(f"cluster.signal_delay_s: {error}", hint) from error
+    extra = dict(settings.extra)
+    # the user's own exclusions hold as well
+    excluded = [str(part) for part in (extra.pop("exclude", None), *wishes.get("exclude", ())) if part]
+    return Request(
+        partition=settings.partition,
+        account=settings.account,
+        qos=settings.qos,
+        gres=settings.gres,
+        constraint=settings.constraint,
+        exclude=",".join(excluded) or None,
+        cpus=settings.cpus,
+        mem_gb=settings.mem_gb,
+        time_limit_min=limit_min,
+        at_once=wishes.get("at_once", settings.max_parallel),
+        extra=extra,
+    )
+
+
+def _helper(settings: ClusterSettings, wishes: Wishes) -> Request:
+    # Neither a GPU nor a constraint, nor options such as a GPU node's name or --exclusive.
+    helper = settings.helper
+    return Request(
+        partition=helper.partition or settings.partition,
+        account=helper.account or settings.account,
+        qos=helper.qos or settings.qos,
+        gres=None,
+        constraint=None,
+        exclude=",".join(wishes.get("exclude", ())) or None,
+        cpus=helper.cpus,
+        mem_gb=helper.mem_gb,
+        time_limit_min=wishes.get("time_limit_min", limit_minutes(helper.time_limit)),
+        at_once=wishes.get("at_once"),
+        extra={},
+    )
