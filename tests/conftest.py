@@ -16,7 +16,6 @@ from slurm.devcluster_accounting import program_path
 from slurm.devcluster_files import Layout, Options
 
 FAKES = Path(__file__).parent / "fakes"
-ASSETS = Path(__file__).parent / "assets"
 sys.path[:0] = [str(FAKES), str(Path(__file__).parent / "e2e")]
 
 # Started in the background or under nohup, a process ignores these, and so would all that the tests start and

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from conditions import wait_until
+
 from hpo.journal import load_study
 from hpo.paths import StudyPaths
-from hpo.records import read_jsonl
+from hpo.records import Lease
 from hpo.study import Study, TrialState
 
 TESTS = Path(__file__).resolve().parent.parent
-QUICK = ["--config-dir", str(TESTS / "assets" / "conf"), "trainer=quick"]
+SYNTHETIC = ["trainer=synthetic", "trainer.sigma=0"]
 
 
 @dataclass
@@ -77,12 +78,18 @@ class StudyRun:
             controller.kill()
             controller.communicate()
 
-    def runs(self) -> dict[str, int]:
-        """How often each quick trial was executed."""
-        return {
-            folder.name: len(read_jsonl(folder / "runs.jsonl"))
-            for folder in sorted(self.paths.trials.iterdir())
-        }
+    def attempts(self) -> dict[str, int]:
+        """How often each trial was executed."""
+        names = sorted(folder.name for folder in self.paths.trials.iterdir())
+        return {name: len(list(self.paths.trial(name).attempts.glob("*.json"))) for name in names}
+
+    def began(self, trial: str) -> bool:
+        """Whether a trial is or was being executed."""
+        return self.paths.trial(trial).attempt(1).exists()
+
+    def process(self, trial: str) -> int:
+        """The process id of a trial's newest attempt."""
+        return Lease.read(self.paths.trial(trial).lease).pid
 
     def completed(self) -> list[str]:
         """The ids of the completed trials."""
@@ -92,11 +99,3 @@ class StudyRun:
         # the repository's root too: the tests must not depend on where they are started
         path = os.pathsep.join([str(TESTS / "fakes"), str(TESTS.parent)])
         return {**os.environ, "PYTHONPATH": path, **self.environment}
-
-
-def wait_until(happened: Callable[[], bool], timeout_s: float) -> None:
-    """Wait for something, or fail."""
-    deadline = time.monotonic() + timeout_s
-    while not happened():
-        assert time.monotonic() < deadline, f"waited {timeout_s} s in vain"
-        time.sleep(0.02)

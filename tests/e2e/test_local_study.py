@@ -1,4 +1,4 @@
-"""Whole studies on the local executor, with quick trials: kills, interruptions, bad input."""
+"""Whole studies on the local executor, with synthetic trials: kills, interruptions, bad input."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ import time
 from pathlib import Path
 
 import pytest
-from studies import QUICK, StudyRun, wait_until
+from studies import SYNTHETIC, StudyRun, wait_until
 
 from hpo.lease import process_start
-from hpo.records import read_jsonl
 
 SIX = [f"{number:04d}" for number in range(6)]
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> StudyRun:
-    """A study of six quick trials, three a batch, two at a time."""
-    options = [*QUICK, "cluster=local", "strategy=sobol", "~strategy.initial", "controller.poll_seconds=0.1"]
+    """A study of six synthetic trials, three a batch, two at a time."""
+    options = [
+        *SYNTHETIC,
+        "cluster=local",
+        "strategy=sobol",
+        "~strategy.initial",
+        "controller.poll_seconds=0.1",
+    ]
     size = ["budget.trials=6", "batch.size=3", "batch.refill=3", "trainer.seconds=0.3"]
     return StudyRun(tmp_path / "studies", options=[*options, *size])
 
@@ -28,12 +33,12 @@ def run(tmp_path: Path) -> StudyRun:
 def test_study_runs_to_its_end_and_then_has_nothing_to_do(run: StudyRun) -> None:
     """Six trials, a front, and a second call that starts nothing."""
     first = run.finish()
-    assert run.runs() == dict.fromkeys(SIX, 1)
+    assert run.attempts() == dict.fromkeys(SIX, 1)
     assert "Pareto front" in first
     assert "untuned" in first
     again = run.finish(timeout_s=15)
     assert "is complete; nothing to do" in again
-    assert run.runs() == dict.fromkeys(SIX, 1)
+    assert run.attempts() == dict.fromkeys(SIX, 1)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -46,33 +51,32 @@ def test_controller_killed_at_random_moments_loses_and_repeats_nothing(seed: int
         controller.kill()
         controller.communicate()
     run.finish()
-    assert run.runs() == dict.fromkeys(SIX, 1)
+    assert run.attempts() == dict.fromkeys(SIX, 1)
     assert run.completed() == SIX
 
 
 def test_killed_task_is_run_again_as_the_same_trial(run: StudyRun) -> None:
     """kill -9 of one trial's process: a second attempt of it, and no seventh trial."""
     controller = run.start("trainer.seconds=1")
-    log = run.paths.trial("0001").folder / "runs.jsonl"
-    wait_until(lambda: bool(read_jsonl(log)), 60)
-    os.kill(read_jsonl(log)[0]["pid"], signal.SIGKILL)
+    wait_until(lambda: run.began("0001"), 60)
+    os.kill(run.process("0001"), signal.SIGKILL)
     output, _ = controller.communicate(timeout=120)
     assert controller.returncode == 0, output
-    assert run.runs() == dict.fromkeys(SIX, 1) | {"0001": 2}
+    assert run.attempts() == dict.fromkeys(SIX, 1) | {"0001": 2}
 
 
 def test_interrupt_leaves_the_trials_running_and_says_how_to_go_on(run: StudyRun) -> None:
     """Ctrl-C: exit code 3; what was running ends by itself and counts."""
     run.options = [*run.options, "budget.trials=3"]
     controller = run.start("trainer.seconds=2")
-    wait_until(lambda: (run.paths.trial("0000").folder / "runs.jsonl").exists(), 60)
+    wait_until(lambda: run.began("0000"), 60)
     controller.send_signal(signal.SIGINT)
     output, _ = controller.communicate(timeout=30)
     assert controller.returncode == 3
     assert "The same command continues study study" in output
     wait_until(run.paths.trial("0000").metrics.exists, 30)
     run.finish("trainer.seconds=2")
-    assert run.runs() == dict.fromkeys(SIX[:3], 1)
+    assert run.attempts() == dict.fromkeys(SIX[:3], 1)
 
 
 def test_second_controller_is_refused(run: StudyRun) -> None:
@@ -102,14 +106,13 @@ def test_step_by_step_ends_the_study(run: StudyRun) -> None:
         if run.study.finished:
             break
         time.sleep(0.2)
-    assert run.runs() == dict.fromkeys(SIX, 1)
+    assert run.attempts() == dict.fromkeys(SIX, 1)
 
 
 def test_cancel_stops_what_is_in_flight(run: StudyRun) -> None:
     """After `cancel`, the processes end, the controller leaves, and status says why."""
     controller = run.start("trainer.seconds=60")
-    log = run.paths.trial("0000").folder / "runs.jsonl"
-    wait_until(lambda: bool(read_jsonl(log)), 60)
+    wait_until(lambda: run.began("0000"), 60)
     asked = time.monotonic()
     cancelled = run.run("cancel", str(run.paths.folder))
     assert cancelled.returncode == 0, cancelled.stderr
@@ -117,14 +120,14 @@ def test_cancel_stops_what_is_in_flight(run: StudyRun) -> None:
     assert "3 trials" in cancelled.stdout
     output, _ = controller.communicate(timeout=60)
     assert controller.returncode == 1, output
-    wait_until(lambda: process_start(read_jsonl(log)[0]["pid"]) == "", 10)
+    wait_until(lambda: process_start(run.process("0000")) == "", 10)
     assert "cancelled by the user" in run.run("status", str(run.paths.folder)).stdout
 
 
 def test_cancel_and_retry_without_a_controller(run: StudyRun) -> None:
     """A study whose controller is gone can be cancelled, and its trials given another attempt."""
     run.options = [*run.options, "trainer.seconds=5", "budget.trials=3"]
-    run.kill_when((run.paths.trial("0000").folder / "runs.jsonl").exists)
+    run.kill_when(lambda: run.began("0000"))
     run.run("cancel", str(run.paths.folder))
     assert len(run.study.in_state("cancelled")) == 3
     assert run.run("retry", str(run.paths.folder), "0002").returncode == 0
@@ -135,17 +138,17 @@ def test_cancel_and_retry_without_a_controller(run: StudyRun) -> None:
 
 def test_failing_region_is_reported_and_the_study_ends(run: StudyRun) -> None:
     """Diverged trials are failed, shown with their cause, and the others make the front."""
-    output = run.finish("trainer.fails_above=0.002")
+    output = run.finish("trainer.diverges_above=0.002")
     failed = run.study.in_state("failed")
     assert failed
-    assert "(diverged): as asked" in output
+    assert "(diverged): diverged at step" in output
     assert len(failed) + len(run.completed()) == 6
 
 
 BAD = {
     "unknown override": (["batch.sze=2"], ["batch.sze", "batch.size"]),
     "low above high": (["space.lora_rank=range(9, 2)"], ["space.lora_rank", "9", "2"]),
-    "unknown objective": (["objectives.bleu=max"], ["objectives.bleu", "eval_loss, train_seconds"]),
+    "unknown objective": (["objectives.bleu=max"], ["objectives.bleu", "eval_loss, train_loss"]),
     "unwritable study root": (["study.root=/proc/studies"], ["study.root", "/proc/studies"]),
     "unknown group choice": (["cluster=slrum"], ["cluster", "slurm", "slrum"]),
     "parameter without a place": (["space.lora_rnak=range(2,4)"], ["space.lora_rnak", "lora_rank"]),
@@ -187,7 +190,7 @@ def test_bad_recipe_of_the_real_trainer_is_refused_before_anything_starts(
 def test_bad_input_is_one_clear_error(case: str, tmp_path: Path) -> None:
     """Exit code 2, every key named, a hint, and neither a folder nor a process is left."""
     overrides, expected = BAD[case]
-    run = StudyRun(tmp_path / "studies", options=[*QUICK, "cluster=local"])
+    run = StudyRun(tmp_path / "studies", options=[*SYNTHETIC, "cluster=local"])
     refused = run.run(*run.command()[3:], *overrides)
     assert refused.returncode == 2, refused.stderr
     assert [word for word in expected if word not in refused.stderr] == []

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from studies import QUICK, StudyRun, wait_until
+from studies import SYNTHETIC, StudyRun, wait_until
 
-from hpo.records import read_json
+from hpo.records import AttemptRecord, read_json
 from slurm.devcluster_files import Layout
 
 pytestmark = pytest.mark.slurm
@@ -19,8 +19,8 @@ TWELVE = [f"{number:04d}" for number in range(12)]
 
 @pytest.fixture
 def run(tmp_path: Path, cluster: Layout) -> StudyRun:
-    """A study of twelve quick trials as arrays of four."""
-    options = [*QUICK, "cluster=slurm", "cluster.mem_gb=0.25", "controller.poll_seconds=0.5"]
+    """A study of twelve synthetic trials as arrays of four."""
+    options = [*SYNTHETIC, "cluster=slurm", "cluster.mem_gb=0.25", "controller.poll_seconds=0.5"]
     return StudyRun(tmp_path / "studies", options=[*options, "trainer.seconds=2"])
 
 
@@ -46,7 +46,7 @@ def test_study_runs_as_one_array_a_batch(run: StudyRun) -> None:
     assert sorted(task.split("_")[1] for task in shown) == ["0", "1", "2", "3"]
     output, _ = controller.communicate(timeout=240)
     assert controller.returncode == 0, output
-    assert run.runs() == dict.fromkeys(TWELVE, 1)
+    assert run.attempts() == dict.fromkeys(TWELVE, 1)
     assert [batch["state"] for batch in _batches(run)] == ["released"] * 3
     assert len({batch["job_id"] for batch in _batches(run)}) == 3
     wait_until(lambda: _squeue() == [], 30)
@@ -59,27 +59,29 @@ def test_controller_killed_in_the_second_batch(moment: str, run: StudyRun) -> No
     happened = {
         "after the intent": second.record.exists,
         "after the submission": lambda: _submitted(second.record),
-        "while it runs": (run.paths.trial("0005").folder / "runs.jsonl").exists,
+        "while it runs": run.paths.trial("0005").attempt(1).exists,
     }
     run.options = [*run.options, "strategy=sobol", "~strategy.initial"]
     run.kill_when(happened[moment])
     run.finish()
-    assert run.runs() == dict.fromkeys(TWELVE, 1)
+    assert run.attempts() == dict.fromkeys(TWELVE, 1)
     assert run.completed() == TWELVE
     wait_until(lambda: _squeue() == [], 30)
 
 
 def test_preempted_trials_come_back_under_the_same_id(run: StudyRun) -> None:
-    """An urgent job takes every node; what was preempted runs again, and the study ends with four trials."""
+    """An urgent job takes every node; what was preempted goes on from its checkpoint, to four results."""
     run.options = [*run.options, "trainer.seconds=12", "budget.trials=4", "cluster.max_parallel=4"]
     controller = run.start()
-    wait_until(lambda: len(list(run.paths.trials.glob("*/runs.jsonl"))) == 4, 60)
+    wait_until(lambda: len(list(run.paths.trials.glob("*/attempts/1.json"))) == 4, 60)
     urgent = "--partition=urgent --exclusive --nodes=4 --mem=1 --time=1 --wrap='sleep 3'"
     subprocess.run(f"sbatch {urgent}", shell=True, check=True, capture_output=True, cwd=run.root)
     output, _ = controller.communicate(timeout=300)
     assert controller.returncode == 0, output
     assert run.completed() == TWELVE[:4]
-    assert run.runs() == dict.fromkeys(TWELVE[:4], 2)
+    assert run.attempts() == dict.fromkeys(TWELVE[:4], 2)
+    second = [AttemptRecord.read(run.paths.trial(name).attempt(2)) for name in TWELVE[:4]]
+    assert min(attempt.from_step for attempt in second) > 0
 
 
 def test_cancel_empties_the_queue(run: StudyRun) -> None:
@@ -126,4 +128,4 @@ def test_controller_as_a_job(run: StudyRun, repository: Path) -> None:
         env=run._env(),
     )
     wait_until(lambda: run.paths.journal.exists() and bool(run.study.finished), 180)
-    assert run.runs() == dict.fromkeys(TWELVE, 1)
+    assert run.attempts() == dict.fromkeys(TWELVE, 1)

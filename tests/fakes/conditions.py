@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 
 
-def eventually(true: Callable[[], object], within_s: float = 120.0) -> None:
-    """Wait until something is so, or fail."""
-    deadline = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < deadline, f"waited {within_s} s in vain"
+def wait_until(happened: Callable[[], object], timeout_s: float = 120.0) -> None:
+    """Wait for something, or fail."""
+    deadline = time.monotonic() + timeout_s
+    while not happened():
+        assert time.monotonic() < deadline, f"waited {timeout_s} s in vain"
         time.sleep(0.02)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conditions import eventually
+from conditions import wait_until
 
 from hpo.paths import StudyPaths, TrialPaths
 from hpo.records import AttemptRecord, BatchRecord, Failure, Lease, Metric, TrialResult, TrialSpec, write_json
@@ -96,13 +96,13 @@ def test_heart_beats_and_tells_signals_at_once(make_attempt: MakeAttempt) -> Non
     log = AttemptLog(attempt.paths, attempt.owner, attempt.signals, every_s=0.1)
     log.start()
     first = last(attempt.paths).seconds
-    eventually(lambda: last(attempt.paths).seconds > first + 0.25)
+    wait_until(lambda: last(attempt.paths).seconds > first + 0.25)
     log.end("failed")
     slow = AttemptLog(attempt.paths, attempt.owner, attempt.signals, every_s=60)
     slow.start()
     attempt.signals.noticed.put("USR2")
     attempt.signals.noticed.put("TERM")
-    eventually(lambda: last(attempt.paths).signals == ["USR2", "TERM"])
+    wait_until(lambda: last(attempt.paths).signals == ["USR2", "TERM"])
     slow.end("completed")
     assert last(attempt.paths).ended == "completed"
 
@@ -113,7 +113,7 @@ def test_heart_stops_when_the_attempt_is_overtaken(make_attempt: MakeAttempt) ->
     log = AttemptLog(attempt.paths, attempt.owner, attempt.signals, every_s=0.05)
     log.start()
     assert take(attempt.paths, "0000", "001") is not None
-    eventually(lambda: not any(thread.name == "heartbeat" for thread in threading.enumerate()))
+    wait_until(lambda: not any(thread.name == "heartbeat" for thread in threading.enumerate()))
     before = attempt.paths.attempt(1).read_bytes()
     log.saved(9)
     assert attempt.paths.attempt(1).read_bytes() == before

@@ -1,4 +1,4 @@
-"""Synthetic trials: made-up results, the same however often interrupted; real processes; failures on demand."""
+"""Synthetic trials: made-up results, the same however often interrupted; processes; failures on demand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conditions import eventually
+from conditions import wait_until
 
 from hpo.paths import StudyPaths, TrialPaths
 from hpo.records import (
@@ -100,7 +100,7 @@ def test_killed_at_random_steps_it_ends_with_the_same_bits(
     length = time.monotonic() - began
     for attempt in (1, 2):
         process = begin(killed)
-        eventually(killed.attempt(attempt).exists)
+        wait_until(killed.attempt(attempt).exists)
         time.sleep(chance.uniform(0.2, 0.4) * length)
         process.kill()
         process.wait()
@@ -137,12 +137,12 @@ def test_warned_on_slurm_it_checkpoints_and_asks_to_be_requeued(
         study.pause.touch()
     path = f"{_pretended_scontrol(tmp_path / 'bin')}:{os.environ['PATH']}"
     process = begin(paths, PATH=path, SLURM_ARRAY_JOB_ID="7", SLURM_ARRAY_TASK_ID="3")
-    eventually(lambda: any(line["step"] > 3 for line in read_jsonl(paths.progress)))
+    wait_until(lambda: any(line["step"] > 3 for line in read_jsonl(paths.progress)))
     process.send_signal(signal.SIGUSR2)
-    eventually((tmp_path / "bin" / "asked").exists)
+    wait_until((tmp_path / "bin" / "asked").exists)
     asked = (tmp_path / "bin" / "asked").read_text()
     process.send_signal(signal.SIGTERM)  # what Slurm sends on the requeue
-    eventually(lambda: AttemptRecord.read(paths.attempt(1)).signals == ["USR2", "TERM"])
+    wait_until(lambda: AttemptRecord.read(paths.attempt(1)).signals == ["USR2", "TERM"])
     assert process.poll() is None
     process.kill()
     process.wait()
@@ -158,7 +158,7 @@ def test_cancelled_it_ends_at_once(recipe: dict[str, Any], make_trial: MakeTrial
     recipe["trainer"] |= {"seconds": 60, "checkpoint_every_s": 1000}
     paths = make_trial(recipe)
     process = begin(paths)
-    eventually(paths.attempt(1).exists)
+    wait_until(paths.attempt(1).exists)
     paths.cancel.touch()
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=10) == 128 + signal.SIGTERM
@@ -299,7 +299,7 @@ def test_disk_that_takes_nothing_for_a_while(
     recipe["trainer"] |= {"seconds": 1.5}
     paths = make_trial(recipe)
     process = begin(paths)
-    eventually(paths.checkpoint_pointer.exists)
+    wait_until(paths.checkpoint_pointer.exists)
     if fault == "full":
         _fill(small_disk / "ballast")
     else:

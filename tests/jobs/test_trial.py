@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conditions import eventually
+from conditions import wait_until
 
 from hpo.paths import TrialPaths
 from hpo.records import Failure, Lease, TrialResult, read_json, read_jsonl, write_json
@@ -174,9 +174,9 @@ def test_process_survives_term_and_resumes_after_kill(recipe: dict[str, Any], ma
     paths = make_trial(recipe, "0002")
     command = [sys.executable, "-m", "jobs.run_trial", str(paths.folder.parent.parent), "000", "0002"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    eventually(lambda: any(line["step"] > 5 for line in read_jsonl(paths.progress)))
+    wait_until(lambda: any(line["step"] > 5 for line in read_jsonl(paths.progress)))
     process.send_signal(signal.SIGTERM)
-    eventually(paths.checkpoint_pointer.exists)
+    wait_until(paths.checkpoint_pointer.exists)
     assert process.poll() is None
     process.kill()
     process.wait()
@@ -195,7 +195,7 @@ def test_term_with_cancel_marker_ends_at_once(recipe: dict[str, Any], make_trial
     paths = make_trial(recipe)
     command = [sys.executable, "-m", "jobs.run_trial", str(paths.folder.parent.parent), "000", "0000"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    eventually(lambda: paths.lease.exists())
+    wait_until(lambda: paths.lease.exists())
     paths.cancel.touch()
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 128 + signal.SIGTERM
