@@ -1,9 +1,11 @@
-"""Waiting for what other threads and processes do."""
+"""Waiting for what other threads and processes do, and a full disk."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 
 def wait_until(happened: Callable[[], object], timeout_s: float = 120.0) -> None:
@@ -12,3 +14,12 @@ def wait_until(happened: Callable[[], object], timeout_s: float = 120.0) -> None
     while not happened():
         assert time.monotonic() < deadline, f"waited {timeout_s} s in vain"
         time.sleep(0.02)
+
+
+def fill(ballast: Path) -> None:
+    """Write a file until its file system takes not one byte more."""
+    with ballast.open("wb", buffering=0) as stream:
+        for size in (4096, 256, 1):
+            with suppress(OSError):
+                while True:
+                    stream.write(b"x" * size)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conditions import wait_until
+from conditions import fill, wait_until
 
 from hpo.paths import TrialPaths
 from hpo.records import Failure, Lease, TrialResult, read_json, read_jsonl, write_json
@@ -187,6 +187,26 @@ def test_process_survives_term_and_resumes_after_kill(recipe: dict[str, Any], ma
     assert run(paths) == 0
     assert exact(paths) == exact(undisturbed)
     assert TrialResult.read(paths.metrics).details["attempts"] == [1, 2]
+
+
+def test_disk_that_is_full_for_a_while_changes_no_bit(
+    recipe: dict[str, Any], make_trial: MakeTrial, small_disk: Path
+) -> None:
+    """Neither checkpoints nor adapter nor result fit; once there is room they do, and nothing differs."""
+    recipe["trainer"] |= {"max_steps": 30, "checkpoint_every_s": 0}
+    paths, undisturbed = make_trial(recipe, "0002"), make_trial(recipe, "0001")
+    command = [sys.executable, "-m", "jobs.run_trial", str(paths.folder.parent.parent), "000", "0002"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    wait_until(paths.checkpoint_pointer.exists)
+    fill(small_disk / "ballast")
+    assert process.stderr is not None
+    said = iter(process.stderr.readline, "")
+    assert any("cannot write the adapter" in line for line in said)
+    (small_disk / "ballast").unlink()
+    rest = process.communicate(timeout=60)[1]
+    assert process.returncode == 0, rest
+    assert run(undisturbed) == 0
+    assert exact(paths) == exact(undisturbed)
 
 
 def test_term_with_cancel_marker_ends_at_once(recipe: dict[str, Any], make_trial: MakeTrial) -> None:
