@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import pytest
 from live_tasks import live
@@ -13,6 +15,7 @@ from live_tasks import live
 from hpo import ports
 from slurm.local_executor import LocalExecutor
 from slurm.slurm_executor import SlurmExecutor
+from slurm.view import Ending, SiteLimits, TaskView, Wishes
 
 if TYPE_CHECKING:
     from conftest import ElementLog, Executor
@@ -24,13 +27,20 @@ METHODS = [
 ]
 
 
-def submit(executor: Executor, folder: Path, function: str, *arguments: list[str]) -> str:
+def submit(
+    executor: Executor,
+    folder: Path,
+    function: str,
+    *arguments: list[str],
+    wishes: Wishes | None = None,
+) -> str:
     """Submit an array of one of the targets."""
     return executor.submit(
         name=f"study-{folder.parent.name}",
         folder=str(folder),
         target=f"element_targets:{function}",
         arguments=arguments,
+        wishes=wishes,
     )
 
 
@@ -55,6 +65,14 @@ def test_every_method_of_the_port_is_looked_at() -> None:
 def test_a_method_of_the_port_is_there_with_the_same_parameters(implementation: type, method: str) -> None:
     """Neither package imports the other, so this is where they are held together."""
     assert parameters(getattr(implementation, method)) == parameters(getattr(ports.Executor, method))
+
+
+@pytest.mark.parametrize("shape", [TaskView, Ending, Wishes, SiteLimits])
+def test_a_shape_of_the_port_is_the_same_here(shape: type) -> None:
+    """Key by key, with the same types."""
+    theirs = getattr(ports, shape.__name__)
+    assert get_type_hints(shape) == get_type_hints(theirs)
+    assert shape.__total__ == theirs.__total__  # type: ignore[attr-defined]
 
 
 def test_an_array_is_held_until_it_is_released(
@@ -161,6 +179,79 @@ def test_an_element_that_fails_is_over_and_is_not_run_again(
     executor.release(job_id)
     wait_until(lambda: states(executor, job_id) == {})
     assert log.started() == ["0"]
+
+
+def test_a_held_array_starts_nothing_more_until_it_is_released(
+    executor: Executor, folder: Path, log: ElementLog, wait_until: Wait
+) -> None:
+    """What runs goes on; what waits is held again; one element can be let go alone."""
+    arguments = [[str(log.folder), str(index), "1"] for index in range(3)]
+    job_id = submit(executor, folder, "work", *arguments, wishes={"at_once": 1})
+    executor.release(job_id, 1)
+    wait_until(lambda: executor.poll() and log.started() == ["1"])
+    assert states(executor, job_id) == {0: "held", 1: "running", 2: "held"}
+    executor.release(job_id)
+    executor.hold(job_id)
+    wait_until(lambda: states(executor, job_id) == {0: "held", 2: "held"})
+    executor.release(job_id)
+    executor.throttle(job_id, None)
+    wait_until(lambda: states(executor, job_id) == {})
+    assert log.ended() == ["0", "1", "2"]
+
+
+def test_no_more_run_at_once_than_an_array_wishes(
+    executor: Executor, folder: Path, log: ElementLog, wait_until: Wait
+) -> None:
+    """Until the throttle is changed."""
+    arguments = [[str(log.folder), str(index), "0.5"] for index in range(2)]
+    job_id = submit(executor, folder, "work", *arguments, wishes={"at_once": 2})
+    executor.throttle(job_id, 1)
+    executor.release(job_id)
+    wait_until(lambda: states(executor, job_id) == {})
+    assert log.most_at_once() == 1
+
+
+def test_a_warning_reaches_running_elements_only(
+    executor: Executor, folder: Path, log: ElementLog, wait_until: Wait
+) -> None:
+    """USR2, without delay though others of the array wait; those and unknown ones are passed over."""
+    arguments = [[str(log.folder), str(index), "2"] for index in range(2)]
+    job_id = submit(executor, folder, "checkpoints", *arguments, wishes={"at_once": 1})
+    executor.warn([(job_id, 0)])
+    executor.release(job_id)
+    wait_until(lambda: executor.poll() and log.started() == ["0"])
+    begin = time.monotonic()
+    executor.warn([(job_id, 0), (job_id, 1), ("999999", 0)])
+    assert time.monotonic() - begin < 3
+    wait_until(lambda: log.lines("signal"))
+    executor.throttle(job_id, None)
+    wait_until(lambda: states(executor, job_id) == {})
+    assert {tuple(words[:2]) for words in log.lines("signal")} == {("0", str(int(signal.SIGUSR2)))}
+    assert log.ended() == ["0", "1"]
+
+
+def test_a_failure_leaves_its_last_words(
+    executor: Executor, folder: Path, log: ElementLog, wait_until: Wait
+) -> None:
+    """The end of the traceback; nothing of an element that said nothing, or is not known."""
+    job_id = submit(executor, folder, "fail", [str(log.folder), "0"])
+    executor.release(job_id)
+    wait_until(lambda: states(executor, job_id) == {})
+    assert "RuntimeError: element 0 fails" in executor.complaint(str(folder), (job_id, 0))
+    assert executor.complaint(str(folder), (job_id, 1)) == ""
+
+
+def test_limits_are_numbers(executor: Executor) -> None:
+    """An array may have some elements, there is a node, and an array gets some time."""
+    limits = executor.limits()
+    assert limits["array_size"] >= 1001
+    assert limits["nodes"] == (1 if executor.name == "local" else 4)
+    assert (limits["minutes"], limits["default_minutes"], limits["warning_s"]) == (0, 240, 120)
+
+
+def test_without_accounting_nothing_is_known_of_endings(executor: Executor) -> None:
+    """None, which is not the same as no ending."""
+    assert executor.endings([("1", 0)]) is None
 
 
 def test_setup_lines_run_before_python(

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from slurm import claim, local_executor, local_starts
-from slurm.local_array import Claim, create
+from slurm.local_array import Claim, create, load
 from slurm.local_executor import LocalExecutor
+from slurm.local_starts import Starts
 from slurm.processes import is_alive
+from slurm.settings import ClusterSettings
 
 if TYPE_CHECKING:
     from conftest import ElementLog
@@ -133,6 +135,38 @@ def test_no_more_run_at_once_than_max_parallel_over_all_arrays(
     wait_until(lambda: not executor.poll())
     assert log.ended() == ["a0", "a1", "b0", "b1"]
     assert log.most_at_once() == 2
+
+
+def test_an_arrays_wishes_hold_for_the_next_controller_too(
+    folder: Path, settings: dict[str, Any], executor: LocalExecutor
+) -> None:
+    """They are in the array's file: its throttle, its time limit, what was let go alone."""
+    job_id = executor.submit(
+        name="array",
+        folder=str(folder),
+        target="m:f",
+        arguments=[["1"], ["2"]],
+        wishes={"time_limit_min": 7, "at_once": 3},
+    )
+    executor.throttle(job_id, 1)
+    array = next(load(folder))
+    assert (array.at_once, array.time_limit_min, array.held, array.freed) == (1, 7, True, ())
+    assert array.released(1).released(1).freed == (1,)
+    assert [array.released(1).keeps(index) for index in range(2)] == [True, False]
+    assert Starts(ClusterSettings(**settings)).launch(array, 0).time_limit_min == 7
+
+
+def test_a_record_of_an_earlier_version_is_read(folder: Path) -> None:
+    """It knew neither throttle nor time limit."""
+    old = {"job_id": "local-1", "name": "a", "target": "m:f", "arguments": [["1"]], "held": True}
+    (folder / "local-1.json").write_text(json.dumps({"schema_version": 1, **old}))
+    assert [(array.at_once, array.keeps(0)) for array in load(folder)] == [(None, True)]
+
+
+def test_nothing_can_follow_an_array_here(executor: LocalExecutor, folder: Path) -> None:
+    """There is no scheduler that could start a job later."""
+    with pytest.raises(RuntimeError, match="a local executor cannot follow"):
+        executor.follow(name="next", folder=str(folder), command=["true"], after=["1"])
 
 
 def test_cancel_kills_the_whole_tree_of_an_element_that_will_not_stop(

@@ -55,6 +55,27 @@ def test_extra_refuses_what_another_key_sets(settings: dict[str, Any], option: s
         ClusterSettings(**{**settings, "extra": {option: "1"}})
 
 
+def test_a_warning_that_would_come_before_the_task_is_refused(settings: dict[str, Any]) -> None:
+    """With a limit that would do; a short one with a short delay is fine, and so is auto."""
+    with pytest.raises(ValidationError, match="a time limit of 9 min or more") as caught:
+        ClusterSettings(**{**settings, "time_limit": 2})
+    assert caught.value.errors()[0]["loc"] == ("signal_delay_s",)
+    ClusterSettings(**{**settings, "time_limit": 1, "signal_delay_s": 59})
+    assert ClusterSettings(**{**settings, "time_limit": "auto"}).default_minutes == 240
+
+
+def test_the_keys_of_a_helper_are_checked_too(settings: dict[str, Any]) -> None:
+    """By their path."""
+    wrong = {**settings["helper"], "cpus": 0, "time_limit": "auto", "gres": "gpu:1"}
+    with pytest.raises(ValidationError) as caught:
+        ClusterSettings(**{**settings, "helper": wrong})
+    assert {error["loc"][:2] for error in caught.value.errors()} == {
+        ("helper", "cpus"),
+        ("helper", "time_limit"),
+        ("helper", "gres"),
+    }
+
+
 @pytest.mark.parametrize("profile", ["auto", "local", "slurm"])
 def test_each_profile_holds_every_key_and_can_be_built(profile: str) -> None:
     """What a profile composes to is its target and exactly the keys of ClusterSettings."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from slurm import maskwrap
+from slurm import maskwrap, submission
 from slurm.errors import SubmissionError
 from slurm.refusals import submission_hint
 from slurm.slurm_executor import SlurmExecutor
@@ -83,6 +83,29 @@ def test_every_key_reaches_the_script(settings: dict[str, Any]) -> None:
     assert "reservation" not in found
 
 
+def test_wishes_reach_the_script_of_their_array(settings: dict[str, Any]) -> None:
+    """More time, other nodes, fewer at once."""
+    text = SlurmExecutor(**settings).preview(
+        name="study-1-ab",
+        folder="/shared",
+        target="module:function",
+        arguments=[["1"], ["2"], ["3"]],
+        wishes={"time_limit_min": 480, "exclude": ["gpu3", "gpu7"], "at_once": 2},
+    )
+    found = options(text)
+    assert (found["time"], found["exclude"], found["array"]) == ("480", "gpu3,gpu7", "0-2%2")
+
+
+def test_a_helper_is_an_array_without_a_gpu(settings: dict[str, Any]) -> None:
+    """Of one element, with the helper's own resources."""
+    text = SlurmExecutor(**{**settings, "constraint": "v100"}).preview(
+        name="propose", folder="/shared", target="m:f", arguments=[["1"]], wishes={"helper": True}
+    )
+    found = options(text)
+    assert not {"gres", "constraint"} & set(found)
+    assert (found["cpus-per-task"], found["mem"], found["time"]) == ("2", "8192M", "60")
+
+
 def test_a_batch_of_one_is_an_array_too(settings: dict[str, Any]) -> None:
     """Otherwise its element would have no index, and another kind of id."""
     assert options(preview(settings, count=1))["array"] == "0-0%1"
@@ -149,6 +172,19 @@ def test_a_failing_sbatch_tells_command_exit_code_output_and_hint(
         "hint: set cluster.partition",
     ):
         assert part in message
+
+
+def test_an_sbatch_that_waits_for_room_is_ended_and_busy(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would go on for two minutes; what it said until then is told."""
+    said = "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying"
+    monkeypatch.setenv("PATH", fake_sbatch(tmp_path, f"echo '{said}' >&2; exec sleep 60"))
+    monkeypatch.setattr(submission, "SBATCH_TIMEOUT_S", 0.5)
+    with pytest.raises(SubmissionError, match="temporarily unable") as caught:
+        SlurmExecutor(**settings).submit(name="a", folder=str(tmp_path), target="m:f", arguments=[["1"]])
+    assert caught.value.busy
+    assert "wait" in caught.value.hint
 
 
 def test_an_sbatch_without_a_job_id_is_an_error(

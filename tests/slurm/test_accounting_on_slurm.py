@@ -1,0 +1,86 @@
+"""What a real accounting tells of executions, and what it makes sbatch refuse."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from live_tasks import live
+
+from slurm import devcluster
+from slurm.devcluster_accounting import program_path
+from slurm.devcluster_files import Layout, Options
+from slurm.errors import SubmissionError
+from slurm.slurm_executor import SlurmExecutor
+
+if TYPE_CHECKING:
+    from conftest import ElementLog
+
+Wait = Callable[..., None]
+pytestmark = pytest.mark.slurm
+
+
+@pytest.fixture
+def accounting(require_slurm: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Layout]:
+    """A cluster with accounting whose limits count."""
+    if program_path("slurmdbd") is None or program_path("mariadbd") is None:
+        pytest.skip("accounting needs slurmdbd and mariadb-server")
+    enforced = ("AccountingStorageEnforce=limits,qos",)
+    layout = devcluster.up(tmp_path / "cluster", Options(nodes=1, accounting=True, extra=enforced))
+    monkeypatch.setenv("SLURM_CONF", str(layout.configuration))
+    yield layout
+    devcluster.down(tmp_path / "cluster")
+
+
+def submit(executor: SlurmExecutor, folder: Path, function: str, *arguments: list[str]) -> str:
+    """Submit an array of one of the targets."""
+    target = f"element_targets:{function}"
+    return executor.submit(name="study-1", folder=str(folder), target=target, arguments=arguments)
+
+
+def test_executions_are_told_and_a_full_queue_is_busy(
+    accounting: Layout,
+    settings: dict[str, Any],
+    targets: str,
+    folder: Path,
+    log: ElementLog,
+    wait_until: Wait,
+) -> None:
+    """A requeued and then failed element, one cancelled before its start; then limits of the QOS."""
+    executor = SlurmExecutor(**{**settings, "max_parallel": 1})
+    job_id = submit(executor, folder, "second_time", [str(log.folder), "0"], [str(log.folder), "1"])
+    executor.release(job_id, 0)
+    wait_until(log.started)
+    executor.cancel([(job_id, 1)])
+    assert devcluster.client(accounting, "scontrol", "requeue", f"{job_id}_0").ok
+    wait_until(lambda: live(executor) == {}, timeout_s=40)
+    tasks = [(job_id, 0), (job_id, 1)]
+    wait_until(lambda: len((executor.endings(tasks) or {}).get(tasks[0], [])) == 2)
+    told = executor.endings(tasks)
+    assert told is not None
+    assert [each["ending"] for each in told[tasks[0]]] == ["preempted", "completed"]
+    assert [(each["node"], each["gpus"], each["exit"]) for each in told[tasks[0]]] == [("gpu1", 1, "0:0")] * 2
+    assert told[tasks[0]][0]["seconds"] > 0
+    assert [each["ending"] for each in told.get(tasks[1], [])] in ([], ["cancelled"])
+    check_that_limits_are_told_apart(accounting, executor, folder)
+
+
+def check_that_limits_are_told_apart(layout: Layout, executor: SlurmExecutor, folder: Path) -> None:
+    """Submitted jobs: busy. Time: never."""
+    for limit, busy in (("MaxSubmitJobsPerUser=1", True), ("MaxSubmitJobsPerUser=-1 MaxWall=1", False)):
+        change = ["sacctmgr", "-i", "modify", "qos", "normal", "set", *limit.split(), "flags=DenyOnLimit"]
+        assert devcluster.client(layout, *change).ok
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:  # slurmdbd tells slurmctld a moment later
+            try:
+                executor.cancel([(submit(executor, folder, "work", ["f"], ["f"]), index) for index in (0, 1)])
+            except SubmissionError as error:
+                assert error.busy is busy
+                if busy or "MaxWall" in str(error):
+                    break
+            time.sleep(0.2)
+        else:
+            pytest.fail(f"{limit} was not enforced")
