@@ -18,10 +18,10 @@ from hpo.config import (
     strategy_settings,
     without_target,
 )
-from hpo.controller import Limits
 from hpo.earlier import gather
 from hpo.errors import InputError, Problem
 from hpo.extremes import extreme_values
+from hpo.limits import Limits
 from hpo.objectives import Objective, describe_objectives, parse_objectives
 from hpo.optimizer import Optimizer
 from hpo.paths import StudyPaths, cache_root
@@ -89,12 +89,17 @@ class Assembly:
         return Limits(
             trials=config.budget.trials,
             wall_hours=config.budget.wall_hours,
+            gpu_hours=config.budget.gpu_hours,
             batch_size=config.batch.size,
             refill=config.batch.refill,
             identical_errors=config.controller.identical_errors,
+            node_failures=config.controller.node_failures,
             submit_tries=config.controller.submit_tries,
             gone_s=GONE_S[self.executor.name] if gone_s is None else gone_s,
             retries=asdict(config.controller.retries),
+            max_parallel=config.cluster.get("max_parallel") if self.executor.name == "slurm" else None,
+            auto_time_limit=config.cluster.get("time_limit") == "auto",
+            propose_on_job=config.controller.propose_on == "job",
         )
 
     def proposer(self) -> Proposer:
@@ -132,6 +137,10 @@ def assemble(raw: Mapping[str, Any], problems: list[Problem]) -> Assembly:
         found += _recipe_problems(kind, recipe, space, objectives)
     if space and objectives:
         found += _strategy_problems(raw, space, objectives)
+    if config and config.controller.chain and executor and executor.name != "slurm":
+        found.append(
+            ("controller.chain", "got true: only Slurm can start a job after another (cluster=slurm)")
+        )
     if found or not (config and space and objectives and kind and executor):
         hinted = any("hint: " in text for _, text in found)
         raise InputError(

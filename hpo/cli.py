@@ -53,11 +53,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RecordError as error:
         _complain(str(error), "a file of the study folder is damaged; its other files are untouched")
         return 1
+    except RuntimeError as error:
+        if not hasattr(error, "busy"):  # the executors' family has it
+            raise
+        _complain(str(error), getattr(error, "hint", ""))
+        return 1
+    except BrokenPipeError:
+        return 0
+    except OSError as error:
+        _complain(f"{error.filename or 'the disk'}: {error.strerror or error}", "the same command goes on")
+        return 1
     except KeyboardInterrupt:
         _complain("interrupted; the same command goes on", "")
         return 3
-    except BrokenPipeError:
-        return 0
 
 
 def _message(error: FrontrunnerError) -> str:
@@ -101,6 +109,11 @@ def _parser() -> argparse.ArgumentParser:
         commands, "retry", "give failed or cancelled trials another attempt, with the next `tune`"
     )
     retry.add_argument("trials", nargs="*", metavar="TRIAL", help="only these (default: all that failed)")
+    pause = _add_study(commands, "pause", "let nothing new start, until `resume`; what runs goes on")
+    pause.add_argument("--now", action="store_true", help="running trials save their state and wait too")
+    _add_study(commands, "resume", "take a pause back")
+    throttle = _add_study(commands, "throttle", "how many trials may run at once, from now on")
+    throttle.add_argument("at_once", metavar="AT_ONCE", help="a number, or none for cluster.max_parallel")
     return parser
 
 
@@ -179,6 +192,24 @@ def _retry(options: argparse.Namespace, out: Console) -> int:
     return retry(options.study, Path(options.root), options.trials, out)
 
 
+def _pause(options: argparse.Namespace, out: Console) -> int:
+    from hpo.manage import pause
+
+    return pause(options.study, Path(options.root), out, now=options.now)
+
+
+def _resume(options: argparse.Namespace, out: Console) -> int:
+    from hpo.manage import resume
+
+    return resume(options.study, Path(options.root), out)
+
+
+def _throttle(options: argparse.Namespace, out: Console) -> int:
+    from hpo.manage import throttle
+
+    return throttle(options.study, Path(options.root), options.at_once, out)
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
     "tune": _tune,
     "step": _tune,
@@ -189,4 +220,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
     "report": _report,
     "cancel": _cancel,
     "retry": _retry,
+    "pause": _pause,
+    "resume": _resume,
+    "throttle": _throttle,
 }

@@ -1,4 +1,4 @@
-"""What became of the trials in flight: files and scheduler joined into one finding per trial.
+"""What became of the trials in flight: files and scheduler joined into one state and one cause each.
 
 A result file outranks every state of the scheduler; a scheduler that cannot be asked is no information.
 """
@@ -6,44 +6,19 @@ A result file outranks every state of the scheduler; a scheduler that cannot be 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hpo.attempts import end_cause, record_of, requeue_cause, spent, unsettled
+from hpo.findings import Cancelled, Completed, Ended, Finding, NotSeen, SeenAgain
 from hpo.paths import StudyPaths, TrialPaths
-from hpo.ports import Task, TaskView
-from hpo.records import Cause, Failure, Lease, RecordError, TrialResult
-from hpo.study import Study, Trial, TrialState
+from hpo.ports import Executor, Task, TaskView
+from hpo.records import BatchRecord, Cause, Failure, RecordError, TrialResult
+from hpo.study import Missing, Study, Trial, TrialState
 
-
-@dataclass(frozen=True)
-class Completed:
-    """The trial has a result."""
-
-    trial: str
-    result: TrialResult
-
-
-@dataclass(frozen=True)
-class Ended:
-    """An attempt ended without a result; `attempt` is None where none had begun."""
-
-    trial: str
-    batch: str
-    attempt: int | None
-    cause: Cause
-    message: str
-    traceback: str = ""
-
-
-@dataclass(frozen=True)
-class Cancelled:
-    """The trial was cancelled and is no longer live."""
-
-    trial: str
-
-
-Finding = Completed | Ended | Cancelled
+OVER = "over"
+WAITING = ("pending", "held")
 
 
 @dataclass
@@ -52,12 +27,14 @@ class Collector:
 
     Args:
         paths: the study's files.
-        gone_s: a task that the scheduler has not shown for so long, without a result, is over.
+        executor: asked for the accounting and the log of tasks that are gone.
+        gone_s: a task that has not been live for so long, without a result, is over.
     """
 
     paths: StudyPaths
+    executor: Executor
     gone_s: float
-    _missing_since: dict[str, float] = field(default_factory=dict)
+    _warned_s: dict[str, float | None] = field(default_factory=dict)
 
     def findings(self, study: Study, live: Mapping[Task, TaskView] | None, now: float) -> list[Finding]:
         """What is new of the trials in flight.
@@ -65,39 +42,132 @@ class Collector:
         Args:
             study: as the journal tells it.
             live: the scheduler's answer, asked for before this call; None where it gave none.
-            now: seconds of a monotonic clock.
+            now: seconds since the epoch.
         """
-        found = []
+        found: list[Finding] = []
+        gone: dict[Task, tuple[Trial, Missing]] = {}
         for trial in study.in_state(TrialState.OPEN):
-            finding = self._finding(study, trial, live, now)
-            if finding:
-                self._missing_since.pop(trial.id, None)
-                found.append(finding)
-        return found
+            written = list(self._written(trial))
+            if written:
+                found += written
+                continue
+            task = task_of(study, trial)
+            if task is None:
+                found += [Cancelled(trial.id, "before it began")] if self._marked(trial) else []
+            elif live is not None:
+                found += self._seen(trial, task, live.get(task), now, gone)
+        return [*found, *self._verdicts(gone)]
 
-    def _finding(
-        self, study: Study, trial: Trial, live: Mapping[Task, TaskView] | None, now: float
-    ) -> Finding | None:
-        files, batch = self.paths.trial(trial.id), study.batches[trial.batch]
-        written = _result(files, trial) or _failure(files, trial)
-        if written:
-            return written
-        if batch.job_id is None:
-            return Cancelled(trial.id) if files.cancel.exists() else None
-        if live is None:
-            return None
-        if (batch.job_id, batch.trials.index(trial.id)) in live:
-            self._missing_since.pop(trial.id, None)
-            return None
-        if files.cancel.exists():
-            return Cancelled(trial.id)
-        if now - self._missing_since.setdefault(trial.id, now) < self.gone_s:
-            return None
-        # the result may have been written between our look and the scheduler's
-        return _result(files, trial) or _failure(files, trial) or _lost(files, trial)
+    def _written(self, trial: Trial) -> Iterator[Finding]:
+        """What the trial's own files say of its end, the attempts before it first."""
+        files = self.paths.trial(trial.id)
+        last = _result(files, trial) or _failure(files, trial)
+        if last is None:
+            return
+        final = last.spent.attempt
+        for attempt in unsettled(files, trial):
+            if final is not None and attempt < final:
+                yield self._requeued(trial, attempt)
+        yield last
+
+    def _requeued(self, trial: Trial, attempt: int) -> Ended:
+        files = self.paths.trial(trial.id)
+        record = record_of(files, attempt)
+        batch = record.batch if record else trial.batch
+        cause = requeue_cause(record, self._warned(batch))
+        message = "its task went back into the queue"
+        return Ended(trial.id, batch, cause, message, spent(files, attempt, cause), requeued=True)
+
+    def _warned(self, batch: str) -> float | None:
+        if batch not in self._warned_s:
+            try:
+                self._warned_s[batch] = BatchRecord.read(self.paths.batch(batch).record).warned_s
+            except (FileNotFoundError, RecordError):
+                return None
+        return self._warned_s[batch]
+
+    def _marked(self, trial: Trial) -> bool:
+        return self.paths.trial(trial.id).cancel.exists()
+
+    def _seen(
+        self,
+        trial: Trial,
+        task: Task,
+        view: TaskView | None,
+        now: float,
+        gone: dict[Task, tuple[Trial, Missing]],
+    ) -> list[Finding]:
+        """What the scheduler's view of a trial's task means; a task to be judged goes into `gone`."""
+        if view is not None and view["state"] != OVER:
+            again: list[Finding] = [SeenAgain(trial.id)] if trial.missing else []
+            if view["state"] in WAITING:
+                attempts = unsettled(self.paths.trial(trial.id), trial)
+                again += [self._requeued(trial, attempt) for attempt in attempts]
+            return again
+        missing = trial.missing
+        if missing is None or now < missing.since:  # the clock was put back: the time is counted anew
+            shown = (view["ending"], view["detail"], view["node"]) if view else ("", "", "")
+            missing = Missing(now, *shown)
+        if now - missing.since < self.gone_s and not self._marked(trial):
+            return [NotSeen(trial.id, missing)] if missing is not trial.missing else []
+        gone[task] = (trial, missing)
+        return []
+
+    def _verdicts(self, gone: Mapping[Task, tuple[Trial, Missing]]) -> Iterator[Finding]:
+        """One accounting query at most, for the tasks of which the scheduler had no word left."""
+        unknown = [task for task, (trial, missing) in gone.items() if not missing.ending]
+        accounted = (self.executor.endings(unknown) if unknown else None) or {}
+        for task, (trial, missing) in gone.items():
+            # the result may have been written between our look and the scheduler's
+            written = list(self._written(trial))
+            if written:
+                yield from written
+                continue
+            told = accounted.get(task) or ()
+            if told and not missing.ending:
+                last = told[-1]
+                detail = f"exit code {last['exit']}"
+                missing = Missing(missing.since, last["ending"], detail, last["node"])
+            yield from self._verdict(trial, task, missing)
+
+    def _verdict(self, trial: Trial, task: Task, missing: Missing) -> Iterator[Finding]:
+        files = self.paths.trial(trial.id)
+        begun = unsettled(files, trial)
+        for earlier in begun[:-1]:
+            yield self._requeued(trial, earlier)
+        attempt = begun[-1] if begun else None
+        record = None if attempt is None else record_of(files, attempt)
+        cause = Cause.CANCELLED if self._marked(trial) else end_cause(missing.ending, record)
+        message = _told(missing, attempt)
+        if cause is Cause.LOST:
+            complaint = self.executor.complaint(str(self.paths.batch(trial.batch).submission), task)
+            if complaint and attempt is None:
+                # It never came as far as our code: Python, its packages or the set-up lines are to blame.
+                cause, message = Cause.ERROR, complaint
+            elif complaint:
+                message = f"{message}; its log ends with: {complaint.splitlines()[-1]}"
+        cost = spent(files, attempt, cause, missing.node)
+        if cause is not Cause.CANCELLED:
+            yield Ended(trial.id, trial.batch, cause, message, cost)
+            return
+        if attempt is not None:
+            yield Ended(trial.id, trial.batch, cause, message, cost, requeued=True)
+        yield Cancelled(trial.id, "" if self._marked(trial) else "by scancel, not by `frontrunner cancel`")
 
 
-def _result(files: TrialPaths, trial: Trial) -> Finding | None:
+def task_of(study: Study, trial: Trial) -> Task | None:
+    """The task that was last submitted for a trial; None before the submission."""
+    batch = study.batches[trial.batch]
+    return (batch.job_id, batch.trials.index(trial.id)) if batch.job_id else None
+
+
+def _told(missing: Missing, attempt: int | None) -> str:
+    when = "without a result" if attempt else "before the trial began"
+    words = " ".join(part for part in (missing.detail, f"on {missing.node}" if missing.node else "") if part)
+    return f"its task ended {when}" + (f" ({words})" if words else "")
+
+
+def _result(files: TrialPaths, trial: Trial) -> Completed | Ended | None:
     if not files.metrics.exists():
         return None
     try:
@@ -110,36 +180,26 @@ def _result(files: TrialPaths, trial: Trial) -> Finding | None:
         # A commit is whole or not at all, so this is a damaged disk or somebody's hand. Out of the way with
         # it: as long as it is there, another attempt would take the trial for done.
         files.metrics.rename(files.folder / f"metrics.damaged-{uuid.uuid4().hex[:8]}.json")
-        return Ended(trial.id, trial.batch, _attempt(files, trial), Cause.LOST, str(error))
-    return Completed(trial.id, result)
+        return _settled(files, trial, Cause.LOST, str(error), next(reversed(unsettled(files, trial)), None))
+    return Completed(trial.id, trial.batch, result, spent(files, result.attempt, None))
 
 
-def _failure(files: TrialPaths, trial: Trial) -> Finding | None:
+def _failure(files: TrialPaths, trial: Trial) -> Ended | None:
     for path in files.failures():
+        attempt = int(path.stem.split("-")[1])
+        if attempt in trial.ended_attempts:
+            continue
         try:
             failure = Failure.read(path)
-            cause = Cause(failure.cause)
+            return _settled(files, trial, Cause(failure.cause), failure.message, attempt)
         except (RecordError, ValueError) as error:
-            failure, cause = _damaged(path, trial, str(error)), Cause.LOST
-        if failure.attempt not in trial.ended_attempts:
-            return Ended(trial.id, trial.batch, failure.attempt, cause, failure.message, failure.traceback)
+            return _settled(files, trial, Cause.LOST, f"{_name(path)} is damaged: {error}", attempt)
     return None
 
 
-def _damaged(path: Path, trial: Trial, message: str) -> Failure:
-    return Failure(trial.id, int(path.stem.split("-")[1]), Cause.LOST, message)
+def _settled(files: TrialPaths, trial: Trial, cause: Cause, message: str, attempt: int | None) -> Ended:
+    return Ended(trial.id, trial.batch, cause, message, spent(files, attempt, cause))
 
 
-def _lost(files: TrialPaths, trial: Trial) -> Finding:
-    attempt = _attempt(files, trial)
-    message = "its task ended without a result" if attempt else "its task ended before the trial began"
-    return Ended(trial.id, trial.batch, attempt, Cause.LOST, message)
-
-
-def _attempt(files: TrialPaths, trial: Trial) -> int | None:
-    """The attempt that has not been journalled as ended, if one has begun."""
-    try:
-        lease = Lease.read(files.lease)
-    except (FileNotFoundError, RecordError):
-        return None
-    return None if lease.attempt in trial.ended_attempts else lease.attempt
+def _name(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -41,6 +41,7 @@ class Budget:
     """When the study ends: whichever comes first."""
 
     trials: Count
+    gpu_hours: Positive | None
     wall_hours: Positive | None
 
 
@@ -73,9 +74,13 @@ class ControllerSettings:
     """How the controller waits and when it gives up."""
 
     poll_seconds: Positive | None
+    look_seconds: Positive
     gone_seconds: Annotated[float, Field(ge=0)] | None
     identical_errors: Count
+    node_failures: Count
     submit_tries: Count
+    propose_on: Literal["login", "job"]
+    chain: bool
     retries: Retries
 
 

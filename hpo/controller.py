@@ -5,36 +5,25 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from datetime import datetime
 
-from hpo.collect import Cancelled, Collector, Completed, Ended, Finding
+from hpo.budget import Budget
+from hpo.collect import Collector, task_of
+from hpo.dispatch import Dispatcher
 from hpo.errors import StudyError
+from hpo.findings import record
+from hpo.health import failing_nodes, repeated_error
 from hpo.journal import Journal
 from hpo.lease import HeldLease
+from hpo.ledger import account
+from hpo.limits import Limits
 from hpo.paths import StudyPaths
 from hpo.policy import Action, decide
 from hpo.ports import Executor, Task, TaskView
-from hpo.proposals import Proposer
+from hpo.proposals import Proposed, Proposer
 from hpo.records import Cause
-from hpo.study import ENDED, Batch, Event, Study, TrialState
-from hpo.submission import submit_batch, write_specs
-
-QUIET_S = 20.0  # after a failed submission: twice Slurm's message timeout, so a late array shows up by name
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the controller goes by; from the configuration, with the executor's defaults filled in."""
-
-    trials: int
-    wall_hours: float | None
-    batch_size: int
-    refill: int
-    identical_errors: int
-    submit_tries: int
-    gone_s: float
-    retries: Mapping[str, int]
+from hpo.remote import Remote
+from hpo.study import Event, Study, TrialState
+from hpo.submission import write_specs
 
 
 class Controller:
@@ -48,7 +37,8 @@ class Controller:
         limits: budget, batch sizes and retry budgets.
         lease: renewed on every pass.
         target: `module:function` that runs a trial.
-        clock: seconds, monotonic; replaced in tests.
+        clock: seconds since the epoch; replaced in tests.
+        say: told of what did not work and will be tried again.
     """
 
     def __init__(
@@ -60,13 +50,17 @@ class Controller:
         limits: Limits,
         lease: HeldLease,
         target: str,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
+        say: Callable[[str], None] = print,
     ) -> None:
         self.paths, self.journal, self.executor = paths, journal, executor
         self._proposer, self._limits, self.lease = proposer, limits, lease
-        self._target, self._clock = target, clock
-        self._collector = Collector(paths, limits.gone_s)
-        self._failed_submissions: dict[str, tuple[int, float]] = {}  # batch -> (tries, not before)
+        self._clock = clock
+        self._collector = Collector(paths, executor, limits.gone_s)
+        self._dispatcher = Dispatcher(paths, journal, executor, limits, target, clock, say)
+        self._remote = Remote(paths, journal, executor, proposer, clock, say)
+        self._budget = Budget(limits, paths, clock)
+        self._exhausted_at = -1
         self.live: Mapping[Task, TaskView] | None = None
 
     @property
@@ -79,56 +73,59 @@ class Controller:
         """Why trials wait, in the scheduler's own words, and how many for each reason."""
         reasons: Counter[str] = Counter()
         for trial in self.study.in_state(TrialState.OPEN):
-            batch = self.study.batches[trial.batch]
-            view = (self.live or {}).get((batch.job_id or "", batch.trials.index(trial.id)))
-            if view and view["state"] == "pending":
+            task = task_of(self.study, trial)
+            view = (self.live or {}).get(task) if task else None
+            if view and view["state"] in ("pending", "held"):
                 reasons[view["detail"]] += 1
         return reasons
 
+    def state(self) -> tuple[object, ...]:
+        """Something that differs from what it was when the queue has moved, or something was submitted."""
+        queue = frozenset((task, view["state"]) for task, view in (self.live or {}).items())
+        study = self.study
+        return queue, sum(batch.job_id is not None for batch in study.batches.values()), study.requests
+
     def adopt(self) -> None:
         """Tell the executor of the arrays that an earlier controller left in flight."""
-        for batch in self._open_batches():
+        for batch in self.study.open_batches:
             self.executor.adopt(str(self.paths.batch(batch.id).submission))
+        if self.study.request is not None:
+            self.executor.adopt(str(self.paths.helpers / self.study.request.id))
 
-    def step(self) -> bool:
-        """One pass; idempotent. Returns whether the study has ended."""
+    def step(self, *, poll: bool = True) -> bool:
+        """One pass; idempotent.
+
+        Args:
+            poll: whether to ask the scheduler; without, only files are looked at.
+
+        Returns:
+            Whether the study has ended.
+
+        Raises:
+            StudyError: the study cannot go on; the journal says why.
+            OSError: the disk; nothing is lost, and the same call may be repeated.
+        """
         self.lease.renew()
-        self.live = self.executor.poll()
-        for finding in self._collector.findings(self.study, self.live, self._clock()):
-            self._record(finding)
+        live = self.executor.poll() if poll else None
+        if live is not None:
+            self.live = live
+        for finding in self._collector.findings(self.study, live, self._clock()):
+            record(self.journal, finding)
+        if live is not None:
+            self._dispatcher.rescue_stalled(live)
         self._settle_interrupted()
-        self._stop_on_identical_errors()
+        self._look_for_faults()
         self._stop_on_request()
-        self._submit_planned()
+        if live is not None:
+            self._dispatcher.sweep(live)
+        self._dispatcher.submit_planned(swept=live is not None)
         if self._end_reached():
             return True
-        self._plan()
-        self._submit_planned()
+        self._plan(live)
+        self._dispatcher.submit_planned(swept=live is not None)
+        if live is not None:
+            self._dispatcher.steer(live)
         return self._end_reached()
-
-    def _record(self, finding: Finding) -> None:
-        match finding:
-            case Completed(trial, result):
-                self._record_result(trial, {name: asdict(metric) for name, metric in result.metrics.items()})
-            case Ended():
-                self.journal.record(
-                    Event.ATTEMPT_ENDED,
-                    trial=finding.trial,
-                    batch=finding.batch,
-                    attempt=finding.attempt,
-                    cause=finding.cause.value,
-                    message=finding.message,
-                )
-            case Cancelled(trial):
-                self.journal.record(Event.TRIAL_CANCELLED, trial=trial)
-
-    def _record_result(self, trial: str, metrics: Mapping[str, object]) -> None:
-        missing = [name for name in self.study.objectives if name not in metrics]
-        if missing:
-            message = f"metrics.json: expected the objectives {', '.join(missing)}, got {', '.join(metrics)}"
-            self.journal.record(Event.TRIAL_FAILED, trial=trial, cause=Cause.ERROR.value, message=message)
-        else:
-            self.journal.record(Event.TRIAL_COMPLETED, trial=trial, metrics=metrics)
 
     def _settle_interrupted(self) -> None:
         for trial in self.study.in_state(TrialState.INTERRUPTED):
@@ -143,20 +140,24 @@ class Controller:
                     Event.TRIAL_FAILED, trial=trial.id, cause=cause.value, message=trial.message
                 )
 
-    def _stop_on_identical_errors(self) -> None:
-        errors = self.study.errors_in_row
-        if len(errors) < self._limits.identical_errors:
+    def _look_for_faults(self) -> None:
+        """Exclude nodes on which everything fails, and stop where everything fails in the same way."""
+        study = self.study
+        if not study.ends or study.ends[-1].cause is None:
             return
-        message = f"{len(errors)} attempts in a row ended with the same error: {errors[-1]}"
-        self.journal.record(Event.STUDY_STOPPED, message=message)
-        failed = max(
-            (t for t in self.study.trials.values() if t.cause is Cause.ERROR), key=lambda t: t.number
-        )
-        raise StudyError(
-            message,
-            hint=f"the traceback is in {self.paths.trial(failed.id).folder}; after mending it, "
-            f"`frontrunner retry {self.paths.folder}` gives the failed trials another attempt",
-        )
+        nodes = self.executor.limits()["nodes"]
+        for node, why in failing_nodes(study, self._limits.node_failures, nodes):
+            self.journal.record(Event.NODE_EXCLUDED, node=node, message=why)
+        error = repeated_error(study, self._limits.identical_errors, nodes)
+        if error:
+            message = f"{len(study.errors)} attempts in a row ended with the same error: {error}"
+            folder = self.paths.trial(study.errors[-1].trial).folder
+            self.journal.record(Event.STUDY_STOPPED, message=message)
+            raise StudyError(
+                message,
+                hint=f"the traceback is in {folder}; after mending it, "
+                f"`frontrunner retry {self.paths.folder}` gives the failed trials another attempt",
+            )
 
     def _stop_on_request(self) -> None:
         """Leave, once what `cancel` has stopped is over."""
@@ -171,73 +172,55 @@ class Controller:
             return False
         reason = self._budget_spent()
         if reason and not study.finished:
+            executions = account(study, self.executor)
+            if executions:
+                self.journal.record(Event.ACCOUNTED, executions=executions)
             self.journal.record(Event.STUDY_FINISHED, reason=reason)
         return bool(reason)
 
     def _budget_spent(self) -> str:
-        study, limits = self.study, self._limits
-        if len(study.trials) >= limits.trials:
-            return f"budget.trials={limits.trials} is spent"
-        if limits.wall_hours and _hours_since(study.created_at) >= limits.wall_hours:
-            return f"budget.wall_hours={limits.wall_hours:g} is spent"
-        return "the strategy has nothing left to propose" if self._proposer.exhausted else ""
+        spent = self._budget.spent(self.study)
+        if not spent and self._proposer.exhausted:
+            return "the strategy has nothing left to propose"
+        return spent
 
-    def _plan(self) -> None:
-        """Plan one more batch: the interrupted trials, and new ones where there is room for them."""
+    def _plan(self, live: Mapping[Task, TaskView] | None) -> None:
+        """Plan more batches: the interrupted trials, and new ones where there is room for them."""
         study = self.study
         retries = [trial.id for trial in study.in_state(TrialState.INTERRUPTED)]
-        specs = self._proposer.propose(study, self._room())
-        if not retries and not specs:
-            return
+        request = study.request.id if study.request else None
+        specs = self._proposals(live)
         write_specs(self.paths, [proposed.spec for proposed in specs])
-        self.journal.record(
-            Event.BATCH_PLANNED,
-            batch=study.next_batch,
-            proposals=[proposed.to_event() for proposed in specs],
-            retries=retries,
-        )
+        wanted: list[str | Proposed] = [*retries, *specs]
+        size = self.executor.limits()["array_size"]
+        for start in range(0, len(wanted), size):
+            part = wanted[start : start + size]
+            self.journal.record(
+                Event.BATCH_PLANNED,
+                batch=study.next_batch,
+                proposals=[proposed.to_event() for proposed in part if isinstance(proposed, Proposed)],
+                retries=[name for name in part if isinstance(name, str)],
+                request=request if specs else None,
+            )
+
+    def _proposals(self, live: Mapping[Task, TaskView] | None) -> list[Proposed]:
+        """New trials where there is room for them; none while nothing new could be proposed."""
+        room, ends = self._room(), len(self.study.ends)
+        if self.paths.stop.exists():
+            return []
+        if self._proposer.exhausted and self._exhausted_at == ends:
+            return []
+        if self._limits.propose_on_job:
+            proposals = self._remote.propose(room, live)
+        else:
+            proposals = self._proposer.propose(self.study, room)
+        self._exhausted_at = ends
+        return proposals
 
     def _room(self) -> int:
         study, limits = self.study, self._limits
         in_flight = len(study.in_flight)
-        if self.paths.stop.exists() or self._budget_spent() or in_flight > limits.batch_size - limits.refill:
+        full = in_flight > limits.batch_size - limits.refill
+        if full or self._dispatcher.paused or self._budget_spent():
             return 0
         return min(limits.batch_size - in_flight, limits.trials - len(study.trials))
-
-    def _open_batches(self) -> list[Batch]:
-        study = self.study
-        return [
-            batch
-            for batch in study.batches.values()
-            if any(
-                study.trials[name].batch == batch.id and study.trials[name].state not in ENDED
-                for name in batch.trials
-            )
-        ]
-
-    def _submit_planned(self) -> None:
-        for batch in self._open_batches():
-            tries, not_before = self._failed_submissions.get(batch.id, (0, 0.0))
-            if batch.job_id is None and self._clock() >= not_before:
-                self._submit(batch, tries)
-
-    def _submit(self, batch: Batch, tries: int) -> None:
-        try:
-            job_id = submit_batch(self.paths, self.study, batch, self.executor, self._target)
-        except RuntimeError as error:  # the executors' family, which hpo does not know
-            self.journal.record(Event.SUBMISSION_FAILED, batch=batch.id, message=str(error))
-            if tries + 1 >= self._limits.submit_tries:
-                raise StudyError(
-                    f"batch {batch.id} could not be submitted {tries + 1} times: {error}",
-                    hint="once the scheduler takes it, the same command goes on from here",
-                ) from error
-            wait_s = QUIET_S * 2**tries
-            self._failed_submissions[batch.id] = (tries + 1, self._clock() + wait_s)
-            return
-        if job_id is not None:
-            self.journal.record(Event.BATCH_SUBMITTED, batch=batch.id, job_id=job_id)
-
-
-def _hours_since(at: str) -> float:
-    started = datetime.fromisoformat(at)
-    return (datetime.now(started.tzinfo) - started).total_seconds() / 3600

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from hpo.records import SCHEMA_VERSION, append_jsonl, mend_torn_tail, read_jsonl, utc_now
-from hpo.study import Event, Study, apply, replay
+from hpo.replay import apply, replay
+from hpo.study import Event, Study
 
 Listener = Callable[[dict[str, Any], Study], None]
 
@@ -23,13 +25,22 @@ class Journal:
     def __init__(self, path: Path, listener: Listener | None = None) -> None:
         self._path = path
         self._listener = listener
+        self._keep: int | None = None  # how much of the file counts, while the last line may not
         mend_torn_tail(path)
         self.study = replay(read_jsonl(path))
 
     def record(self, event: Event, **fields: Any) -> None:
-        """Append one event, durably, and apply it."""
+        """Append one event, durably, and apply it.
+
+        Raises:
+            OSError: it could not be written; nothing of it counts, and the same call may be repeated.
+        """
         entry = {"schema_version": SCHEMA_VERSION, "at": utc_now(), "event": event.value, **fields}
+        if self._keep is not None:
+            os.truncate(self._path, self._keep)
+        self._keep = self._path.stat().st_size  # a full disk may take a part of the line, or fail to keep it
         append_jsonl(self._path, entry)
+        self._keep = None
         apply(self.study, entry)
         if self._listener:
             self._listener(entry, self.study)

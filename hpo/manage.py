@@ -1,4 +1,4 @@
-"""The commands that change a study from outside its loop: `cancel` and `retry`."""
+"""The commands that change a study from outside its loop: cancel, retry, pause, resume, throttle."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from pathlib import Path
 from rich.console import Console
 
 from hpo.assembly import assemble
-from hpo.collect import Cancelled, Collector
+from hpo.collect import Collector
 from hpo.errors import InputError
+from hpo.findings import Cancelled, Ended, record
 from hpo.journal import Journal, load_study
 from hpo.lease import HeldLease
 from hpo.paths import StudyPaths
 from hpo.ports import Executor
+from hpo.records import write_text
 from hpo.store import find_study, read_configuration
 from hpo.study import Event, Study, Trial, TrialState
 
@@ -52,16 +54,17 @@ def cancel(name: str, root: Path, trials: Sequence[str], console: Console) -> in
 def _record(
     paths: StudyPaths, executor: Executor, chosen: set[str], console: Console, *, whole: bool
 ) -> None:
-    journal, collector = Journal(paths.journal), Collector(paths, gone_s=0.0)
+    journal, collector = Journal(paths.journal), Collector(paths, executor, gone_s=0.0)
     chosen &= {trial.id for trial in journal.study.in_flight}  # a controller may just have recorded them
     deadline = time.monotonic() + SETTLE_S
     while chosen and time.monotonic() < deadline:
-        for finding in collector.findings(journal.study, executor.poll(), time.monotonic()):
-            if isinstance(finding, Cancelled) and finding.trial in chosen:
+        for finding in collector.findings(journal.study, executor.poll(), time.time()):
+            if finding.trial in chosen and isinstance(finding, Cancelled | Ended):
+                record(journal, finding)
+            if finding.trial in chosen and isinstance(finding, Ended) and not finding.requeued:
                 journal.record(Event.TRIAL_CANCELLED, trial=finding.trial)
-                chosen.discard(finding.trial)
-            elif finding.trial in chosen:  # it ended by itself meanwhile: the next controller's to record
-                chosen.discard(finding.trial)
+            if not (isinstance(finding, Ended) and finding.requeued):
+                chosen.discard(finding.trial)  # also with a result: that is the next controller's to record
         time.sleep(POLL_S if chosen else 0.0)
     if chosen:
         late = ", ".join(sorted(chosen))
@@ -90,6 +93,81 @@ def retry(name: str, root: Path, trials: Sequence[str], console: Console) -> int
             journal.record(Event.TRIAL_REOPENED, trial=trial.id)
     console.print(f"{len(again)} trials get another attempt with the next `tune`", highlight=False)
     return 0
+
+
+def pause(name: str, root: Path, console: Console, *, now: bool) -> int:
+    """Let nothing new start; with `now`, running trials save their state and go back into the queue.
+
+    Raises:
+        InputError: no such study.
+    """
+    paths = find_study(name, root)
+    paths.pause.touch()
+    study, executor = _adopted(paths)
+    for batch in study.open_batches:
+        if batch.job_id:
+            executor.hold(batch.job_id)
+    live = (executor.poll() or {}) if now else {}
+    ours = {batch.job_id for batch in study.open_batches}
+    executor.warn([task for task, view in live.items() if task[0] in ours and view["state"] == "running"])
+    running = "running trials save their state and wait" if now else "running trials go on to their end"
+    console.print(
+        f"study {study.name} is paused: {running}, nothing new starts until "
+        f"`frontrunner resume {paths.folder}`",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return 0
+
+
+def resume(name: str, root: Path, console: Console) -> int:
+    """Take a pause back: what was held may start.
+
+    Raises:
+        InputError: no such study.
+    """
+    paths = find_study(name, root)
+    paths.pause.unlink(missing_ok=True)
+    study, executor = _adopted(paths)
+    for batch in study.open_batches:
+        if batch.job_id:
+            executor.release(batch.job_id)
+    goes_on = "" if study.finished else "; the same `tune` command drives it, where none is at work"
+    console.print(f"study {study.name} goes on{goes_on}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def throttle(name: str, root: Path, at_once: str, console: Console) -> int:
+    """Say how many trials of a study may run at the same time, also while it is driven.
+
+    Args:
+        name: the study.
+        root: the study root.
+        at_once: a number above 0, or `none` for what cluster.max_parallel says.
+        console: where to show it.
+
+    Raises:
+        InputError: no such study, or another text.
+    """
+    paths = find_study(name, root)
+    if at_once == "none":
+        paths.throttle.unlink(missing_ok=True)
+    elif at_once.isdecimal() and int(at_once) > 0:
+        write_text(paths.throttle, at_once)
+    else:
+        raise InputError(f"AT_ONCE: expected a number above 0, or none, got {at_once!r}")
+    what = "as cluster.max_parallel says" if at_once == "none" else f"{at_once} trials at once"
+    console.print(
+        f"study {paths.name}: {what}, from the controller's next look at the queue on", highlight=False
+    )
+    return 0
+
+
+def _adopted(paths: StudyPaths) -> tuple[Study, Executor]:
+    study, executor = load_study(paths.journal), _executor(paths)
+    for batch in study.open_batches:
+        executor.adopt(str(paths.batch(batch.id).submission))
+    return study, executor
 
 
 def _chosen(study: Study, names: Sequence[str]) -> list[Trial]:

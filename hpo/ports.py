@@ -40,10 +40,13 @@ class Wishes(TypedDict, total=False):
 
 
 class SiteLimits(TypedDict):
-    """What the site allows."""
+    """What the site allows, and what an array gets that wishes nothing."""
 
     array_size: int  # elements of one array
     nodes: int  # that trials can run on
+    minutes: int  # longest time limit; 0 where there is none, or none is known
+    default_minutes: int  # time limit of an array that wishes none
+    warning_s: int  # seconds before its time limit at which a task is warned
 
 
 Task = tuple[str, int]  # (job id of the array, index)
@@ -82,7 +85,7 @@ class Executor(Protocol):
             wishes: of this array alone.
 
         Raises:
-            RuntimeError: of the executor's own family; the array may exist all the same (see `find`).
+            RuntimeError: of the executor's own family; the array may exist all the same: see `poll`.
         """
 
     def follow(
@@ -131,9 +134,6 @@ class Executor(Protocol):
             folder: where its array was submitted from.
             task: whose log.
         """
-
-    def find(self, prefix: str) -> Mapping[str, str] | None:
-        """Live arrays whose name starts with `prefix`: job id -> name; None is no information."""
 
     def cancel(self, tasks: Collection[Task]) -> None:
         """Stop tasks, wherever they are in their life; unknown ones are passed over."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +74,11 @@ class Proposer:
             proposals = optimizer.propose(wanted)
             self.exhausted = len(proposals) < wanted
             chosen += [(proposal.params, proposal.origin, proposal.note) for proposal in proposals]
+        return self.proposed(study, chosen)
+
+    def proposed(self, study: Study, chosen: Sequence[tuple[Params, str, str]]) -> list[Proposed]:
+        """The next trials of a study, from (parameters, origin, note) of each."""
+        first = study.next_number
         return [
             Proposed(self._spec(study, first + offset, params), origin, note)
             for offset, (params, origin, note) in enumerate(chosen)

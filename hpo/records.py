@@ -294,6 +294,8 @@ class BatchRecord(Record):
     trials: list[str]
     state: str
     job_id: str | None = None
+    at_once: int | None = None  # elements that may run at the same time, as it was last asked for
+    warned_s: float | None = None  # age of a task at which it is warned of its time limit; None: not known
     created_at: str = field(default_factory=utc_now)
 
 

@@ -7,11 +7,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from hpo.journal import load_study
 from hpo.lease import ControllerLease, owner_alive
+from hpo.ledger import Usage, used_by_now
 from hpo.objectives import Objective, parse_objectives
 from hpo.pareto import front, hypervolume, minimised, reference_point
 from hpo.paths import StudyPaths
@@ -46,6 +48,11 @@ class Snapshot:
     running: list[Running]
     controller: ControllerLease | None  # of a living controller
     waiting: Mapping[str, int] = field(default_factory=dict)  # the scheduler's reason -> trials; where asked
+
+    @cached_property
+    def usage(self) -> Usage:
+        """GPU-hours by now."""
+        return used_by_now(self.study, self.paths)
 
     @property
     def objectives(self) -> dict[str, Objective]:
@@ -153,6 +160,9 @@ def to_json(snapshot: Snapshot) -> dict[str, Any]:
         "budget": study.settings.get("budget", {}),
         "trials": counts | {"running": len(snapshot.running), "queued": len(snapshot.queued)},
         "elapsed_s": elapsed_s(study),
+        "paused": snapshot.paths.pause.exists(),
+        "usage": snapshot.usage.to_json(),
+        "excluded_nodes": study.excluded,
         "objectives": study.objectives,
         "hypervolume": volume(study, objectives),
         "pareto_front": [_trial_json(trial) for trial in pareto_trials(study, objectives)],

@@ -2,7 +2,8 @@
 
 Order: specs -> journal line (the batch exists) -> batch.json "intent" with a fresh name -> held array ->
 batch.json "submitted" with the job id -> release -> "released". A held array that no batch.json names can
-only come from a controller that was killed between the two: it never ran, is cancelled and submitted anew.
+only come from a controller that was killed between the two, or from an sbatch that was taken for failed: it
+never ran, and every look at the queue sweeps it away.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from hpo.paths import StudyPaths
-from hpo.ports import Executor
+from hpo.ports import Executor, Task, TaskView, Wishes
 from hpo.records import BatchRecord, TrialSpec, write_json
 from hpo.study import Batch, Study
 
@@ -26,57 +27,94 @@ def write_specs(paths: StudyPaths, specs: Sequence[TrialSpec]) -> None:
         write_json(trial.spec, spec.to_json())
 
 
+def study_prefix(study: Study) -> str:
+    """The start of the names of all arrays of a study, and of no other's."""
+    return f"fr-{study.name}-{study.uid}-"
+
+
 def array_name(study: Study, batch: str) -> str:
     """The start of an array's name, common to all submissions of one batch."""
-    return f"fr-{study.name}-{study.uid}-{batch}-"
+    return f"{study_prefix(study)}{batch}-"
 
 
-def array_request(paths: StudyPaths, batch: Batch, name: str, target: str) -> dict[str, Any]:
+def array_request(
+    paths: StudyPaths, batch: Batch, name: str, target: str, wishes: Wishes | None = None
+) -> dict[str, Any]:
     """The keyword arguments of `Executor.submit` for a batch."""
     return {
         "name": name,
         "folder": str(paths.batch(batch.id).submission),
         "target": target,
         "arguments": [(str(paths.folder), batch.id, trial) for trial in batch.trials],
+        "wishes": wishes,
     }
 
 
-def submit_batch(
-    paths: StudyPaths, study: Study, batch: Batch, executor: Executor, target: str
-) -> str | None:
-    """Bring a batch to where its array is released, from wherever a killed controller left it.
+def submit_held(
+    paths: StudyPaths,
+    study: Study,
+    batch: Batch,
+    executor: Executor,
+    target: str,
+    wishes: Wishes,
+    warned_s: float | None,
+) -> str:
+    """Bring a batch to where its array is in the queue, held, from wherever a killed controller left it.
+
+    Args:
+        paths: the study's files.
+        study: as its journal tells it.
+        batch: what to submit.
+        executor: where; its queue has been swept of unrecorded arrays.
+        target: `module:function` that runs a trial.
+        wishes: of this array.
+        warned_s: see `BatchRecord`.
 
     Returns:
-        The job id; None where the scheduler could not be asked about an earlier submission.
+        The job id, recorded in batch.json.
 
     Raises:
         RuntimeError: of the executor's family: the submission failed, and may have succeeded all the same.
     """
     files = paths.batch(batch.id)
     files.submission.mkdir(parents=True, exist_ok=True)
-    record = BatchRecord.read(files.record) if files.record.exists() else None
-    if record is None or record.job_id is None:
-        if not _clear_unrecorded(study, batch, executor, record):
-            return None
-        name = array_name(study, batch.id) + uuid.uuid4().hex[:6]
-        record = BatchRecord(batch.id, name, batch.trials, state="intent")
-        write_json(files.record, record.to_json())
-        job_id = executor.submit(**array_request(paths, batch, name, target))
-        record = replace(record, state="submitted", job_id=job_id)
-        write_json(files.record, record.to_json())
-    assert record.job_id is not None
+    present = BatchRecord.read(files.record) if files.record.exists() else None
+    if present is not None and present.job_id is not None:
+        return present.job_id
+    name = array_name(study, batch.id) + uuid.uuid4().hex[:6]
+    at_once = wishes.get("at_once")
+    record = BatchRecord(batch.id, name, batch.trials, state="intent", at_once=at_once, warned_s=warned_s)
+    write_json(files.record, record.to_json())
+    job_id = executor.submit(**array_request(paths, batch, name, target, wishes))
+    write_json(files.record, replace(record, state="submitted", job_id=job_id).to_json())
+    return job_id
+
+
+def release(paths: StudyPaths, batch: Batch, executor: Executor) -> None:
+    """Let a submitted array start, and record it; harmless when repeated.
+
+    Raises:
+        RuntimeError: of the executor's family: the array stays held.
+    """
+    files = paths.batch(batch.id)
+    record = BatchRecord.read(files.record)
+    assert record.job_id is not None, "only what is recorded as submitted is released"
+    executor.release(record.job_id)
     if record.state != "released":
-        executor.release(record.job_id)
         write_json(files.record, replace(record, state="released").to_json())
-    return record.job_id
 
 
-def _clear_unrecorded(study: Study, batch: Batch, executor: Executor, record: BatchRecord | None) -> bool:
-    """Cancel what an earlier try submitted without recording it; False where nobody can say."""
-    if record is None:  # there was no try: the intent is written first
-        return True
-    found: Mapping[str, str] | None = executor.find(array_name(study, batch.id))
-    if found is None:
-        return False
-    executor.cancel([(job_id, index) for job_id in found for index in range(len(batch.trials))])
-    return True
+def unrecorded(paths: StudyPaths, study: Study, live: Mapping[Task, TaskView]) -> set[Task]:
+    """The live tasks of arrays that carry this study's name and that no record of it knows."""
+    prefix = study_prefix(study)
+    known = study.helpers | {batch.job_id for batch in study.batches.values()}
+    found = {
+        task
+        for task, view in live.items()
+        if view["state"] != "over" and view["name"].startswith(prefix) and task[0] not in known
+    }
+    if found:  # a controller that was killed between batch.json and the journal
+        files = (paths.batch(batch.id).record for batch in study.batches.values())
+        recorded = {BatchRecord.read(path).job_id for path in files if path.exists()}
+        found = {task for task in found if task[0] not in recorded}
+    return found

@@ -101,8 +101,30 @@ def counts_line(snapshot: Snapshot) -> str:
         "cancelled": len(study.in_state(TrialState.CANCELLED)),
     }
     parts = [f"{count} {state}" for state, count in counts.items() if count or state == "completed"]
-    budget = study.settings.get("budget", {}).get("trials", "?")
-    return f"{', '.join(parts)} of {budget} trials; {duration(elapsed_s(study))} so far"
+    budget = study.settings.get("budget", {})
+    hours = f", {snapshot.usage.hours:.3g}" if snapshot.usage.hours else ""
+    if hours:
+        limit = f" of {budget['gpu_hours']:g}" if budget.get("gpu_hours") else ""
+        lost = snapshot.usage.lost / 3600
+        hours += f"{limit} GPU-hours" + (f" ({lost:.2g} lost)" if lost >= 0.005 else "")
+    counted = f"{', '.join(parts)} of {budget.get('trials', '?')} trials"
+    return f"{counted}; {duration(elapsed_s(study))}{hours} so far"
+
+
+def warnings(snapshot: Snapshot) -> list[str]:
+    """What somebody who looks at the study should know."""
+    study, found = snapshot.study, []
+    if snapshot.paths.pause.exists():
+        found.append(f"paused; `frontrunner resume {snapshot.paths.folder}` goes on")
+    found += [f"node {node} gets no more trials: {why}" for node, why in study.excluded.items()]
+    found += [
+        f"batch {batch.id}: the scheduler did not take it yet, {batch.tries + batch.refusals} tries so far"
+        for batch in study.open_batches
+        if batch.job_id is None and batch.tries + batch.refusals
+    ]
+    if missing := [trial.id for trial in study.in_flight if trial.missing]:
+        found.append(f"no longer in the queue and without a result yet: {', '.join(missing)}")
+    return found
 
 
 def overview(snapshot: Snapshot) -> RenderableType:
@@ -114,6 +136,7 @@ def overview(snapshot: Snapshot) -> RenderableType:
     ]
     if snapshot.waiting:
         parts.append(Text(waiting_line(snapshot)))
+    parts += [Text(line, style="yellow") for line in warnings(snapshot)]
     if snapshot.running:
         parts += [Text(), running_table(snapshot.running)]
     if study.in_state(TrialState.COMPLETED):
@@ -160,10 +183,23 @@ def event_line(event: Mapping[str, Any], study: Study) -> str:
             return f"{trial} completed: {metrics_text(study.trials[event['trial']], study.objectives)}"
         case Event.ATTEMPT_ENDED:
             return f"{trial} attempt {event['attempt'] or '-'} ended {why}"
+        case Event.ATTEMPT_REQUEUED:
+            return f"{trial} attempt {event['attempt']} interrupted {why}"
+        case Event.TASK_MISSING:
+            words = f" ({event['detail']})" if event["detail"] else ""
+            return f"{trial} is no longer in the queue{words}, and has no result yet"
+        case Event.NODE_EXCLUDED:
+            return f"node {event['node']} gets no more trials: {event['message']}"
+        case Event.BATCH_SPLIT:
+            return f"{batch} is too large for the scheduler now: it becomes two"
+        case Event.PROPOSAL_REQUESTED:
+            return f"proposals asked of job {event['job_id']}"
+        case Event.PROPOSAL_FAILED if not event.get("empty"):
+            return f"no proposals: {event['message']}"
         case Event.TRIAL_FAILED:
             return f"{trial} failed {why}"
         case Event.TRIAL_CANCELLED:
-            return f"{trial} cancelled"
+            return f"{trial} cancelled {event.get('message', '')}".rstrip()
         case Event.SUBMISSION_FAILED:
             return f"{batch} could not be submitted, trying again later: {event['message']}"
         case Event.STUDY_FINISHED:

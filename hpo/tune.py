@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from hpo.assembly import Assembly, assemble
+from hpo.chain import follow_up
 from hpo.compose import compose_config
 from hpo.controller import Controller
 from hpo.errors import InputError
 from hpo.journal import Journal, load_study
 from hpo.lease import HeldLease, refuse_second_controller
+from hpo.loop import Loop
 from hpo.objectives import describe_objectives
 from hpo.paths import StudyPaths
-from hpo.records import RecordError
-from hpo.snapshot import Snapshot, elapsed_s, running_trials, take
+from hpo.snapshot import elapsed_s, take
 from hpo.store import create_study, refuse_other_configuration, refuse_unwritable, set_umask
 from hpo.study import Event, TrialState
 from hpo.tables import duration, front_table
 from hpo.view import View, make_view
 
 INTERRUPTED = 3  # exit code: stopped by the user, and resumable
+CHAIN_WAIT_S = 240.0  # longer than it takes until a dead controller's lease is stale
+CHAIN_LINGER_S = 600.0  # how long a step of a chain waits for what no array in the queue will bring
 
 
 def tune(overrides: Sequence[str], config_dir: str | None, console: Console, *, once: bool = False) -> int:
@@ -34,7 +37,7 @@ def tune(overrides: Sequence[str], config_dir: str | None, console: Console, *, 
         overrides: of the configuration, in Hydra's grammar.
         config_dir: a folder with the user's own configuration groups.
         console: where to show it.
-        once: one pass (`step`).
+        once: one pass (`step`); so it is with `controller.chain`.
 
     Returns:
         0 when the study is complete or the pass is done, 3 when interrupted.
@@ -44,7 +47,7 @@ def tune(overrides: Sequence[str], config_dir: str | None, console: Console, *, 
     """
     parts = assemble(*compose_config(overrides, config_dir))
     set_umask(parts.config.study.umask)
-    paths = parts.paths
+    paths, chain = parts.paths, parts.config.controller.chain
     if paths.journal.exists():
         study = load_study(paths.journal)
         if not parts.config.study.allow_change:
@@ -52,7 +55,8 @@ def tune(overrides: Sequence[str], config_dir: str | None, console: Console, *, 
         if study.finished and study.settings["budget"] == parts.raw["budget"]:
             _show_end(parts, console, f"study {paths.name} is complete; nothing to do")
             return 0
-        refuse_second_controller(paths.controller)
+        if not once:
+            refuse_second_controller(paths.controller)
     elif paths.folder.exists():
         _refuse_foreign_folder(paths)
     earlier = {} if paths.journal.exists() else parts.earlier()
@@ -60,8 +64,33 @@ def tune(overrides: Sequence[str], config_dir: str | None, console: Console, *, 
     parts.kind.prepare(parts.recipe, parts.cache, lambda line: console.print(line, markup=False))
     if not paths.journal.exists():
         create_study(paths, parts.raw, parts.identity, {**_configured(parts), "earlier": earlier})
-    with HeldLease(paths.controller) as lease:
-        return _drive(parts, lease, console, once)
+    lease = _lease(paths, once=once, wait_s=CHAIN_WAIT_S if chain else 0.0)
+    if lease is None:
+        console.print("another controller is at work; nothing to do", highlight=False)
+        return 0
+    with lease:
+        if not chain:
+            return _drive(parts, lease, console, once)
+        own = [*(["--config-dir", str(Path(config_dir).resolve())] if config_dir else []), *overrides]
+        return _drive(parts, lease, console, once=True, chain=["step", *own])
+
+
+def _lease(paths: StudyPaths, *, once: bool, wait_s: float) -> HeldLease | None:
+    """The lease; None where another controller has it and this is but one step of many.
+
+    A link of a chain waits: the one before it may have been killed on a node that is gone, and only the
+    age of its lease tells.
+    """
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            return HeldLease(paths.controller)
+        except InputError:
+            if not once and not wait_s:
+                raise
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(5.0)
 
 
 def _configured(parts: Assembly) -> dict[str, Any]:
@@ -75,14 +104,16 @@ def _refuse_foreign_folder(paths: StudyPaths) -> None:
     )
 
 
-def _drive(parts: Assembly, lease: HeldLease, console: Console, once: bool) -> int:
+def _drive(parts: Assembly, lease: HeldLease, console: Console, once: bool, chain: Sequence[str] = ()) -> int:
     view = make_view(console)
     try:
-        controller = _controller(parts, lease, view)
-        ended = _pass(controller, view, parts.paths)
-        while not ended and not once:
-            time.sleep(parts.poll_s)
-            ended = _pass(controller, view, parts.paths)
+        loop = Loop(parts, _controller(parts, lease, view, once=once), view)
+        ended = loop.pass_once() if once else loop.run()
+        if chain and not ended:
+            ended = loop.until_settled(CHAIN_LINGER_S)
+        if chain and not ended:
+            jobs = follow_up(loop.controller, parts.executor, parts.paths, chain)
+            view.say(f"the study goes on by itself, next with {', '.join(jobs) or 'the jobs in the queue'}")
     except KeyboardInterrupt:
         view.close()
         goes_on = f"what runs goes on running. The same command continues study {parts.paths.name}"
@@ -96,29 +127,31 @@ def _drive(parts: Assembly, lease: HeldLease, console: Console, once: bool) -> i
     return 0
 
 
-def _controller(parts: Assembly, lease: HeldLease, view: View) -> Controller:
+def _controller(parts: Assembly, lease: HeldLease, view: View, *, once: bool) -> Controller:
     journal = Journal(parts.paths.journal, view.event)
-    baseline = parts.kind.baseline(parts.recipe, parts.cache)
-    journal.record(Event.CONTROLLER_STARTED, baseline=dict(baseline or {}))
-    if (journal.study.settings, journal.study.identity) != (parts.settings, parts.identity):
+    study = journal.study
+    if not once or study.stopped or not study.started:  # a step of many says nothing of itself
+        baseline = parts.kind.baseline(parts.recipe, parts.cache)
+        journal.record(Event.CONTROLLER_STARTED, baseline=dict(baseline or {}))
+    if (study.settings, study.identity) != (parts.settings, parts.identity):
         journal.record(Event.SETTINGS_CHANGED, **_configured(parts), identity=parts.identity)
-    parts.paths.stop.unlink(missing_ok=True)  # of an earlier `cancel`: the user has thought better of it
+    if not once:
+        parts.paths.stop.unlink(missing_ok=True)  # of an earlier `cancel`: the user has thought better of it
     controller = Controller(
-        parts.paths, journal, parts.executor, parts.proposer(), parts.limits, lease, parts.kind.target
+        parts.paths,
+        journal,
+        parts.executor,
+        parts.proposer(),
+        parts.limits,
+        lease,
+        parts.kind.target,
+        say=view.say,
     )
     controller.adopt()
     where = "as Slurm arrays" if parts.executor.name == "slurm" else "as processes of this machine"
-    view.say(f"study {parts.paths.name} in {parts.paths.folder}; trials run {where}")
+    if not once:
+        view.say(f"study {parts.paths.name} in {parts.paths.folder}; trials run {where}")
     return controller
-
-
-def _pass(controller: Controller, view: View, paths: StudyPaths) -> bool:
-    ended = controller.step()
-    study = controller.study
-    with suppress(RecordError):
-        running, lease = running_trials(paths, study), controller.lease.record
-        view.update(Snapshot(paths, study, running, lease, controller.waiting))
-    return ended
 
 
 def _show_end(parts: Assembly, console: Console, headline: str) -> None:

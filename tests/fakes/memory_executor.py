@@ -23,11 +23,25 @@ class Scheduler:
     tasks: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     answers: bool = True
     submissions: int = 0
+    over: dict[tuple[str, int], str] = field(default_factory=dict)  # ended tasks that are still shown -> word
+    accounting: dict[tuple[str, int], list[dict[str, Any]]] | None = None
+    complaints: dict[tuple[str, int], str] = field(default_factory=dict)
+    wishes: dict[str, dict[str, Any]] = field(default_factory=dict)  # job id -> of its submission
+    throttles: dict[str, int | None] = field(default_factory=dict)
+    polls: int = 0
 
     def start_all(self) -> list[tuple[str, ...]]:
         """Start every released task; returns their arguments, and takes them for ended."""
         ready = [key for key, task in self.tasks.items() if task["state"] == "pending"]
         return [tuple(self.tasks.pop(key)["arguments"]) for key in ready]
+
+
+class Refused(RuntimeError):
+    """An error of the executors' family."""
+
+    def __init__(self, message: str, *, busy: bool) -> None:
+        super().__init__(message)
+        self.busy = busy
 
 
 @dataclass
@@ -39,52 +53,90 @@ class MemoryExecutor:
     kill_after_submit: bool = False
     kill_after_release: bool = False
     refuse: str = ""
+    busy: bool = False
+    most_at_once: int = 10**6  # elements of a submission; more are refused as busy
+    array_size: int = 10**6
+    nodes: int = 4
     name: str = "slurm"
 
-    def submit(self, *, name: str, folder: str, target: str, arguments: Sequence[Sequence[str]]) -> str:
+    def limits(self) -> dict[str, int]:
+        return {
+            "array_size": self.array_size,
+            "nodes": self.nodes,
+            "minutes": 0,
+            "default_minutes": 240,
+            "warning_s": 120,
+        }
+
+    def submit(
+        self,
+        *,
+        name: str,
+        folder: str,
+        target: str,
+        arguments: Sequence[Sequence[str]],
+        wishes: Mapping[str, Any] | None = None,
+    ) -> str:
         if self.kill_before_submit:
             raise Killed
-        if self.refuse:
-            raise RuntimeError(self.refuse)
+        if self.refuse or len(arguments) > self.most_at_once:
+            raise Refused(self.refuse or "too many", busy=self.busy or not self.refuse)
         self.scheduler.submissions += 1
         job_id = str(self.scheduler.submissions)
         self.scheduler.names[job_id] = name
+        self.scheduler.wishes[job_id] = dict(wishes or {})
         for index, given in enumerate(arguments):
             self.scheduler.tasks[job_id, index] = {"state": "held", "arguments": given}
         if self.kill_after_submit:
             raise Killed
         return job_id
 
-    def release(self, job_id: str) -> None:
+    def release(self, job_id: str, index: int | None = None) -> None:
         for (job, _), task in self.scheduler.tasks.items():
             if job == job_id and task["state"] == "held":
                 task["state"] = "pending"
         if self.kill_after_release:
             raise Killed
 
+    def hold(self, job_id: str) -> None:
+        for (job, _), task in self.scheduler.tasks.items():
+            if job == job_id and task["state"] == "pending":
+                task["state"] = "held"
+
+    def throttle(self, job_id: str, at_once: int | None) -> None:
+        self.scheduler.throttles[job_id] = at_once
+
     def adopt(self, folder: str) -> None: ...
 
     def poll(self) -> Mapping[tuple[str, int], Any] | None:
+        self.scheduler.polls += 1
         if not self.scheduler.answers:
             return None
-        return {
-            key: {"state": task["state"], "detail": "", "node": ""}
+        names = self.scheduler.names
+        over = {
+            key: {
+                "state": "over",
+                "detail": word.upper(),
+                "node": "n1",
+                "name": names[key[0]],
+                "ending": word,
+            }
+            for key, word in self.scheduler.over.items()
+        }
+        live = {
+            key: {"state": task["state"], "detail": "", "node": "", "name": names[key[0]], "ending": ""}
             for key, task in self.scheduler.tasks.items()
         }
+        return over | live
 
-    def find(self, prefix: str) -> Mapping[str, str] | None:
-        if not self.scheduler.answers:
+    def endings(self, tasks: Collection[tuple[str, int]]) -> Mapping[tuple[str, int], Any] | None:
+        if self.scheduler.accounting is None:
             return None
-        live = {job for job, _ in self.scheduler.tasks}
-        names = self.scheduler.names
-        return {job: names[job] for job in live if names[job].startswith(prefix)}
+        return {task: self.scheduler.accounting.get(task, []) for task in tasks}
+
+    def complaint(self, folder: str, task: tuple[str, int]) -> str:
+        return self.scheduler.complaints.get(task, "")
 
     def cancel(self, tasks: Collection[tuple[str, int]]) -> None:
         for task in tasks:
             self.scheduler.tasks.pop(task, None)
-
-    def preview(self, *, name: str, folder: str, target: str, arguments: Sequence[Sequence[str]]) -> str:
-        return name
-
-    def check(self) -> Sequence[tuple[str, str, str]]:
-        return []

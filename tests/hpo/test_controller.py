@@ -8,24 +8,27 @@ from pathlib import Path
 import pytest
 from memory_executor import Killed, MemoryExecutor, Scheduler
 
-from hpo.controller import Controller, Limits
+from hpo.controller import Controller
 from hpo.errors import StudyError
 from hpo.journal import Journal, load_study
 from hpo.lease import HeldLease
+from hpo.limits import Limits
 from hpo.objectives import parse_objectives
 from hpo.paths import StudyPaths
 from hpo.proposals import Proposer
 from hpo.records import Failure, Lease, Metric, TrialResult, TrialSpec, read_jsonl, write_json
 from hpo.space import parse_space
 from hpo.store import create_study
-from hpo.study import TrialState
+from hpo.study import Event, TrialState
 
 LIMITS = Limits(
     trials=10,
     wall_hours=None,
+    gpu_hours=None,
     batch_size=4,
     refill=4,
     identical_errors=3,
+    node_failures=3,
     submit_tries=3,
     gone_s=30.0,
     retries={
@@ -44,7 +47,8 @@ class Site:
 
     def __init__(self, folder: Path, limits: Limits = LIMITS) -> None:
         self.paths, self.scheduler, self.limits = StudyPaths(folder / "study"), Scheduler(), limits
-        self.now = 0.0
+        self.now = 1.0e9
+        self.said: list[str] = []
         self.enqueue: list[dict[str, float]] = []
         created = {"objectives": {"loss": {"direction": "min", "threshold": None}}, "settings": {}}
         create_study(self.paths, {}, {}, created)
@@ -61,8 +65,12 @@ class Site:
         )
         lease = HeldLease(self.paths.controller)
         journal = Journal(self.paths.journal)
+        journal.record(Event.CONTROLLER_STARTED)
         backend = MemoryExecutor(self.scheduler, **executor)
-        return Controller(self.paths, journal, backend, proposer, self.limits, lease, "t:m", lambda: self.now)
+        clock = lambda: self.now  # noqa: E731
+        return Controller(
+            self.paths, journal, backend, proposer, self.limits, lease, "t:m", clock, self.said.append
+        )
 
     def die(self) -> None:
         """The controller's process is gone, with its lease left behind as a dead one's."""
@@ -164,7 +172,7 @@ def test_scheduler_that_does_not_answer_is_no_information(site: Site) -> None:
     controller.step()
     site.scheduler.answers = False
     for hour in range(3):
-        site.now = 3600.0 * hour
+        site.now += 3600.0 * hour
         controller.step()
     assert len(controller.study.in_state(TrialState.OPEN)) == 4
     site.run_all()

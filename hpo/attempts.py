@@ -1,0 +1,106 @@
+"""What attempts say of themselves, and what their ends mean: read from a trial's folder, judged by rules."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+from hpo.paths import TrialPaths
+from hpo.policy import INFEASIBLE
+from hpo.records import AttemptRecord, Cause, Json, Lease, RecordError
+from hpo.study import Trial
+
+# The scheduler's words for ends that are causes of ours.
+CAUSES = {
+    "preempted": Cause.PREEMPTED,
+    "node_failure": Cause.NODE_FAILURE,
+    "timed_out": Cause.TIMED_OUT,
+    "host_out_of_memory": Cause.HOST_OUT_OF_MEMORY,
+    "cancelled": Cause.CANCELLED,
+}
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one attempt cost, as the journal records it."""
+
+    attempt: int | None
+    node: str = ""
+    restart: int = 0
+    seconds: float = 0.0
+    gpus: int = 0
+    useful_seconds: float = 0.0
+    progressed: bool = False
+
+    def to_event(self) -> dict[str, Json]:
+        """The fields of an event."""
+        return dict(self.__dict__)
+
+
+def unsettled(files: TrialPaths, trial: Trial) -> list[int]:
+    """The attempts that have begun and are not in the journal as ended, in order."""
+    begun = {int(path.stem) for path in files.attempts.glob("*.json") if path.stem.isdigit()}
+    with suppress(FileNotFoundError, RecordError):
+        begun.add(Lease.read(files.lease).attempt)
+    return sorted(begun - trial.ended_attempts.keys())
+
+
+def record_of(files: TrialPaths, attempt: int) -> AttemptRecord | None:
+    """What an attempt says of itself; None where its file is missing or damaged."""
+    with suppress(FileNotFoundError, RecordError):
+        return AttemptRecord.read(files.attempt(attempt))
+    return None
+
+
+def spent(files: TrialPaths, attempt: int | None, cause: Cause | None, node: str = "") -> Spent:
+    """What an attempt cost.
+
+    Args:
+        files: of its trial.
+        attempt: its number; None where none had begun.
+        cause: of its end; None: it completed the trial.
+        node: where its task was, as the scheduler says; the attempt's own word counts if this is empty.
+    """
+    record = None if attempt is None else record_of(files, attempt)
+    if record is None:
+        return Spent(attempt, node)
+    # A result counts whole, and so does a failure that teaches the search; else what was saved for the next.
+    whole = cause is None or cause in INFEASIBLE
+    kept = record.seconds if whole else min(record.saved_seconds, record.seconds)
+    return Spent(
+        attempt=attempt,
+        node=node or record.host,
+        restart=record.restart,
+        seconds=record.seconds,
+        gpus=record.gpus,
+        useful_seconds=0.0 if cause in (Cause.ERROR, Cause.CANCELLED) else kept,
+        progressed=record.saved_step > record.from_step,
+    )
+
+
+def requeue_cause(record: AttemptRecord | None, warned_s: float | None) -> Cause:
+    """Why the scheduler put a task back into the queue, as far as its attempt can tell.
+
+    Args:
+        record: what the attempt said last.
+        warned_s: age at which the scheduler warns of the time limit; None where that is not known.
+    """
+    if record is None or not record.signals:
+        return Cause.NODE_FAILURE  # it was killed without a warning
+    if warned_s is not None and record.seconds >= warned_s and "USR2" in record.signals:
+        return Cause.TIMED_OUT
+    return Cause.PREEMPTED
+
+
+def end_cause(ending: str, record: AttemptRecord | None) -> Cause:
+    """Why a task is over that left no result and no failure.
+
+    Args:
+        ending: the scheduler's or the accounting's word, as in `hpo.ports.TaskView`; "" if there is none.
+        record: what its attempt said last; None if none began.
+    """
+    if ending in CAUSES:
+        return CAUSES[ending]
+    if not ending and record is not None and record.signals:
+        return Cause.PREEMPTED
+    return Cause.LOST

@@ -1,0 +1,58 @@
+"""Signs that something is broken which retrying will not mend: a node, or every trial in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hpo.records import Cause
+from hpo.study import AttemptEnd, Study
+
+# Ends that a sound node does not cause again and again.
+SUSPICIOUS = frozenset({Cause.NODE_FAILURE, Cause.LOST, Cause.ERROR, Cause.HOST_OUT_OF_MEMORY})
+
+
+def failing_nodes(study: Study, streak: int, nodes: int) -> Iterator[tuple[str, str]]:
+    """(node, why) of each node whose last attempts all failed; at most half of the nodes in all.
+
+    Args:
+        study: with the attempts that are over.
+        streak: how many in a row, of two trials or more.
+        nodes: that trials can run on.
+    """
+    room = nodes // 2 - len(study.excluded)
+    for node in sorted({end.node for end in study.ends} - {"", *study.excluded}):
+        last = [end for end in study.ends if end.node == node][-streak:]
+        if room > 0 and len(last) == streak and _all_bad(last) and not _common(study, last):
+            room -= 1
+            causes = ", ".join(dict.fromkeys(str(end.cause) for end in last))
+            yield node, f"its last {streak} attempts failed ({causes}); {last[-1].message}"
+
+
+def _all_bad(ends: list[AttemptEnd]) -> bool:
+    return all(end.cause in SUSPICIOUS for end in ends) and len({end.trial for end in ends}) > 1
+
+
+def _common(study: Study, ends: list[AttemptEnd]) -> bool:
+    """Whether other nodes see the same errors, so that it is not this node's fault."""
+    messages = {end.message for end in ends if end.cause is Cause.ERROR}
+    nodes = {end.node for end in ends}
+    return any(end.message in messages and end.node not in nodes for end in study.ends)
+
+
+def repeated_error(study: Study, limit: int, nodes: int) -> str:
+    """The message of an error that stops the study; "" if there is none.
+
+    Errors of one node alone are that node's, as long as it can be excluded.
+
+    Args:
+        study: with its last errors in a row.
+        limit: how many equal ones.
+        nodes: that trials can run on.
+    """
+    errors = study.errors
+    if len(errors) < limit:
+        return ""
+    seen_on = {end.node for end in errors}
+    can_exclude = "" not in seen_on and nodes // 2 - len(study.excluded) > 0
+    enough = len(seen_on) > 1 or not can_exclude or len({end.trial for end in errors}) < 2
+    return errors[-1].message if enough else ""

@@ -1,0 +1,92 @@
+"""What the controller goes by, and the time limit of an array. Pure functions of what is known."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hpo.ports import SiteLimits
+from hpo.study import Study, Trial, TrialState
+
+# `cluster.time_limit=auto`: the longest trial so far with a margin, once there are so many to judge by.
+ENOUGH_TRIALS = 3
+MARGIN = 1.5
+MARGIN_MIN = 10
+# Slurm may warn a minute before it was asked to, and looks at the time limit only now and then.
+COARSE_S = 60
+MOST_DOUBLINGS = 6
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Budget, batch sizes and patience; from the configuration, with the executor's defaults filled in."""
+
+    trials: int
+    wall_hours: float | None
+    gpu_hours: float | None
+    batch_size: int
+    refill: int
+    identical_errors: int
+    node_failures: int
+    submit_tries: int
+    gone_s: float
+    retries: Mapping[str, int]
+    max_parallel: int | None = None
+    auto_time_limit: bool = False
+    propose_on_job: bool = False
+
+
+def array_minutes(study: Study, trials: Sequence[Trial], site: SiteLimits, *, auto: bool) -> int | None:
+    """The time limit that an array of these trials should wish.
+
+    A trial that ran into its limit without getting on gets twice the time, and twice again.
+
+    Args:
+        study: with the trials that have ended so far.
+        trials: of the array.
+        site: its limits and default.
+        auto: whether the limit follows from what was observed.
+
+    Returns:
+        Minutes; None where the default of the settings is right.
+    """
+    doublings = min(max((trial.stalled for trial in trials), default=0), MOST_DOUBLINGS)
+    observed = _observed_minutes(study, site["warning_s"]) if auto else None
+    if observed is None and not doublings:
+        return None
+    minutes = (observed or site["default_minutes"]) << doublings
+    return min(minutes, site["minutes"]) if site["minutes"] else minutes
+
+
+def _observed_minutes(study: Study, warning_s: int) -> int | None:
+    needed: dict[str, float] = {}
+    for end in study.ends:
+        needed[end.trial] = needed.get(end.trial, 0.0) + end.useful_seconds
+    completed = [needed.get(trial.id, 0.0) for trial in study.in_state(TrialState.COMPLETED)]
+    if len(completed) < ENOUGH_TRIALS:
+        return None
+    least = 3 * (warning_s + COARSE_S) / 60
+    return math.ceil(max(MARGIN * max(completed) / 60 + MARGIN_MIN, least))
+
+
+def warned_s(minutes: int, warning_s: int) -> float:
+    """The age of a task from which on a warning can only be that of its time limit."""
+    return max(0.0, minutes * 60.0 - warning_s - COARSE_S - 15.0)
+
+
+def shares(waiting: Sequence[tuple[str, int]], at_once: int) -> dict[str, int]:
+    """How many tasks of each array may run, so that all together keep to a limit.
+
+    Args:
+        waiting: (array, number of its tasks that are not over), the oldest first.
+        at_once: of all arrays together.
+
+    Returns:
+        array -> number of tasks; the oldest arrays get theirs first, and the last ones may get 0.
+    """
+    left, given = at_once, {}
+    for array, unfinished in waiting:
+        given[array] = min(left, unfinished)
+        left -= given[array]
+    return given

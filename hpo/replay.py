@@ -1,0 +1,246 @@
+"""From the events of a journal to the study that they tell of. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hpo.records import Cause, Metric, RecordError
+from hpo.study import AttemptEnd, Batch, Event, Missing, Request, Study, Trial, TrialState
+
+# Interruptions that are nobody's fault: only a trial that does not get on between them uses up its budget.
+COUNTED_WHERE_STUCK = frozenset({Cause.PREEMPTED, Cause.NODE_FAILURE, Cause.TIMED_OUT, Cause.LOST})
+
+
+def replay(events: Iterable[Mapping[str, Any]]) -> Study:
+    """The study that a journal tells of.
+
+    Raises:
+        RecordError: an event that no version up to this one knows, or that contradicts those before it.
+    """
+    study = Study()
+    for number, event in enumerate(events, start=1):
+        try:
+            apply(study, event)
+        except (KeyError, ValueError) as error:
+            what = f"journal record {number} ({event.get('event')!r})"
+            raise RecordError(f"{what} does not fit those before it: {error}") from error
+    return study
+
+
+def apply(study: Study, event: Mapping[str, Any]) -> None:
+    """Bring the study up to date with one more event."""
+    _HANDLERS[Event(event["event"])](study, event)
+    study.last_at = event["at"]
+
+
+def _created(study: Study, event: Mapping[str, Any]) -> None:
+    study.uid, study.name, study.created_at = event["uid"], event["study"], event["at"]
+    study.earlier = dict(event.get("earlier") or {})
+    _configure(study, event)
+
+
+def _started(study: Study, event: Mapping[str, Any]) -> None:
+    study.stopped, study.errors, study.excluded = "", [], {}
+    study.started, study.failed_requests = True, 0
+    for batch in study.batches.values():
+        batch.tries = batch.refusals = 0
+    study.baseline = dict(event.get("baseline") or {})
+
+
+def _changed(study: Study, event: Mapping[str, Any]) -> None:
+    _configure(study, event)
+    study.finished = ""
+
+
+def _configure(study: Study, event: Mapping[str, Any]) -> None:
+    study.objectives, study.settings = dict(event["objectives"]), dict(event["settings"])
+    study.identity = dict(event["identity"])
+
+
+def _planned(study: Study, event: Mapping[str, Any]) -> None:
+    for proposal in event["proposals"]:
+        trial = Trial(
+            id=proposal["trial"],
+            number=proposal["number"],
+            params=dict(proposal["params"]),
+            origin=proposal["origin"],
+            batch=event["batch"],
+            planned_at=event["at"],
+        )
+        study.trials[trial.id] = trial
+    for name in event["retries"]:
+        study.trials[name].state = TrialState.OPEN
+        study.trials[name].batch = event["batch"]
+    trials = [*(proposal["trial"] for proposal in event["proposals"]), *event["retries"]]
+    study.batches[event["batch"]] = Batch(event["batch"], trials, planned_at=event["at"])
+    if event.get("request"):
+        study.request, study.failed_requests = None, 0
+    study.finished = ""
+
+
+def _split(study: Study, event: Mapping[str, Any]) -> None:
+    """What the scheduler did not take in one piece becomes two batches."""
+    batch = study.batches[event["batch"]]
+    other = Batch(event["into"], batch.trials[event["keep"] :], planned_at=event["at"])
+    batch.trials = batch.trials[: event["keep"]]
+    batch.failed_at = 0.0
+    study.batches[other.id] = other
+    for name in other.trials:
+        study.trials[name].batch = other.id
+
+
+def _submitted(study: Study, event: Mapping[str, Any]) -> None:
+    study.batches[event["batch"]].job_id = event["job_id"]
+
+
+def _submission_failed(study: Study, event: Mapping[str, Any]) -> None:
+    batch = study.batches[event["batch"]]
+    batch.failed_at = event.get("since", 0.0)
+    if event.get("busy"):
+        batch.refusals += 1
+    else:
+        batch.tries += 1
+
+
+def _requested(study: Study, event: Mapping[str, Any]) -> None:
+    study.request = Request(event["request"], event["job_id"], event["room"], event["since"])
+    study.requests += 1
+    study.helpers.add(event["job_id"])
+
+
+def _request_failed(study: Study, event: Mapping[str, Any]) -> None:
+    study.request = None
+    study.failed_requests += not event.get("empty")
+
+
+def _missing(study: Study, event: Mapping[str, Any]) -> None:
+    study.trials[event["trial"]].missing = Missing(
+        event["since"], event["ending"], event["detail"], event["node"]
+    )
+
+
+def _seen(study: Study, event: Mapping[str, Any]) -> None:
+    study.trials[event["trial"]].missing = None
+
+
+def _end(study: Study, event: Mapping[str, Any], cause: Cause | None) -> AttemptEnd:
+    seconds = event.get("seconds", 0.0)
+    end = AttemptEnd(
+        trial=event["trial"],
+        attempt=event.get("attempt"),
+        batch=event.get("batch", study.trials[event["trial"]].batch),
+        cause=cause,
+        message=event.get("message", ""),
+        node=event.get("node", ""),
+        restart=event.get("restart", 0),
+        seconds=seconds,
+        gpus=event.get("gpus", 0),
+        useful_seconds=event.get("useful_seconds", seconds if cause is None else 0.0),
+        at=event["at"],
+    )
+    study.ends.append(end)
+    return end
+
+
+def _requeued(study: Study, event: Mapping[str, Any]) -> None:
+    """The scheduler runs the task again by itself: the trial stays open."""
+    cause = Cause(event["cause"])
+    _end(study, event, cause)
+    trial = study.trials[event["trial"]]
+    trial.ended_attempts[event["attempt"]] = cause
+    if cause is Cause.TIMED_OUT:
+        trial.stalled = 0 if event["progressed"] else trial.stalled + 1
+
+
+def _attempt_ended(study: Study, event: Mapping[str, Any]) -> None:
+    trial, cause = study.trials[event["trial"]], Cause(event["cause"])
+    end = _end(study, event, cause)
+    if event["attempt"] is not None:  # None: its task vanished before an attempt began
+        trial.ended_attempts[event["attempt"]] = cause
+    progressed = event.get("progressed", False)
+    if cause in COUNTED_WHERE_STUCK and progressed:
+        trial.retries[cause], trial.stalled = 0, 0
+    else:
+        trial.retries[cause] = trial.retries.get(cause, 0) + 1
+        trial.stalled += cause is Cause.TIMED_OUT
+    trial.state, trial.cause, trial.message = TrialState.INTERRUPTED, cause, event["message"]
+    trial.missing = None
+    if cause is Cause.ERROR:
+        same = not study.errors or study.errors[-1].message == end.message
+        study.errors = [*(study.errors if same else []), end]
+
+
+def _completed(study: Study, event: Mapping[str, Any]) -> None:
+    trial = study.trials[event["trial"]]
+    trial.state, trial.ended_at, trial.cause, trial.message = TrialState.COMPLETED, event["at"], None, ""
+    trial.metrics = {name: Metric(**metric) for name, metric in event["metrics"].items()}
+    trial.missing = None
+    _end(study, event, None)
+    study.errors = []
+
+
+def _failed(study: Study, event: Mapping[str, Any]) -> None:
+    trial = study.trials[event["trial"]]
+    trial.state, trial.ended_at = TrialState.FAILED, event["at"]
+    trial.cause, trial.message, trial.missing = Cause(event["cause"]), event["message"], None
+
+
+def _cancelled(study: Study, event: Mapping[str, Any]) -> None:
+    trial = study.trials[event["trial"]]
+    trial.state, trial.ended_at, trial.cause = TrialState.CANCELLED, event["at"], Cause.CANCELLED
+    trial.message, trial.missing = event.get("message", ""), None
+
+
+def _reopened(study: Study, event: Mapping[str, Any]) -> None:
+    trial = study.trials[event["trial"]]
+    trial.state, trial.retries, trial.ended_at = TrialState.INTERRUPTED, {}, ""
+    trial.cause, trial.message = None, ""  # what ended it once is no reason to end it again
+    study.finished = ""
+
+
+def _excluded(study: Study, event: Mapping[str, Any]) -> None:
+    study.excluded[event["node"]] = event["message"]
+    study.errors = []  # they were the node's: from here on they count anew
+
+
+def _followed(study: Study, event: Mapping[str, Any]) -> None:
+    study.followed.update(event["batches"])
+
+
+def _accounted(study: Study, event: Mapping[str, Any]) -> None:
+    study.executions.update(event["executions"])
+
+
+def _stopped(study: Study, event: Mapping[str, Any]) -> None:
+    study.stopped = event["message"]
+
+
+def _finished(study: Study, event: Mapping[str, Any]) -> None:
+    study.finished = event["reason"]
+
+
+_HANDLERS = {
+    Event.STUDY_CREATED: _created,
+    Event.CONTROLLER_STARTED: _started,
+    Event.SETTINGS_CHANGED: _changed,
+    Event.BATCH_PLANNED: _planned,
+    Event.BATCH_SPLIT: _split,
+    Event.BATCH_SUBMITTED: _submitted,
+    Event.SUBMISSION_FAILED: _submission_failed,
+    Event.PROPOSAL_REQUESTED: _requested,
+    Event.PROPOSAL_FAILED: _request_failed,
+    Event.TASK_MISSING: _missing,
+    Event.TASK_SEEN: _seen,
+    Event.ATTEMPT_REQUEUED: _requeued,
+    Event.ATTEMPT_ENDED: _attempt_ended,
+    Event.TRIAL_COMPLETED: _completed,
+    Event.TRIAL_FAILED: _failed,
+    Event.TRIAL_CANCELLED: _cancelled,
+    Event.TRIAL_REOPENED: _reopened,
+    Event.NODE_EXCLUDED: _excluded,
+    Event.FOLLOWED: _followed,
+    Event.ACCOUNTED: _accounted,
+    Event.STUDY_STOPPED: _stopped,
+    Event.STUDY_FINISHED: _finished,
+}
