@@ -58,7 +58,8 @@ def read_tasks(text: str) -> dict[Task, TaskView]:
     """Read the answer to `squeue -h -r -t all -o FORMAT`; jobs that are no arrays are passed over.
 
     An element that was requeued has one line, with the same id; should the line of an earlier execution
-    still be there, the live one counts.
+    still be there, the live one counts. Elements that were cancelled before they started may have no line at
+    all, or one without their index.
     """
     tasks: dict[Task, TaskView] = {}
     for line in text.splitlines():

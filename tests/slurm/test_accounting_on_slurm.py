@@ -65,22 +65,22 @@ def test_executions_are_told_and_a_full_queue_is_busy(
     assert [(each["node"], each["gpus"], each["exit"]) for each in told[tasks[0]]] == [("gpu1", 1, "0:0")] * 2
     assert told[tasks[0]][0]["seconds"] > 0
     assert [each["ending"] for each in told.get(tasks[1], [])] in ([], ["cancelled"])
-    check_that_limits_are_told_apart(accounting, executor, folder)
+    wall = "MaxSubmitJobsPerUser=-1 MaxWall=1"
+    assert refused(accounting, executor, folder, "MaxSubmitJobsPerUser=1", "QOSMaxSubmitJobPerUserLimit").busy
+    assert not refused(accounting, executor, folder, wall, "QOSMaxWallDurationPerJobLimit").busy
 
 
-def check_that_limits_are_told_apart(layout: Layout, executor: SlurmExecutor, folder: Path) -> None:
-    """Submitted jobs: busy. Time: never."""
-    for limit, busy in (("MaxSubmitJobsPerUser=1", True), ("MaxSubmitJobsPerUser=-1 MaxWall=1", False)):
-        change = ["sacctmgr", "-i", "modify", "qos", "normal", "set", *limit.split(), "flags=DenyOnLimit"]
-        assert devcluster.client(layout, *change).ok
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:  # slurmdbd tells slurmctld a moment later
-            try:
-                executor.cancel([(submit(executor, folder, "work", ["f"], ["f"]), index) for index in (0, 1)])
-            except SubmissionError as error:
-                assert error.busy is busy
-                if busy or "MaxWall" in str(error):
-                    break
-            time.sleep(0.2)
-        else:
-            pytest.fail(f"{limit} was not enforced")
+def refused(layout: Layout, executor: SlurmExecutor, folder: Path, limit: str, named: str) -> SubmissionError:
+    """Set a limit of the QOS, and submit until it counts: slurmdbd tells slurmctld a moment later."""
+    change = ["sacctmgr", "-i", "modify", "qos", "normal", "set", *limit.split(), "flags=DenyOnLimit"]
+    assert devcluster.client(layout, *change).ok
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            job_id = submit(executor, folder, "work", ["f"], ["f"])
+            executor.cancel([(job_id, 0), (job_id, 1)])
+        except SubmissionError as error:
+            if named in str(error):
+                return error
+        time.sleep(0.2)
+    pytest.fail(f"{limit} was not enforced")

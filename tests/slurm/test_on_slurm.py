@@ -69,6 +69,51 @@ def test_an_element_knows_its_array_and_index_and_has_its_gpu(
     assert gpu in ("0", "1")
 
 
+def test_elements_that_are_over_say_how_for_a_while(
+    cluster: Layout, settings: dict[str, Any], targets: str, folder: Path, log: ElementLog, wait_until: Wait
+) -> None:
+    """squeue shows them for MinJobAge, with the name of their array."""
+    executor = SlurmExecutor(**settings)
+    job_ids = [
+        submit(executor, folder, "work", [str(log.folder), "0", "0"]),
+        submit(executor, folder, "fail", [str(log.folder), "0"]),
+    ]
+    for job_id in job_ids:
+        executor.release(job_id)
+    wait_until(lambda: not any(job_id in job_ids for job_id, _ in live(executor)))
+    seen = executor.poll()
+    assert seen is not None
+    told = [(seen[job_id, 0]["name"], seen[job_id, 0]["ending"]) for job_id in job_ids]
+    assert told == [("study-1", "completed"), ("study-1", "failed")]
+
+
+def test_a_job_follows_an_array_that_is_over(
+    cluster: Layout,
+    settings: dict[str, Any],
+    targets: str,
+    folder: Path,
+    log: ElementLog,
+    wait_until: Wait,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In this process's folder, with this environment; one of a forgotten array starts as well."""
+    monkeypatch.chdir(log.folder)
+    monkeypatch.setenv("FROM_HERE", "two words")
+    executor = SlurmExecutor(**{**settings, "helper": {**settings["helper"], "mem_gb": 0.1}})
+    job_id = submit(executor, folder, "work", [str(log.folder), "0", "1"])
+    command = ["bash", "-c", 'cat log > "$1"; echo "$PWD" "$FROM_HERE"', "bash", "what was there"]
+    followers = [
+        executor.follow(name="next", folder=str(folder), command=command, after=[job_id]),
+        executor.follow(name="next", folder=str(folder), command=["true"], after=["999999"], delay_s=900),
+    ]
+    executor.release(job_id)
+    output = folder / f"next-{followers[0]}.log"
+    wait_until(lambda: output.exists() and output.read_text())
+    assert output.read_text() == f"{log.folder} two words\n"
+    assert (log.folder / "what was there").read_text().split()[-3] == "end"
+    wait_until(lambda: squeue(cluster, "-o", "%i %r") == [f"{followers[1]} BeginTime"])
+
+
 def test_max_parallel_throttles_the_array(
     cluster: Layout, settings: dict[str, Any], targets: str, folder: Path, log: ElementLog, wait_until: Wait
 ) -> None:
