@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import Any
 from slurm import claim, devices, local_array, logs
 from slurm.errors import SchedulerError, SubmissionError
 from slurm.local_array import Claim, LocalArray
+from slurm.local_site import check_machine, start_script
 from slurm.local_starts import Starts
 from slurm.processes import kill_marked, terminate, warn
 from slurm.request import request
@@ -24,14 +24,6 @@ CANCEL_GRACE_S = 5.0
 
 # An array here is a file with a line an element; nothing limits it.
 ARRAY_SIZE = 10**6
-
-_SCRIPT = """#!/bin/bash
-# array {name}: what each element runs; submitit adds the arguments
-export OMP_NUM_THREADS={cpus} MKL_NUM_THREADS={cpus} OPENBLAS_NUM_THREADS={cpus}
-export CUDA_VISIBLE_DEVICES="${{FRONTRUNNER_GPU}}"
-{setup}
-exec {python} "$@"
-"""
 
 
 class LocalExecutor:
@@ -98,7 +90,7 @@ class LocalExecutor:
                 name,
                 target,
                 arguments,
-                self._script(name),
+                start_script(self.settings, name),
                 at_once=wishes.get("at_once"),
                 time_limit_min=request(self.settings, wishes).time_limit_min,
             )
@@ -201,27 +193,11 @@ class LocalExecutor:
             arguments: not part of the script.
             wishes: not part of the script.
         """
-        return self._script(name)
+        return start_script(self.settings, name)
 
     def check(self) -> Sequence[tuple[str, str, str]]:
         """(level, what, hint) per line, level one of ok, warn, fail: what `doctor` prints."""
-        lines = [("ok", f"local: {self.slots} at once, {self.settings.cpus} CPUs each", "")]
-        if self._gpus:
-            lines.append(("ok", f"local: GPUs {', '.join(self._gpus)}", ""))
-        else:
-            lines.append(("warn", "local: no GPU visible", "trials run on the CPU; nvidia-smi -L lists GPUs"))
-        if self.settings.cpus > devices.visible_cpus():
-            what = f"local: cluster.cpus is {self.settings.cpus}, of {devices.visible_cpus()} there are"
-            lines.append(("warn", what, "lower cluster.cpus"))
-        return lines
-
-    def _script(self, name: str) -> str:
-        return _SCRIPT.format(
-            name=shlex.quote(name),
-            cpus=self.settings.cpus,
-            setup="\n".join(self.settings.setup),
-            python=self.settings.masked_python,
-        )
+        return check_machine(self.settings, self.slots, self._gpus)
 
     def _change(self, array: LocalArray) -> None:
         if array != self._arrays[array.job_id]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from slurm.settings import ClusterSettings
-from slurm.site import configuration_lines, partition_lines
+from slurm.site import configuration_lines, partition_lines, warning_lines
+from slurm.site_caps import cap_lines, check_caps, read_rows
 from slurm.site_limits import parse_configuration
 
-SINFO = "batch*|up|gpu:v100:2(S:0-1)|infinite\nurgent|up|gpu:v100:2|infinite\nold|down|(null)|1:00\n"
+SINFO = "batch*|up|gpu:v100:2(S:0-1)|infinite\nurgent|up|gpu:v100:2|2:00:00\nold|down|(null)|1:00\n"
 
 
 def levels(settings: dict[str, Any], **changes: Any) -> dict[str, str]:
@@ -50,3 +53,65 @@ SLURM_VERSION           = 22.05.8
     assert warned == ["Slurm: no accounting", "Slurm: preemption cancels", "Slurm: KillWait=3 s"]
     assert all(hint for level, _, hint in lines if level != "ok")
     assert ("ok", "Slurm: version 22.05.8", "") in lines
+
+
+@pytest.mark.parametrize(
+    ("limit", "line"),
+    [
+        ("2:00:00", ("time limit: 120 of at most 120 min", "ok")),
+        ("auto", ("time limit: 240 min is above the partition's 120 min", "fail")),
+    ],
+)
+def test_a_time_limit_is_compared_with_the_partitions(
+    settings: dict[str, Any], limit: str, line: tuple[str, str]
+) -> None:
+    """Many sites take a longer one, and never start it."""
+    assert line in levels(settings, partition="urgent", time_limit=limit).items()
+
+
+PARTITIONS = """\
+PartitionName=batch Default=YES GraceTime=60 MaxTime=UNLIMITED PreemptMode=REQUEUE State=UP
+PartitionName=urgent Default=NO GraceTime=0 MaxTime=UNLIMITED PreemptMode=OFF State=UP
+"""
+
+
+@pytest.mark.parametrize(
+    ("parameters", "signals"), [("(null)", "TERM only"), ("preempt_send_user_signal", "USR2 and TERM")]
+)
+def test_the_notice_of_a_preemption_is_told(parameters: str, signals: str) -> None:
+    """Which signals come, and how long before the end; nothing of a partition that is not preempted."""
+    configuration = {"SlurmctldParameters": parameters, "KillWait": "30 sec"}
+    (line,) = warning_lines(configuration, PARTITIONS, None)
+    assert line[1].startswith(f"preemption in batch: {signals}, then 90 s until KILL (GraceTime=60)")
+    assert list(warning_lines(configuration, PARTITIONS, "urgent")) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("AuthInfo = (null)", ("ok", "Slurm: a requeued task waits 121 s before it starts again (AuthInfo)")),
+        (
+            "AuthInfo = cred_expire=5",
+            ("ok", "Slurm: a requeued task waits 6 s before it starts again (AuthInfo)"),
+        ),
+        ("MinJobAge = 10 sec", ("warn", "Slurm: MinJobAge=10 s, squeue soon forgets what is over")),
+    ],
+)
+def test_delays_of_the_site_are_told(given: str, said: tuple[str, str]) -> None:
+    """What to expect after a preemption, and of a task that is over."""
+    assert said in [line[:2] for line in configuration_lines(parse_configuration(given))]
+
+
+def test_caps_are_told_one_by_one(settings: dict[str, Any]) -> None:
+    """Those that are set; one on time is compared with what is wanted."""
+    fields = ("Name", "MaxSubmitJobsPU", "GrpTRES", "MaxWall")
+    (caps,) = read_rows("long||gres/gpu=4|1:00:00\nodd|line\n", fields)
+    assert [line[:2] for line in cap_lines("QOS long", caps, ClusterSettings(**settings))] == [
+        ("ok", "QOS long: at most gres/gpu=4 at a time, of all its users (GrpTRES)"),
+        ("fail", "QOS long: at most 1:00:00 of time for one element (MaxWall), 240 min are wanted"),
+    ]
+
+
+def test_caps_are_not_asked_for_where_none_are_enforced(settings: dict[str, Any]) -> None:
+    """Nor where there is no accounting at all."""
+    assert list(check_caps({}, ClusterSettings(**settings))) == []
