@@ -147,6 +147,7 @@ def _tune(options: argparse.Namespace, out: Console) -> int:
 
 
 def _interrupt(signum: int, frame: object) -> None:
+    signal.signal(signum, signal.SIG_IGN)  # Slurm sends it more than once; once is enough to leave
     raise KeyboardInterrupt
 
 

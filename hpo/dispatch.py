@@ -79,9 +79,16 @@ class Dispatcher:
         if self.paused or self._paths.stop.exists():
             return
         for batch in self._journal.study.open_batches:
+            if self._backing_off():
+                return
             tried = self._paths.batch(batch.id).record.exists()
             if batch.job_id is None and (swept or not tried) and self._due(batch):
                 self._submit(batch)
+
+    def _backing_off(self) -> bool:
+        """Whether the scheduler was too busy for one of our batches a short while ago."""
+        unsent = (batch for batch in self._journal.study.open_batches if batch.job_id is None)
+        return any(batch.refusals and not self._due(batch) for batch in unsent)
 
     def _due(self, batch: Batch) -> bool:
         failures = batch.tries + batch.refusals

@@ -84,7 +84,7 @@ def _split(study: Study, event: Mapping[str, Any]) -> None:
     batch = study.batches[event["batch"]]
     other = Batch(event["into"], batch.trials[event["keep"] :], planned_at=event["at"])
     batch.trials = batch.trials[: event["keep"]]
-    batch.failed_at = 0.0
+    batch.refusals, batch.failed_at = 0, 0.0
     study.batches[other.id] = other
     for name in other.trials:
         study.trials[name].batch = other.id

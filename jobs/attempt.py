@@ -103,6 +103,7 @@ def _run(attempt: Attempt, work: Work) -> int:
     try:
         spec = until_seen(lambda: TrialSpec.read(paths.spec), attempt.patience, attempt.signals.wait)
         result = work(spec, attempt)
+        attempt.log.ending()
         first = attempt.insist(lambda: _commit(attempt, result), "write the result")
     except Exception as error:  # the boundary of the trial: whatever it was becomes a record
         _fail(attempt, error)
@@ -128,6 +129,7 @@ def _fail(attempt: Attempt, error: Exception) -> None:
         failure = record_failure(attempt.paths, attempt.trial, attempt.number, error)
         say(f"{failure.traceback}\nfailed: {failure.cause}: {failure.message}")
 
+    attempt.log.ending()
     try:
         attempt.insist(write, "write the failure")
     except OSError as unwritten:

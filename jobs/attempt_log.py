@@ -71,6 +71,10 @@ class AttemptLog:
         """
         self._update(from_step=step)
 
+    def ending(self) -> None:
+        """Note the age at which there is a result or a failure, before either is there to be read."""
+        self._update()
+
     def saved(self, step: int) -> None:
         """Note a checkpoint.
 

@@ -70,7 +70,7 @@ def take(trial: TrialPaths, name: str, batch: str) -> Ownership | None:
         batch=batch,
         job=array_element() or batch,
         restart=restart,
-        host=socket.gethostname(),
+        host=os.environ.get("SLURMD_NODENAME") or socket.gethostname(),  # as Slurm calls the node
         pid=os.getpid(),
     )
     write_json(trial.lease, lease.to_json())

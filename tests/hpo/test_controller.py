@@ -6,94 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from memory_executor import Killed, MemoryExecutor, Scheduler
+from controlled_site import LIMITS, Site
+from memory_executor import Killed
 
 from hpo.controller import Controller
 from hpo.errors import StudyError
-from hpo.journal import Journal, load_study
+from hpo.journal import load_study
 from hpo.lease import HeldLease
-from hpo.limits import Limits
-from hpo.objectives import parse_objectives
-from hpo.paths import StudyPaths
-from hpo.proposals import Proposer
-from hpo.records import Failure, Lease, Metric, TrialResult, TrialSpec, read_jsonl, write_json
-from hpo.space import parse_space
-from hpo.store import create_study
-from hpo.study import Event, TrialState
-
-LIMITS = Limits(
-    trials=10,
-    wall_hours=None,
-    gpu_hours=None,
-    batch_size=4,
-    refill=4,
-    identical_errors=3,
-    node_failures=3,
-    submit_tries=3,
-    gone_s=30.0,
-    retries={
-        "preempted": 9,
-        "node_failure": 9,
-        "timed_out": 9,
-        "host_out_of_memory": 1,
-        "lost": 2,
-        "error": 1,
-    },
-)
-
-
-class Site:
-    """A study folder, a scheduler and a clock, from which controllers are made and killed."""
-
-    def __init__(self, folder: Path, limits: Limits = LIMITS) -> None:
-        self.paths, self.scheduler, self.limits = StudyPaths(folder / "study"), Scheduler(), limits
-        self.now = 1.0e9
-        self.said: list[str] = []
-        self.enqueue: list[dict[str, float]] = []
-        created = {"objectives": {"loss": {"direction": "min", "threshold": None}}, "settings": {}}
-        create_study(self.paths, {}, {}, created)
-
-    def controller(self, **executor: object) -> Controller:
-        proposer = Proposer(
-            space=parse_space({"x": "interval(0, 1)"}),
-            objectives=parse_objectives({"loss": "min"}),
-            strategy={"name": "sobol"},
-            recipe={"trainer": {"x": 0.5}},
-            seed=0,
-            enqueue=list(self.enqueue),
-            cache="/cache",
-        )
-        lease = HeldLease(self.paths.controller)
-        journal = Journal(self.paths.journal)
-        journal.record(Event.CONTROLLER_STARTED)
-        backend = MemoryExecutor(self.scheduler, **executor)
-        clock = lambda: self.now  # noqa: E731
-        return Controller(
-            self.paths, journal, backend, proposer, self.limits, lease, "t:m", clock, self.said.append
-        )
-
-    def die(self) -> None:
-        """The controller's process is gone, with its lease left behind as a dead one's."""
-        self.paths.controller.unlink()
-
-    def finish(self, arguments: tuple[str, ...]) -> None:
-        trial = arguments[2]
-        spec = TrialSpec.read(self.paths.trial(trial).spec)
-        write_json(
-            self.paths.trial(trial).metrics,
-            TrialResult(trial, 1, {"loss": Metric(float(spec.params["x"]))}).to_json(),
-        )
-
-    def fail(self, trial: str, attempt: int, cause: str, message: str = "as asked") -> None:
-        write_json(
-            self.paths.trial(trial).failure(attempt), Failure(trial, attempt, cause, message).to_json()
-        )
-
-    def run_all(self) -> list[str]:
-        started = self.scheduler.start_all()
-        for arguments in started:
-            self.finish(arguments)
-        return [arguments[2] for arguments in started]
+from hpo.records import Lease, Metric, TrialResult, read_jsonl, write_json
+from hpo.study import TrialState
 
 
 @pytest.fixture
