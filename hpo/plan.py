@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -10,8 +10,12 @@ from rich.table import Table
 
 from hpo.assembly import Assembly, assemble
 from hpo.compose import compose_config
+from hpo.journal import load_study
+from hpo.ledger import used
+from hpo.limits import Limits, array_minutes
+from hpo.ports import SiteLimits, Wishes
 from hpo.proposals import Proposed
-from hpo.study import Batch, Study
+from hpo.study import Batch, Study, TrialState
 from hpo.submission import array_name, array_request
 from hpo.tables import number
 
@@ -23,16 +27,45 @@ def plan(overrides: Sequence[str], config_dir: str | None, console: Console) -> 
         InputError: the configuration cannot be used.
     """
     parts = assemble(*compose_config(overrides, config_dir))
-    study = Study(uid="000000", name=parts.paths.name, earlier=parts.earlier())
+    there = parts.paths.journal.exists()
+    study = load_study(parts.paths.journal) if there else Study(uid="000000", name=parts.paths.name)
+    study.earlier = study.earlier or parts.earlier()
     console.print(
         f"study {study.name}, {parts.paths.folder}; cluster: {parts.executor.name}", highlight=False
     )
     console.print(_space_table(parts))
-    proposals = parts.proposer().propose(study, min(parts.limits.batch_size, parts.limits.trials))
-    console.print(_batch_table(proposals))
+    room = min(parts.limits.batch_size, parts.limits.trials - len(study.trials))
+    proposals = parts.proposer().propose(study, room)
+    console.print(_batch_table(proposals, "Next batch" if there else "First batch"))
+    for line in cost_lines(study, parts.limits, parts.executor.limits()):
+        console.print(line, highlight=False, soft_wrap=True)
+    name = array_name(study, study.next_batch) + "nonce"
     console.print("\nwhat would be submitted:", style="bold")
-    console.print(_preview(parts, study, proposals), markup=False, highlight=False, soft_wrap=True)
+    console.print(_preview(parts, study, proposals, name), markup=False, highlight=False, soft_wrap=True)
+    level, what, hint = parts.executor.rehearse(name=name, count=max(1, len(proposals)))
+    advice = f"\n      hint: {hint}" if hint and level != "ok" else ""
+    console.print(f"{level:4}  {what}{advice}", markup=False, highlight=False, soft_wrap=True)
     return 0
+
+
+def cost_lines(study: Study, limits: Limits, site: SiteLimits) -> Iterator[str]:
+    """What the study may cost: from its own trials where some have ended, else from the time limit."""
+    left = max(0, limits.trials - len(study.trials))
+    completed = len(study.in_state(TrialState.COMPLETED))
+    usage = used(study)
+    hours = site["default_minutes"] / 60
+    if completed:
+        each = usage.hours / completed
+        yield (
+            f"\n{completed} trials took {usage.hours:.3g} GPU-hours ({usage.lost / 3600:.2g} of them lost), "
+            f"{each:.3g} a trial; the {left} that are left about {left * each:.3g}"
+        )
+    else:
+        most = f"at most {left * hours:.4g} GPU-hours if none is interrupted"
+        yield f"\n{left} trials of at most {hours:.3g} h an attempt: {most}; budget.gpu_hours sets a limit"
+    minutes = array_minutes(study, [], site, auto=limits.auto_time_limit)
+    if minutes:
+        yield f"cluster.time_limit=auto: {minutes} minutes, from the longest trial so far"
 
 
 def prefetch(overrides: Sequence[str], config_dir: str | None, console: Console) -> int:
@@ -62,8 +95,8 @@ def _space_table(parts: Assembly) -> Table:
     return table
 
 
-def _batch_table(proposals: Sequence[Proposed]) -> Table:
-    table = Table(title="First batch", title_justify="left", box=None, pad_edge=False)
+def _batch_table(proposals: Sequence[Proposed], title: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("trial")
     names = list(dict.fromkeys(name for proposed in proposals for name in proposed.spec.params))
     for name in names:
@@ -75,7 +108,11 @@ def _batch_table(proposals: Sequence[Proposed]) -> Table:
     return table
 
 
-def _preview(parts: Assembly, study: Study, proposals: Sequence[Proposed]) -> str:
-    batch = Batch(study.next_batch, [proposed.spec.trial for proposed in proposals])
-    name = array_name(study, batch.id) + "nonce"
-    return parts.executor.preview(**array_request(parts.paths, batch, name, parts.kind.target))
+def _preview(parts: Assembly, study: Study, proposals: Sequence[Proposed], name: str) -> str:
+    batch = Batch(study.next_batch, [proposed.spec.trial for proposed in proposals] or ["0000"])
+    wishes: Wishes = {}
+    if parts.limits.max_parallel:
+        wishes["at_once"] = min(parts.limits.max_parallel, len(batch.trials))
+    if minutes := array_minutes(study, [], parts.executor.limits(), auto=parts.limits.auto_time_limit):
+        wishes["time_limit_min"] = minutes
+    return parts.executor.preview(**array_request(parts.paths, batch, name, parts.kind.target, wishes))

@@ -149,6 +149,9 @@ class Executor(Protocol):
     ) -> str:
         """The exact text that `submit` would hand over; submits and writes nothing."""
 
+    def rehearse(self, *, name: str, count: int) -> tuple[str, str, str]:
+        """(level, what, hint): whether an array of this name and size would be taken; submits nothing."""
+
     def check(self) -> Sequence[tuple[str, str, str]]:
         """(level, what, hint) per line, level one of ok, warn, fail: what `doctor` prints."""
 

@@ -195,6 +195,15 @@ class LocalExecutor:
         """
         return start_script(self.settings, name)
 
+    def rehearse(self, *, name: str, count: int) -> tuple[str, str, str]:
+        """(level, what, hint): how many elements would run at once.
+
+        Args:
+            name: of the array; means nothing here.
+            count: its elements.
+        """
+        return "ok", f"this machine runs {min(count, self.slots)} of {count} at once", ""
+
     def check(self) -> Sequence[tuple[str, str, str]]:
         """(level, what, hint) per line, level one of ok, warn, fail: what `doctor` prints."""
         return check_machine(self.settings, self.slots, self._gpus)

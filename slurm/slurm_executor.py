@@ -212,6 +212,17 @@ class SlurmExecutor:
         executor = array_executor(self.settings, request(self.settings, wishes), name, folder)
         return executor.text(len(arguments))
 
+    def rehearse(self, *, name: str, count: int) -> tuple[str, str, str]:
+        """(level, what, hint): what `sbatch --test-only` says of an array; submits nothing.
+
+        Args:
+            name: of the array.
+            count: its elements.
+        """
+        from slurm.site import trial_line
+
+        return trial_line(self.settings, name, count)
+
     def check(self) -> Sequence[tuple[str, str, str]]:
         """(level, what, hint) per line, level one of ok, warn, fail: what `doctor` prints."""
         from slurm.site import check_site
