@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from hpo.gp import Data, Kernel, _objective, covariance, distances, fit, leave_one_out, matern
+from hpo.gp import (
+    Data,
+    Hyperparameters,
+    Kernel,
+    _objective,
+    covariance,
+    distances,
+    fit,
+    leave_one_out,
+    matern,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -44,8 +54,9 @@ def test_all_values_of_an_unordered_choice_are_equally_far_apart() -> None:
 
 
 @pytest.mark.parametrize("kernel", Kernel)
-def test_the_gradient_is_that_of_the_value(kernel: Kernel) -> None:
-    own = data()
+@pytest.mark.parametrize("choice", [True, False], ids=["a choice", "numbers"])
+def test_the_gradient_is_that_of_the_value(kernel: Kernel, choice: bool) -> None:
+    own = data(hamming=(False, False, choice))
     D = distances(own.X, own.X, own.hamming)
     theta = np.log([0.4, 0.9, 1.3, 0.8, 0.02])
     _, gradient = _objective(theta, own, D, kernel)
@@ -62,6 +73,22 @@ def test_an_irrelevant_coordinate_gets_a_longer_scale() -> None:
     y = np.sin(6 * X[:, 0])
     found, _ = fit(Data(X, (y - y.mean()) / y.std(), np.zeros(25), np.ones(25), np.zeros(2, dtype=bool)))
     assert found.ell[1] > 2 * found.ell[0]
+
+
+def test_a_polynomial_is_taken_for_smooth_and_for_smoother_where_there_are_no_choices() -> None:
+    """The last coordinate is the same in all rows: only what is thought beforehand differs."""
+    X = np.column_stack([RNG.random((24, 3)), np.full(24, 0.5)])
+    y = X[:, 0] ** 2 - X[:, 0] * X[:, 1] + X[:, 2]
+    y = (y - y.mean()) / y.std()
+
+    def found(choice: bool) -> Hyperparameters:
+        flags = np.array([False, False, False, choice])
+        return fit(Data(X, y, np.zeros(24), np.ones(24), flags))[0]
+
+    plain, mixed = found(choice=False), found(choice=True)
+    assert plain.kernel is mixed.kernel is Kernel.SQUARED_EXPONENTIAL
+    assert (plain.ell > mixed.ell).all()
+    assert plain.sigma2 > mixed.sigma2
 
 
 def test_noise_is_found_in_noise_and_not_in_a_smooth_curve() -> None:
