@@ -12,9 +12,11 @@ from hpo.pareto import front
 from hpo.surrogate import Surrogate
 
 # Margins of the two reference points, in shares of the range. Chosen by measurement, see docs/optimiser.md: a
-# near one spends trials between the ends of the front, a far one on the ends; every third trial is for it.
+# near one spends trials between the ends of the front, a far one on the ends. With two objectives every third
+# trial is for the far one; more objectives mean more ends, and every other one is.
 _NEAR, _FAR = 0.01, 3.0
-_FAR_EVERY = 3
+_FOR_NEAR = 2  # of the trials of a turn, the first ones
+_LONGEST_TURN = 4
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class References:
 
     def of_trial(self, number: int) -> Array:
         """Which one the trial of this number, from 0, is to improve."""
-        return self.far if number % _FAR_EVERY == _FAR_EVERY - 1 else self.near
+        return self.near if number % min(len(self.near) + 1, _LONGEST_TURN) < _FOR_NEAR else self.far
 
 
 def infer_references(surrogate: Surrogate, objectives: list[Objective]) -> References:

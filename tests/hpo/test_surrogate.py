@@ -7,7 +7,7 @@ import pytest
 
 from hpo.objectives import Direction, Objective
 from hpo.optimizer import Optimizer
-from hpo.reference import infer_references
+from hpo.reference import References, infer_references
 from hpo.surrogate import by_rank, fit_surrogate, pooled
 from hpo.transforms import log_is_possible, make_transform, skewness
 
@@ -108,6 +108,15 @@ def test_both_reference_points_follow_from_the_front() -> None:
     assert own[0] == pytest.approx([2.02, 4.04])
     assert own[1] == pytest.approx([8.0, 16.0])
     assert [found.of_trial(number) is found.far for number in range(6)] == [False, False, True] * 2
+
+
+@pytest.mark.parametrize(("objectives", "far"), [(2, 1 / 3), (3, 1 / 2), (4, 1 / 2)])
+def test_with_many_objectives_more_trials_are_for_the_far_reference(objectives: int, far: float) -> None:
+    found = References(np.zeros(objectives), np.ones(objectives))
+    trials = [found.of_trial(number) is found.far for number in range(60)]
+    assert sum(trials) / 60 == pytest.approx(far)
+    assert not all(trials[:4]), "a batch of 4 has some for either"
+    assert any(trials[:4])
 
 
 def test_ranks_come_front_by_front() -> None:
