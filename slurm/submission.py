@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ MAX_NUM_TIMEOUT = 10**6
 
 
 class ArrayExecutor(SlurmExecutor):
-    """submitit's executor, save that a batch of one is an array too and that a hung sbatch ends."""
+    """submitit's executor, but a batch of one is an array, a hung sbatch ends, elements do without NumPy."""
 
     @classmethod
     def affinity(cls) -> int:
@@ -40,6 +41,10 @@ class ArrayExecutor(SlurmExecutor):
         """The sbatch script of an array of `count` elements."""
         self.parameters["map_count"] = count
         return self._make_submission_file_text(self._submitit_command_str, "")
+
+    @property
+    def _submitit_command_str(self) -> str:
+        return f"{self.python} -u -m slurm.submitit_start {shlex.quote(str(self.folder))}"
 
     def _internal_process_submissions(self, delayed_submissions: list[DelayedSubmission]) -> list[Job[Any]]:
         pickles = [self._dump(delayed) for delayed in delayed_submissions]

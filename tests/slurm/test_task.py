@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from submitit.core.utils import DelayedSubmission
 
 from slurm import maskwrap
 from slurm.errors import TargetError
@@ -67,3 +69,29 @@ def modules_after(imports: str) -> int:
 def test_the_mask_wrapper_imports_nothing_heavy() -> None:
     """It delays every task: nothing but os, signal and sys."""
     assert modules_after("maskwrap") == modules_after("os, signal, __future__") + 1
+
+
+def test_an_element_starts_without_numpy_and_its_target_finds_it_all_the_same(tmp_path: Path) -> None:
+    """As submitit would be started on a node: NumPy is not loaded for it, and there for whoever wants it."""
+    delayed = DelayedSubmission(run_target, "element_targets:note_numpy", [str(tmp_path / "noted")])
+    delayed.set_timeout(1, 1)
+    delayed.dump(tmp_path / "7_0_submitted.pkl")
+    numbers = {
+        "SLURM_JOB_ID": "7",
+        "SLURM_ARRAY_JOB_ID": "7",
+        "SLURM_ARRAY_TASK_ID": "0",
+        "SLURM_PROCID": "0",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "slurm.submitit_start", str(tmp_path)],
+        env={
+            **os.environ,
+            **numbers,
+            "SUBMITIT_EXECUTOR": "slurm",
+            "PYTHONPATH": str(Path(__file__).with_name("targets")),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "noted").read_text() == "loaded before: False, array 3"

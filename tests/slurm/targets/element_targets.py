@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -22,6 +23,14 @@ def work(folder: str, index: str, seconds: str) -> None:
     note(folder, "start", index)
     time.sleep(float(seconds))
     note(folder, "end", index)
+
+
+def note_numpy(path: str) -> None:
+    """Write down whether NumPy was loaded before, and that it can be used."""
+    loaded = "numpy" in sys.modules
+    import numpy
+
+    Path(path).write_text(f"loaded before: {loaded}, array {numpy.arange(3).sum()}")
 
 
 def environment(folder: str, index: str, *names: str) -> None:
