@@ -19,7 +19,7 @@ def site(tmp_path: Path) -> Site:
 
 
 def test_late_array_of_a_failed_submission_is_swept_away(site: Site) -> None:
-    """An sbatch that was taken for failed shows up later: held, unrecorded, cancelled; no trial runs twice."""
+    """An sbatch that was taken for failed shows up later, held and unrecorded: no trial runs twice."""
     controller = site.controller(refuse="timed out", busy=True)
     controller.step()
     controller.executor.refuse = ""
