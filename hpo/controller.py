@@ -172,11 +172,20 @@ class Controller:
             return False
         reason = self._budget_spent()
         if reason and not study.finished:
+            if not self._tidied():
+                return False
             executions = account(study, self.executor)
             if executions:
                 self.journal.record(Event.ACCOUNTED, executions=executions)
             self.journal.record(Event.STUDY_FINISHED, reason=reason)
         return bool(reason)
+
+    def _tidied(self) -> bool:
+        """Whether nothing of the study is left in the queue that nobody would look after from now on."""
+        live = self.executor.poll()
+        if live is not None:
+            self._dispatcher.sweep(live, last=True)
+        return live is not None
 
     def _budget_spent(self) -> str:
         spent = self._budget.spent(self.study)

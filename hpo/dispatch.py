@@ -27,6 +27,7 @@ MOST_QUIET_S = 900.0
 REFUSALS_TO_SPLIT = 2
 STALLED = 2  # attempts in one array that ran into the time limit without getting on
 STRAY_S = 60.0  # a task whose trial has ended has so long to end as well
+LAST_STRAY_S = 10.0  # at the study's end
 
 
 class Dispatcher:
@@ -140,8 +141,13 @@ class Dispatcher:
     def _alone(self, batch: Batch) -> bool:
         return all(other.job_id is None for other in self._journal.study.open_batches)
 
-    def sweep(self, live: Mapping[Task, TaskView]) -> None:
-        """Cancel the tasks of this study that no record knows, and those whose trial ended elsewhere."""
+    def sweep(self, live: Mapping[Task, TaskView], *, last: bool = False) -> None:
+        """Cancel the tasks of this study that no record knows, and those whose trial ended elsewhere.
+
+        Args:
+            live: the scheduler's answer.
+            last: the study is over, so what waits in the queue for a trial that has ended would stay there.
+        """
         study = self._journal.study
         strays = unrecorded(self._paths, study, live)
         by_job = {batch.job_id: batch for batch in study.batches.values() if batch.job_id}
@@ -152,7 +158,9 @@ class Dispatcher:
             trial = study.trials[batch.trials[index]]
             moved = trial.batch != batch.id
             since = study.batches[trial.batch].planned_at if moved else trial.ended_at
-            if (moved or trial.state in ENDED) and self._seconds_since(since) > STRAY_S:
+            waits = last and view["state"] in ("pending", "held")
+            over_s = self._seconds_since(since)
+            if (moved or trial.state in ENDED) and (waits or over_s > (LAST_STRAY_S if last else STRAY_S)):
                 strays.add((job_id, index))
         if strays:
             self._try("cancel stray tasks", lambda: self._executor.cancel(strays))

@@ -155,6 +155,31 @@ def test_task_of_an_ended_trial_is_swept_away(site: Site) -> None:
     assert ("1", 0) not in site.scheduler.tasks
 
 
+def test_nothing_waits_in_the_queue_once_the_study_is_over(site: Site) -> None:
+    """A copy of a trial that has its result by now, held or pending, would stay there unseen."""
+    site.limits = replace(LIMITS, trials=4)
+    controller = site.controller()
+    controller.step()
+    site.scheduler.tasks["1", 3]["state"] = "held"
+    for task in list(site.scheduler.tasks.values()):
+        site.finish(task["arguments"])
+    site.scheduler.tasks["1", 0]["state"] = "running"  # it has just written its result
+    assert controller.step(poll=False)
+    assert list(site.scheduler.tasks) == [("1", 0)]
+
+
+def test_study_is_not_over_before_the_queue_was_seen(site: Site) -> None:
+    """A scheduler that does not answer cannot say what is left there."""
+    site.limits = replace(LIMITS, trials=4)
+    controller = site.controller()
+    controller.step()
+    site.run_all()
+    site.scheduler.answers = False
+    assert not controller.step()
+    site.scheduler.answers = True
+    assert controller.step()
+
+
 def _fails_on(site: Site, trial: str, attempt: int, node: str, message: str) -> None:
     site.begin(trial, attempt, batch="0000")
     record = site.paths.trial(trial).attempt(attempt)
