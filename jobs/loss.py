@@ -1,4 +1,4 @@
-"""Cross-entropy on the tokens that count, without ever making the logits of the others."""
+"""Cross-entropy on the tokens that count, without ever making the logits of the others, nor all at once."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from peft import PeftModel
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from jobs.data import IGNORED
 from jobs.precision import Precision
 
+CHUNK = 512  # rows of logits: with a vocabulary of 128,000 and float32, 260 MB
 # Architectures whose logits are the head applied to the last hidden state, and nothing more: no soft cap, no
 # scaling. For others the model's own forward pass makes all the logits.
 PLAIN_HEADS = frozenset({"llama", "mistral", "qwen2", "qwen3", "gpt_neox", "gpt2"})
@@ -35,15 +37,47 @@ def token_losses(
     counts = targets != IGNORED
     causal = cast(PreTrainedModel, model.get_base_model() if isinstance(model, PeftModel) else model)
     with torch.autocast(precision.device.type, precision.compute, enabled=precision.autocast):
-        logits = _logits(causal, batch, counts)  # n x vocabulary
-    losses = F.cross_entropy(logits.float(), targets[counts], reduction="none")
+        losses = _losses(causal, batch, counts, targets[counts])
     return losses, counts.nonzero()[:, 0]
 
 
-def _logits(causal: PreTrainedModel, batch: Mapping[str, torch.Tensor], counts: torch.Tensor) -> torch.Tensor:
+def _losses(
+    causal: PreTrainedModel, batch: Mapping[str, torch.Tensor], counts: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
     inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "use_cache": False}
     if causal.config.model_type not in PLAIN_HEADS:
-        return cast(torch.Tensor, causal(**inputs).logits[:, :-1][counts])
+        return _cross_entropy(causal(**inputs).logits[:, :-1][counts], targets)
     hidden = causal.base_model(**inputs).last_hidden_state[:, :-1][counts]  # n x hidden
     head = causal.get_output_embeddings()  # type: ignore[no-untyped-call]
-    return cast(torch.Tensor, head(hidden))
+    return chunked(head, hidden, targets)
+
+
+def chunked(
+    head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tensor, size: int = CHUNK
+) -> torch.Tensor:
+    """Cross-entropy of a head's logits, a piece at a time; gradients make each piece's logits again.
+
+    Args:
+        head: hidden state to logits.
+        hidden: last hidden states, `n x hidden`.
+        targets: token ids, `n`.
+        size: rows whose logits exist at the same time.
+
+    Returns:
+        Losses in nats, float32, `n`.
+    """
+    if len(hidden) <= size:
+        return _cross_entropy(head(hidden), targets)
+
+    def piece(rows: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        return _cross_entropy(head(rows), own)
+
+    parts = [
+        cast(torch.Tensor, checkpoint(piece, rows, own, use_reentrant=False, preserve_rng_state=False))
+        for rows, own in zip(torch.split(hidden, size), torch.split(targets, size), strict=True)
+    ]
+    return torch.cat(parts)
+
+
+def _cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return F.cross_entropy(logits.float(), targets, reduction="none")

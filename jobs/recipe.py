@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
 from jobs import targets
+from jobs.data_recipe import DataRecipe
 from jobs.errors import RecipeError
 
 STRICT = ConfigDict(extra="forbid", protected_namespaces=())
@@ -22,15 +23,6 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 G = TypeVar("G")
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class Template(StrEnum):
-    """How a row becomes a prompt and a response; see `jobs.templates`."""
-
-    ALPACA = "alpaca"
-    CHAT = "chat"
-    COMPLETION = "completion"
-    TEXT = "text"
 
 
 class Quantisation(StrEnum):
@@ -52,19 +44,6 @@ class ModelRecipe:
     package: str | None
     file: str | None
     trust_remote_code: bool
-
-
-@dataclass(frozen=True, config=STRICT)
-class DataRecipe:
-    """Examples to learn from and to be judged by; lengths in tokens."""
-
-    path: str | None
-    template: Template
-    max_length: Annotated[int, Field(ge=8)]
-    train_examples: Count | None
-    validation_examples: Count | None
-    validation_fraction: Annotated[float, Field(gt=0, lt=1)]
-    seed: int
 
 
 def _known_targets(chosen: str | list[str]) -> str | list[str]:

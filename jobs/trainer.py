@@ -53,12 +53,13 @@ class Surroundings:
 
 
 def training_arguments(
-    trainer: TrainerRecipe, seed: int, steps: int, precision: Precision
+    trainer: TrainerRecipe, micro_batch: int, seed: int, steps: int, precision: Precision
 ) -> TrainingArguments:
     """The Trainer's settings: ours, and whatever `trainer.args` names.
 
     Args:
         trainer: of the recipe.
+        micro_batch: examples a forward pass; divides the batch.
         seed: of dropout.
         steps: optimiser steps.
         precision: of this machine.
@@ -66,8 +67,8 @@ def training_arguments(
     chosen: dict[str, Any] = {
         **trainer.args,
         "learning_rate": trainer.learning_rate,
-        "per_device_train_batch_size": trainer.micro_batch,
-        "gradient_accumulation_steps": max(1, trainer.batch_size // trainer.micro_batch),
+        "per_device_train_batch_size": micro_batch,
+        "gradient_accumulation_steps": trainer.batch_size // micro_batch,
         "max_steps": steps,
         "seed": seed,
         "fp16": precision.scales_loss,
@@ -100,6 +101,7 @@ class AdapterTrainer(Trainer):
         self.surroundings = surroundings
         self.totals = totals
         self.step_loss = 0.0
+        self.tokens_before_step = 0
         super().__init__(**options)
         self.remove_callback(PrinterCallback)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from collections.abc import Callable
@@ -9,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import PeftModel
 from transformers import TrainerCallback
 
 from hpo.records import Progress, read_json
+from jobs.console import say
 from jobs.data import Collator, Examples, Ordered
-from jobs.errors import Diverged
+from jobs.errors import Diverged, OutOfMemory
 from jobs.recipe import TrainerRecipe
 from jobs.schedule import reading_order
 from jobs.trainer import TOTALS, AdapterTrainer, Surroundings, Totals, training_arguments
@@ -45,6 +48,7 @@ class StepWatch(TrainerCallback):
             self._first_step()
             self._first_step = None
         self._trainer.step_loss = 0.0
+        self._trainer.tokens_before_step = self._trainer.totals.tokens
         self._began_at = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -129,23 +133,75 @@ def train(
 
     Raises:
         Diverged: see `StepWatch`.
+        OutOfMemory: not even one example a forward pass fits the card.
     """
     resumed = surroundings.checkpoints.resume()
     totals = Totals(**read_json(resumed / TOTALS)) if resumed else Totals()
     totals.attempts.append(plan.attempt)
     lengths = [len(example) for example in examples.train]
     order = reading_order(lengths, recipe.batch_size, plan.steps, plan.seed)
-    arguments = training_arguments(recipe, plan.seed, plan.steps, surroundings.precision)
-    arguments.output_dir = str(plan.folder)
-    trainer = AdapterTrainer(
-        surroundings,
-        totals,
-        model=adapted,
-        args=arguments,
-        train_dataset=Ordered(examples.train, order),
-        data_collator=collator,
-    )
-    trainer.add_callback(StepWatch(trainer, recipe, first_step))
-    trainer.surroundings.progress.phase(progress_line(trainer, "training"))
-    trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
-    return trainer
+    read = Ordered(examples.train, order)
+    micro = recipe.micro_batch
+    while True:
+        arguments = training_arguments(recipe, micro, plan.seed, plan.steps, surroundings.precision)
+        arguments.output_dir = str(plan.folder)
+        trainer = AdapterTrainer(
+            surroundings, totals, model=adapted, args=arguments, train_dataset=read, data_collator=collator
+        )
+        trainer.add_callback(StepWatch(trainer, recipe, first_step))
+        trainer.surroundings.progress.phase(progress_line(trainer, "training"))
+        first_step = _nothing  # the trial has begun, whatever fits
+        if _fits(trainer, resumed):
+            return trainer
+        micro = smaller(micro, recipe.batch_size)
+        say(f"out of memory: going on with {micro} examples a forward pass, still {recipe.batch_size} a step")
+        resumed = after_out_of_memory(trainer)
+
+
+def _nothing() -> None:
+    """What the first step calls where it is not the trial's first."""
+
+
+def _fits(trainer: AdapterTrainer, resumed: Path | None) -> bool:
+    """Train to the last step; False where the card's memory does not suffice."""
+    try:
+        trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    except torch.OutOfMemoryError as error:
+        if trainer.args.per_device_train_batch_size == 1:
+            raise OutOfMemory(
+                f"GPU memory: got too little for one example a forward pass: {error}",
+                "less data.max_length or lora_rank, trainer.gradient_checkpointing=true, or a larger card",
+            ) from error
+        return False
+    return True
+
+
+def after_out_of_memory(trainer: AdapterTrainer) -> Path | None:
+    """Keep the steps that were done, and free what the failed one has taken.
+
+    Args:
+        trainer: in the middle of a step.
+
+    Returns:
+        The checkpoint to go on from; None where no step was done.
+    """
+    trainer.totals.tokens = trainer.tokens_before_step
+    assert trainer.model is not None
+    trainer.model.zero_grad(set_to_none=True)
+    done = len(trainer.totals.losses)
+    if done:
+        trainer.save_now()
+    gc.collect()
+    if trainer.surroundings.precision.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return trainer.surroundings.checkpoints.newest() if done else None
+
+
+def smaller(micro: int, batch_size: int) -> int:
+    """The next smaller micro-batch, at most half, that divides the batch.
+
+    Args:
+        micro: above 1.
+        batch_size: examples an optimiser step.
+    """
+    return next(size for size in range(micro // 2, 0, -1) if batch_size % size == 0)

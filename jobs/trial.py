@@ -185,6 +185,7 @@ def _details(spec: TrialSpec, recipe: Recipe, trainer: AdapterTrainer, loaded: L
         "seed": spec.seed,
         "attempts": trainer.totals.attempts,
         "steps": trainer.state.global_step,
+        "micro_batch": trainer.args.per_device_train_batch_size,
         "train_examples": len(loaded.examples.train),
         "validation_examples": len(loaded.examples.validation),
         "hashes": {"recipe": spec.recipe_hash, "base": loaded.base.key, "data": data_key(recipe.data, cache)},

@@ -1,0 +1,100 @@
+"""A card that is too small halves the micro-batch; logits that never exist whole give the same loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from hpo.paths import TrialPaths
+from hpo.records import Failure, TrialResult
+from jobs import run_trial, trainer
+from jobs.loss import chunked
+from jobs.training import smaller
+
+MakeTrial = Callable[..., TrialPaths]
+pytestmark = pytest.mark.usefixtures("keep_handlers")
+
+
+def _run(paths: TrialPaths) -> int:
+    return run_trial.main(str(paths.folder.parent.parent), "000", paths.folder.name)
+
+
+def _card_for(rows: int, monkeypatch: pytest.MonkeyPatch, *, from_call: int = 0) -> list[int]:
+    """A card on which at most so many rows fit into a forward pass, from a certain one on; rows of each."""
+    real, seen = trainer.token_losses, []
+
+    def losses(model: Any, inputs: Any, precision: Any) -> Any:
+        seen.append(len(inputs["input_ids"]))
+        if seen[-1] > rows and len(seen) > from_call:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB")
+        return real(model, inputs, precision)
+
+    monkeypatch.setattr(trainer, "token_losses", losses)
+    return seen
+
+
+@pytest.mark.parametrize("from_call", [0, 3])
+def test_micro_batch_is_halved_and_the_batch_kept(
+    from_call: int, recipe: dict[str, Any], make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the first step, or in the middle of the training: the losses of a run with two a pass."""
+    recipe["trainer"] |= {"batch_size": 8, "micro_batch_size": None, "max_steps": 5, "lora_dropout": 0.0}
+    small = make_trial(recipe, "0001")
+    with monkeypatch.context() as patch:
+        seen = _card_for(2, patch, from_call=from_call)
+        assert _run(small) == 0
+    assert seen[from_call : from_call + 3] == [8, 4, 2]
+    recipe["trainer"]["micro_batch_size"] = 2
+    given = make_trial(recipe, "0002")
+    assert _run(given) == 0
+    one, other = (TrialResult.read(paths.metrics) for paths in (small, given))
+    assert one.details["micro_batch"] == 2
+    for name in ("eval_loss", "train_loss"):
+        assert one.metrics[name].value == pytest.approx(other.metrics[name].value, rel=1e-5)
+    assert one.metrics["tokens"] == other.metrics["tokens"]
+
+
+def test_card_too_small_for_one_example_is_infeasible(
+    recipe: dict[str, Any], make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The failure says so, with the cause that teaches the search."""
+    paths = make_trial(recipe)
+    _card_for(0, monkeypatch)
+    assert _run(paths) == 1
+    failure = Failure.read(paths.failure(1))
+    assert failure.cause == "gpu_out_of_memory"
+    assert "one example" in failure.message
+
+
+def test_next_smaller_micro_batch_divides_the_batch() -> None:
+    """By hand."""
+    assert [smaller(12, 12), smaller(6, 12), smaller(3, 12), smaller(7, 7)] == [6, 3, 1, 1]
+
+
+def test_chunked_loss_and_gradients_are_those_of_the_whole() -> None:
+    """To 1e-6, over chunks that do not divide the rows; every row's logits are made in a piece of its own."""
+    torch.manual_seed(0)
+    head = torch.nn.Linear(32, 500, bias=False)
+    targets = torch.randint(500, (130,))
+    hidden = torch.randn(130, 32, requires_grad=True)
+    most = 0
+
+    def note(module: Any, inputs: Any, output: torch.Tensor) -> None:
+        nonlocal most
+        most = max(most, len(output))
+
+    whole = F.cross_entropy(head(hidden).float(), targets, reduction="none")
+    whole.sum().backward()
+    wanted = (hidden.grad.clone(), head.weight.grad.clone())
+    hidden.grad = head.weight.grad = None
+    head.register_forward_hook(note)
+    pieces = chunked(head, hidden, targets, size=32)
+    pieces.sum().backward()
+    assert most == 32
+    assert torch.allclose(pieces, whole, atol=1e-6, rtol=0)
+    assert torch.allclose(hidden.grad, wanted[0], atol=1e-6, rtol=0)
+    assert torch.allclose(head.weight.grad, wanted[1], atol=1e-5, rtol=1e-5)
