@@ -30,7 +30,7 @@ SITE_HAS_GPUS = test "$$SLURM_CONF" != "$(OWN_CLUSTER)" && timeout 10 sinfo -h -
 RUN := $(BIN)/python -m hpo
 
 .PHONY: help setup tune step plan doctor status report cancel test test-slow test-slurm test-gpu lint type \
-	slurm-up slurm-down benchmark clean
+	slurm-up slurm-down benchmark chaos clean
 
 help:  ## this list
 	@echo 'usage: make TARGET [ARGS="key=value ..."] [STUDY=name]'
@@ -115,6 +115,14 @@ $(PEERS): $(READY)
 
 benchmark: $(PEERS)  ## the optimiser and its peers on known problems, hours; writes docs/benchmark.md
 	@$(BIN)/python -m benchmarks.optimiser $(ARGS)
+
+# Seeds from SEED on; a run whose result is there already is not repeated.
+N ?= 100
+SEED ?= 0
+JOBS ?= 1
+
+chaos: $(READY)  ## studies under random faults on true Slurm, hours (N=100 SEED=0 JOBS=2); docs/reliability.md
+	@$(BIN)/python -m benchmarks.reliability.chaos --runs $(N) --seed $(SEED) --jobs $(JOBS) $(ARGS)
 
 clean:  ## remove the environment and caches of tools; studies stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

@@ -18,7 +18,7 @@ PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 TARGETS = (
     *("setup", "tune", "step", "plan", "doctor", "status", "report", "cancel", "test", "test-slurm"),
-    *("test-gpu", "lint", "type", "slurm-up", "slurm-down", "benchmark", "clean"),
+    *("test-gpu", "lint", "type", "slurm-up", "slurm-down", "benchmark", "chaos", "clean"),
 )
 
 

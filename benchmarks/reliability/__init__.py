@@ -1,0 +1,1 @@
+"""Studies under faults, on a true one-machine Slurm cluster."""
