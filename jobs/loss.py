@@ -12,12 +12,8 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from jobs.data import IGNORED
+from jobs.heads import CHUNK, PLAIN_HEADS
 from jobs.precision import Precision
-
-CHUNK = 512  # rows of logits: with a vocabulary of 128,000 and float32, 260 MB
-# Architectures whose logits are the head applied to the last hidden state, and nothing more: no soft cap, no
-# scaling. For others the model's own forward pass makes all the logits.
-PLAIN_HEADS = frozenset({"llama", "mistral", "qwen2", "qwen3", "gpt_neox", "gpt2"})
 
 
 def token_losses(

@@ -18,8 +18,7 @@ BITS = {"nf4": 4.5, "fp4": 4.5, "int8": 8.1}  # a weight, with its scales
 DOUBLE_QUANTISED = 4.127
 ADAM_BYTES = {"adamw_torch": 8, "adamw_torch_fused": 8, "paged_adamw_32bit": 8, "paged_adamw_8bit": 2}
 # Bytes per logit: half-precision logits and their gradient, a float32 copy, its log-softmax.
-WHOLE_LOGITS = 16
-CHUNKED_LOGITS = 1
+LOGIT_BYTES = 16
 # A forward pass has costs that do not depend on its size: below so many tokens it is not faster.
 FULL_TOKENS = 512
 RECOMPUTED = 4 / 3  # gradient checkpointing runs the forward pass twice
@@ -92,7 +91,7 @@ class Load:
     weight_bytes: int = 2  # of what is not quantised: 2 in half precision, 4 on a CPU
     adapter_input_bytes: int = 4  # peft computes adapters in float32
     adam_bytes: int = 8  # of both moments
-    logit_bytes: int = WHOLE_LOGITS
+    logit_rows: int | None = None  # tokens whose logits exist at the same time; None: all
 
 
 @dataclass(frozen=True)
@@ -142,12 +141,14 @@ def predict_peak_memory(model: Architecture, load: Load) -> Peak:
         2 * model.layers + 1
     ) * model.hidden
     quantised = load.quantisation != "none"
-    layer, kept = _activation_bytes(model, load, tuned), 2 * model.layers * model.hidden
-    logits = model.vocabulary * load.logit_bytes
-    if load.checkpointing:  # the logits' peak and that of a recomputed layer are at different moments
-        activations, extra = kept + layer if layer >= logits else kept, 0 if layer >= logits else logits
+    rows = load.tokens if load.logit_rows is None else min(load.tokens, load.logit_rows)
+    logits = 1.0 * rows * model.vocabulary * LOGIT_BYTES
+    layer = load.tokens * _activation_bytes(model, load, tuned)
+    if load.checkpointing:  # the logits are there at one moment, a block's recomputed activations at another
+        kept = 2.0 * load.tokens * model.layers * model.hidden
+        activations, logits = (kept + layer, 0.0) if layer >= logits else (kept, logits)
     else:
-        activations, extra = model.layers * layer, logits
+        activations = model.layers * layer
     parts = {
         "base": weights * bits / 8,
         "embeddings": tables * load.weight_bytes,
@@ -155,8 +156,8 @@ def predict_peak_memory(model: Architecture, load: Load) -> Peak:
         "gradients": 4.0 * adapters,
         "optimiser": 1.0 * load.adam_bytes * adapters,
         "dequantised": 2.0 * model.hidden * model.intermediate if quantised else 0.0,
-        "activations": 1.0 * load.tokens * activations,
-        "logits": 1.0 * load.tokens * extra,
+        "activations": activations,
+        "logits": logits,
     }
     return Peak(**{name: WASTE * value for name, value in parts.items()})
 

@@ -93,3 +93,13 @@ def test_micro_batch_that_fits_and_trains_fastest(gigabytes: float, expected: ob
     if chosen is not None:
         used = replace(load, tokens=chosen[0] * 512, checkpointing=chosen[1])
         assert predict_peak_memory(LLAMA_8B, used).total <= gigabytes * 1e9
+
+
+def test_logits_of_a_piece_do_not_grow_with_the_batch() -> None:
+    """512 rows at a time: 16 bytes x 512 x 128,256 whatever the batch, where the block needs less."""
+    whole = Load(rank=16, targets=ALL, tokens=1024)
+    pieces = replace(whole, logit_rows=512)
+    assert predict_peak_memory(LLAMA_8B, pieces).logits == pytest.approx(WASTE * 16 * 512 * 128256)
+    longer = predict_peak_memory(LLAMA_8B, replace(pieces, tokens=8192))
+    assert longer.logits == 0.0  # a recomputed block takes more, at another moment
+    assert longer.total < predict_peak_memory(LLAMA_8B, replace(whole, tokens=8192)).total
