@@ -36,7 +36,7 @@ def plan(overrides: Sequence[str], config_dir: str | None, console: Console) -> 
     console.print(_space_table(parts))
     room = min(parts.limits.batch_size, parts.limits.trials - len(study.trials))
     proposals = parts.proposer().propose(study, room)
-    console.print(_batch_table(proposals, "Next batch" if there else "First batch"))
+    console.print(_batch_table(parts, proposals, "Next batch" if there else "First batch"))
     for line in cost_lines(study, parts.limits, parts.executor.limits()):
         console.print(line, highlight=False, soft_wrap=True)
     name = array_name(study, study.next_batch) + "nonce"
@@ -95,16 +95,20 @@ def _space_table(parts: Assembly) -> Table:
     return table
 
 
-def _batch_table(proposals: Sequence[Proposed], title: str) -> Table:
+def _batch_table(parts: Assembly, proposals: Sequence[Proposed], title: str) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("trial")
     names = list(dict.fromkeys(name for proposed in proposals for name in proposed.spec.params))
     for name in names:
         table.add_column(name, justify="right")
+    peaks = [parts.kind.peak_memory(proposed.spec.recipe, parts.cache) for proposed in proposals]
+    if any(peaks):
+        table.add_column("GPU memory", justify="right")
     table.add_column("from")
-    for proposed in proposals:
+    for proposed, peak in zip(proposals, peaks, strict=True):
         values = (number(proposed.spec.params.get(name, "")) for name in names)
-        table.add_row(proposed.spec.trial, *values, proposed.origin)
+        foretold = [f"{peak['total'] / 2**30:.1f} GiB" if peak else ""] if any(peaks) else []
+        table.add_row(proposed.spec.trial, *values, *foretold, proposed.origin)
     return table
 
 

@@ -175,6 +175,13 @@ class TrialKind(Protocol):
     def prepare(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
         """Put into the cache what every trial needs, so that nodes neither download nor convert."""
 
+    def peak_memory(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
+        """Bytes of GPU memory that a trial takes at its peak, by part, as far as they can be foretold.
+
+        Two keys are always there: `total`, and `least`, with one example a forward pass, which is what a
+        trial comes down to on a small card. None where nothing can be said.
+        """
+
     def baseline(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
         """The metrics of the untuned model, where `prepare` has measured them."""
 

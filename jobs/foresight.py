@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from jobs.baseline import read_baseline
-from jobs.errors import DataError, ModelError, RecipeError, TrialError
-from jobs.recipe import DataRecipe, ModelRecipe, examine, parse
-from jobs.rows import load, read, split
+from jobs.foretell import peak_memory
+from jobs.data_problems import data_problems, file_problems
+from jobs.data_recipe import resolve_data
+from jobs.errors import ModelError, RecipeError, TrialError
+from jobs.recipe import ModelRecipe, examine, parse
 from jobs.sources import find_source
-from jobs.templates import render
 
 METRICS = (
     "eval_loss", "train_loss", "train_seconds", "eval_seconds", "start_seconds", "tokens",
     "tokens_per_second", "peak_memory_gib", "trainable_parameters", "adapter_bytes",
 )  # fmt: skip
-ROWS_CHECKED = 100
 # What `jobs.training` decides; setting it in trainer.args would have no effect.
 DECIDED = {
     "learning_rate": "trainer.learning_rate",
@@ -71,8 +71,8 @@ class Qlora:
         if examined.model is not None:
             found += _model_problems(examined.model)
         if examined.data is not None:
-            return [*found, *_data_problems(examined.data)]
-        return [*found, *_file_problems(recipe)]
+            return [*found, *data_problems(examined.data)]
+        return [*found, *file_problems(recipe)]
 
     def metrics(self, recipe: Mapping[str, Any]) -> Sequence[str]:
         """The names of the metrics that every trial reports.
@@ -90,9 +90,8 @@ class Qlora:
         """
         groups = {name: dict(group) for name, group in recipe.items() if isinstance(group, Mapping)}
         resolved = {**recipe, **groups}
-        data, model = groups.get("data", {}), groups.get("model", {})
-        if data.get("path"):
-            data["path"] = str(Path(data["path"]).expanduser().resolve())
+        model = groups.get("model", {})
+        resolved["data"] = resolve_data(groups.get("data", {}))
         if model.get("path") and Path(model["path"]).expanduser().is_dir():
             model["path"] = str(Path(model["path"]).expanduser().resolve())
         return resolved
@@ -112,6 +111,24 @@ class Qlora:
             file = Path(folder) / "recipe.json"
             file.write_text(json.dumps(dict(recipe)), encoding="utf-8")
             _follow([sys.executable, "-m", "jobs.prepare", str(file), cache], say)
+
+    def peak_memory(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
+        """Bytes of GPU memory at the peak of a trial, by part; see `jobs.foretell`.
+
+        Args:
+            recipe: resolved.
+            cache: root of the cache.
+
+        Returns:
+            Every part, `total`, and `least` with one example a forward pass; None where the model's sizes
+            are not known.
+        """
+        peak, least = (peak_memory(recipe, Path(cache), examples=count) for count in (None, 1))
+        return (
+            None
+            if peak is None or least is None
+            else {**vars(peak), "total": peak.total, "least": least.total}
+        )
 
     def baseline(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
         """The untuned base model on the validation examples, if `prepare` has measured it.
@@ -199,36 +216,6 @@ def _model_problems(model: ModelRecipe) -> list[Problem]:
     try:
         find_source(model)
     except ModelError as error:
-        key, _, problem = str(error).partition(": ")
-        return [(key, problem)]
-    return []
-
-
-def _file_problems(recipe: Mapping[str, Any]) -> list[Problem]:
-    """What can be said of the data file when other settings of the data are wrong."""
-    data = recipe.get("data")
-    path = data.get("path") if isinstance(data, Mapping) else None
-    try:
-        if isinstance(path, str):
-            read(Path(path))
-    except DataError as error:
-        return [("data.path", str(error))]
-    return []
-
-
-def _data_problems(data: DataRecipe) -> list[Problem]:
-    try:
-        rows = load(data)
-    except DataError as error:
-        return [("data.path", str(error))]
-    for number, row in enumerate(rows[:ROWS_CHECKED], start=1):
-        try:
-            render(data.template, row, lambda said, ask: "")
-        except DataError as error:
-            return [("data.template", f"{data.path or 'the generated data'}, row {number}: {error}")]
-    try:
-        split(rows, data)
-    except DataError as error:
         key, _, problem = str(error).partition(": ")
         return [(key, problem)]
     return []

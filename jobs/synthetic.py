@@ -51,6 +51,15 @@ class Synthetic:
             say: not used.
         """
 
+    def peak_memory(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
+        """Nothing can be said: there is no model.
+
+        Args:
+            recipe: resolved.
+            cache: root of the cache.
+        """
+        return None
+
     def baseline(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
         """The made-up loss of the untuned model.
 
