@@ -20,6 +20,7 @@ from hpo.errors import InputError, Problem
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 OPEN_GROUPS = ("space.", "objectives.")
+OPEN_MAPPINGS = ("data.sources", "data.columns")  # names of the user's own
 # derive(...) without quotes: Hydra's parser knows no such function, and no operators either
 _DERIVATION = re.compile(
     r"^(?P<key>\+*space\.[^=]+=)(?P<value>(tag\(\s*auxiliary\s*,\s*)?derive\(.*)$", re.DOTALL
@@ -104,7 +105,8 @@ def _prepared(overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
 
 def _quoted(parsed: Override, text: str) -> str:
     key = parsed.key_or_group
-    if not key.startswith(OPEN_GROUPS) or parsed.type == OverrideType.DEL:
+    is_open = key.startswith(OPEN_GROUPS) or f"{key}.".startswith(tuple(f"{name}." for name in OPEN_MAPPINGS))
+    if not is_open or parsed.type == OverrideType.DEL:
         return text
     value = parsed.get_value_string() if parsed.value() is not None else "null"
     if parsed.is_sweep_override():

@@ -13,6 +13,7 @@ from hpo.records import ParamValue
 
 DEFAULT_GROUP = "trainer"
 OPEN_MAPPING = "args"  # a mapping of the recipe whose keys belong to a library, so any key is welcome
+ENTRIES = "sources"  # a mapping of named entries that need not give every key; the trial kind knows them
 
 
 def key_path(name: str) -> list[str]:
@@ -50,7 +51,8 @@ def _has_place(recipe: Mapping[str, Any], path: list[str]) -> bool:
         if not isinstance(place, Mapping):
             return False
         if key not in place:
-            return depth > 0 and path[depth - 1] == OPEN_MAPPING and depth == len(path) - 1
+            opened = path[depth - 1] == OPEN_MAPPING or (depth > 1 and path[depth - 2] == ENTRIES)
+            return depth > 0 and opened and depth == len(path) - 1
         place = place[key]
     return True
 

@@ -37,7 +37,7 @@ def main(recipe_file: str, cache: str, answer: str) -> int:
         lambda: _four_bit(recipe),
         _driver,
         lambda: _model(recipe, Path(cache)),
-        lambda: _data(recipe),
+        lambda: _data(recipe, Path(cache)),
     ]
     write_json(Path(answer), [_safely(check) for check in checks])
     return 0
@@ -121,9 +121,10 @@ def _model(recipe: Recipe, cache: Path) -> Line:
     )
 
 
-def _data(recipe: Recipe) -> Line:
-    rows = load(recipe.data)
-    return ("ok", f"data: {len(rows)} rows in {recipe.data.path or 'the generated set'}", "")
+def _data(recipe: Recipe, cache: Path) -> Line:
+    rows = load(recipe.data, cache)
+    places = ", ".join(dict.fromkeys(source.origin for source in recipe.data.parts()))
+    return ("ok", f"data: {len(rows)} rows in {places}", "")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -10,10 +10,8 @@ import torch
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from jobs.errors import DataError
-from jobs.recipe import DataRecipe
-from jobs.rows import Row, load, split
-from jobs.templates import Example, render
+from jobs.account import Account
+from jobs.templates import Example
 
 IGNORED = -100  # the label of a token that does not count; torch's cross-entropy skips it
 
@@ -22,7 +20,7 @@ IGNORED = -100  # the label of a token that does not count; torch's cross-entrop
 class Tokens:
     """One example: token ids, and the place of the first one that counts."""
 
-    ids: tuple[int, ...]
+    ids: Sequence[int]
     response_at: int
 
     def __len__(self) -> int:
@@ -40,69 +38,46 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Examples:
-    """Both sides of the split as tokens, and how many rows were left out or cut."""
+    """Both sides of the split as tokens, and what became of the rows that are not here."""
 
-    train: list[Tokens]
+    train: list[Tokens]  # as often as the weight of its source says
     validation: list[Tokens]
-    dropped: int  # the prompt alone fills max_length
-    cut: int  # the response was cut at max_length
+    account: Account
+
+    @property
+    def dropped(self) -> int:
+        """Examples left out: by a filter, or because the prompt alone fills max_length."""
+        return self.account.dropped
+
+    @property
+    def cut(self) -> int:
+        """Examples whose response was cut at max_length."""
+        return self.account.cut
 
 
-def load_examples(data: DataRecipe, tokenizer: PreTrainedTokenizerBase) -> Examples:
-    """Read, split, render and tokenise the data of a recipe.
-
-    Args:
-        data: of the recipe.
-        tokenizer: of the base model.
-
-    Raises:
-        DataError: see `jobs.rows` and `jobs.templates`; or nothing is left on one side.
-    """
-    sides = split(load(data), data)
-    train, train_cut = _tokenise_all(sides.train, data, tokenizer)
-    validation, validation_cut = _tokenise_all(sides.validation, data, tokenizer)
-    dropped = len(sides.train) + len(sides.validation) - len(train) - len(validation)
-    if not train or not validation:
-        raise DataError(
-            f"data.max_length: got {data.max_length}, expected room for a response after the prompts: "
-            f"{dropped} examples dropped, none left on one side",
-            "raise data.max_length",
-        )
-    return Examples(train, validation, dropped, train_cut + validation_cut)
-
-
-def _tokenise_all(
-    rows: Sequence[Row], data: DataRecipe, tokenizer: PreTrainedTokenizerBase
-) -> tuple[list[Tokens], int]:
-    def chat_text(said: Sequence[Mapping[str, str]], ask: bool) -> str:
-        text = tokenizer.apply_chat_template(
-            [dict(message) for message in said], tokenize=False, add_generation_prompt=ask
-        )
-        return cast(str, text)
-
-    texts = [render(data.template, row, chat_text) for row in rows]
-    all_tokens = [tokenise(text, tokenizer) for text in texts]
-    kept = [cut(tokens, data.max_length) for tokens in all_tokens if tokens.response_at < data.max_length]
-    return kept, sum(len(tokens) > data.max_length > tokens.response_at for tokens in all_tokens)
-
-
-def tokenise(example: Example, tokenizer: PreTrainedTokenizerBase) -> Tokens:
-    """Tokenise prompt and response apart, so that the border between them is exact.
+def tokenise(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Tokens]:
+    """Tokenise prompts and responses apart, so that the border between them is exact.
 
     Args:
-        example: as text.
+        examples: as text.
         tokenizer: of the base model; its end mark is learned too, so that answers end.
     """
-    prompt = _ids(tokenizer, example.prompt, special=not example.whole)
-    response = _ids(tokenizer, example.response, special=False)
-    if not example.whole and tokenizer.eos_token_id is not None:
-        response.append(int(cast(int, tokenizer.eos_token_id)))
-    return Tokens(tuple(prompt + response), len(prompt))
+    begun = _ids(tokenizer, [example.prompt for example in examples if not example.whole], special=True)
+    whole = _ids(tokenizer, [example.prompt for example in examples if example.whole], special=False)
+    prompts = [next(whole) if example.whole else next(begun) for example in examples]
+    responses = _ids(tokenizer, [example.response for example in examples], special=False)
+    end = [] if tokenizer.eos_token_id is None else [int(cast(int, tokenizer.eos_token_id))]
+    return [
+        Tokens((*prompt, *response, *([] if example.whole else end)), len(prompt))
+        for example, prompt, response in zip(examples, prompts, responses, strict=True)
+    ]
 
 
-def _ids(tokenizer: PreTrainedTokenizerBase, text: str, *, special: bool) -> list[int]:
-    ids = tokenizer(text, add_special_tokens=special)["input_ids"]
-    return [int(token) for token in cast(list[int], ids)]
+def _ids(tokenizer: PreTrainedTokenizerBase, texts: list[str], *, special: bool) -> Iterator[list[int]]:
+    if not texts:
+        return iter([])
+    # all at once: one by one takes several times as long
+    return iter(cast(list[list[int]], tokenizer(texts, add_special_tokens=special)["input_ids"]))
 
 
 def cut(tokens: Tokens, max_length: int) -> Tokens:

@@ -112,7 +112,7 @@ class Source:
 
     @property
     def on_hub(self) -> bool:
-        """Whether it is named as on the hub: owner/name, and no file of that name."""
+        """Whether it is named as on the hub: owner/name, without the ending of a data file."""
         return self.path is not None and hub_name(self.path)
 
     @property
@@ -171,8 +171,7 @@ def hub_name(path: str) -> bool:
     Args:
         path: as given.
     """
-    named = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", path) is not None
-    return named and not path.endswith(FORMATS) and not Path(path).exists()
+    return re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", path) is not None and not path.endswith(FORMATS)
 
 
 def resolve_data(data: Mapping[str, Any]) -> dict[str, Any]:

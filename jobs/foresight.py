@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from jobs.baseline import read_baseline
-from jobs.foretell import peak_memory
 from jobs.data_problems import data_problems, file_problems
 from jobs.data_recipe import resolve_data
 from jobs.errors import ModelError, RecipeError, TrialError
+from jobs.foretell import peak_memory
 from jobs.recipe import ModelRecipe, examine, parse
 from jobs.sources import find_source
 

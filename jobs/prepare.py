@@ -10,6 +10,7 @@ from jobs.baseline import read_baseline, write_baseline
 from jobs.console import say
 from jobs.environment import go_offline
 from jobs.errors import TrialError
+from jobs.hub import fetch
 from jobs.recipe import Recipe, parse
 
 
@@ -25,6 +26,7 @@ def main(recipe_file: str, cache: str) -> int:
     """
     try:
         recipe = parse(json.loads(Path(recipe_file).read_text(encoding="utf-8")))
+        fetch(recipe.data, Path(cache), say)
         go_offline()
         _prepare(recipe, Path(cache))
     except TrialError as error:

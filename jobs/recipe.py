@@ -147,6 +147,8 @@ def examine(raw: Mapping[str, Any]) -> Examined:
     evaluation = _group(EvaluationRecipe, "evaluation", raw, problems)
     if trainer is not None:
         problems += _combinations(trainer)
+    if data is not None:
+        problems += _mixture_problems(data)
     return Examined(model, data, trainer, evaluation, problems)
 
 
@@ -174,11 +176,19 @@ def _combinations(trainer: TrainerRecipe) -> list[tuple[str, str]]:
     return problems
 
 
+def _mixture_problems(data: DataRecipe) -> list[tuple[str, str]]:
+    if data.sources and data.path:
+        return [("data.path", f"got {data.path!r} beside data.sources, expected one of them")]
+    if not any(source.weight for source in data.parts()):
+        return [("data.sources", "got no weight above 0, expected at least one")]
+    return []
+
+
 def _told(group: str, errors: Sequence[ErrorDetails]) -> list[tuple[str, str]]:
     told: dict[str, str] = {}
     for error in errors:
         path = [group, *(str(part) for part in error["loc"])]
-        key = ".".join(part for part in path if not part.startswith(("str", "list[str]", "function")))
+        key = ".".join(part for part in path if part != "str" and not part.startswith(("list[", "function-")))
         problem = _problem(error)
         told[key] = f"{told[key]}, or {problem.partition('expected ')[2]}" if key in told else problem
     return list(told.items())

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jobs import own_template
+from jobs.data_recipe import Template
 from jobs.errors import DataError
-from jobs.recipe import Template
 
 Row = Mapping[str, Any]
 ChatText = Callable[[Sequence[Mapping[str, str]], bool], str]  # (messages, ask for an answer) -> text
@@ -24,6 +25,9 @@ ALPACA_PROMPT_WITH_INPUT = (
     "Write a response that appropriately completes the request.\n\n"
     "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n"
 )
+# Of the guanaco models; the blank belongs to the answer, as tokenizers join it to the word.
+HUMAN_ASSISTANT = {"user": "### Human: {}\n", "assistant": "### Assistant: {}\n"}
+ASSISTANT = "### Assistant:"
 QUESTION = ("instruction", "prompt", "question")
 ANSWER = ("output", "completion", "response", "answer")
 
@@ -50,23 +54,29 @@ def needed(template: Template) -> str:
     return {
         Template.ALPACA: f"{pair} (input may be given too)",
         Template.COMPLETION: pair,
+        Template.HUMAN_ASSISTANT: f"messages (a list of role and content), or {pair}",
         Template.CHAT: f"messages (a list of role and content), or {pair}",
         Template.TEXT: "text",
     }[template]
 
 
-def render(template: Template, row: Row, chat_text: ChatText) -> Example:
+def render(template: str, row: Row, chat_text: ChatText) -> Example:
     """Write a row as the template says.
 
     Args:
-        template: of the recipe.
+        template: of the recipe: one of `Template`, or Jinja text.
         row: column name -> value.
         chat_text: the tokenizer's own chat template.
 
     Raises:
         DataError: the row lacks a column, or its messages are not a conversation that ends with an answer.
     """
+    if template not in list(Template):
+        return Example(*own_template.write(template, row))
+    template = Template(template)
     match template:
+        case Template.HUMAN_ASSISTANT:
+            return _human_assistant(messages(row))
         case Template.TEXT:
             return Example("", _column(row, ("text",), template))
         case Template.CHAT:
@@ -77,6 +87,30 @@ def render(template: Template, row: Row, chat_text: ChatText) -> Example:
     context = str(row.get("input") or "")
     form = ALPACA_PROMPT_WITH_INPUT if context else ALPACA_PROMPT
     return Example(form.format(instruction=question, input=context), answer)
+
+
+def mapped(row: Row, columns: Mapping[str, str | None]) -> Row:
+    """A row under the names that templates read.
+
+    Args:
+        row: as it is in the file.
+        columns: name for the template -> name in the row, or None for a column that is not to be read.
+
+    Raises:
+        DataError: the row lacks a column.
+    """
+    if not columns:
+        return row
+    missing = [theirs for theirs in columns.values() if theirs is not None and theirs not in row]
+    if missing:
+        raise DataError(
+            f"got the columns {', '.join(sorted(row)) or 'none'}, expected {', '.join(missing)}",
+            "data.columns has the form {name in the template: name in the data}",
+        )
+    # a mapped column must not lose against one of the file that templates would rather take
+    hidden = {name for alike in (QUESTION, ANSWER) if columns.keys() & set(alike) for name in alike}
+    kept = {name: value for name, value in row.items() if name not in hidden and name not in columns}
+    return kept | {ours: row[theirs] for ours, theirs in columns.items() if theirs is not None}
 
 
 def messages(row: Row) -> list[dict[str, str]]:
@@ -103,6 +137,11 @@ def messages(row: Row) -> list[dict[str, str]]:
     return [{"role": str(message["role"]), "content": str(message["content"])} for message in said]
 
 
+def _human_assistant(said: Sequence[Mapping[str, str]]) -> Example:
+    before = "".join(HUMAN_ASSISTANT.get(m["role"], "{}\n\n").format(m["content"]) for m in said[:-1])
+    return Example(before + ASSISTANT, f" {said[-1]['content']}")
+
+
 def _chat(said: Sequence[Mapping[str, str]], chat_text: ChatText) -> Example:
     prompt, full = chat_text(said[:-1], True), chat_text(said, False)
     if not full.startswith(prompt):
@@ -118,7 +157,7 @@ def _column(row: Row, names: Sequence[str], template: Template) -> str:
     for name in names:
         value = row.get(name)
         if value is not None:
-            return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     raise DataError(
         f"got the columns {', '.join(sorted(row)) or 'none'}, expected for the template {template.value}: "
         f"{needed(template)}",

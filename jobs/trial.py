@@ -18,9 +18,10 @@ from jobs.attempt import Attempt
 from jobs.base_model import Base, load, obtain_base
 from jobs.baseline import read_baseline
 from jobs.console import say
-from jobs.data import Collator, Examples, load_examples, pad_token
+from jobs.data import Collator, Examples, pad_token
 from jobs.environment import cores, machine, peak_host_memory_gib, seconds_since_start, versions
 from jobs.evaluation import Judgement, evaluate
+from jobs.examples import obtain_examples
 from jobs.precision import Precision, of_this_machine
 from jobs.progress import ProgressLog
 from jobs.recipe import Recipe, parse
@@ -69,7 +70,9 @@ def load_all(recipe: Recipe, cache: Path, precision: Precision) -> Loaded:
     tokenizer = cast(
         PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(base.folder, trust_remote_code=trust)
     )
-    examples = load_examples(recipe.data, tokenizer)
+    examples = obtain_examples(recipe.data, cache, base.folder, lambda: tokenizer, say)
+    for line in examples.account.lines():
+        say(line)
     say(
         f"{len(examples.train)} training and {len(examples.validation)} validation examples; "
         f"{examples.dropped} dropped and {examples.cut} cut at {recipe.data.max_length} tokens"

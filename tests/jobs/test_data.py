@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from jobs import demo_data
-from jobs.data import IGNORED, Collator, Tokens, load_examples, tokenise
+from jobs.data import IGNORED, Collator, Tokens, tokenise
+from jobs.data_recipe import Template
 from jobs.errors import DataError
-from jobs.recipe import Template, parse
+from jobs.examples import load_examples
+from jobs.recipe import parse
 from jobs.rows import read, split
 from jobs.schedule import reading_order
 from jobs.templates import Example, render
@@ -66,7 +68,7 @@ def test_chat_refuses_what_is_no_conversation(row: dict[str, Any]) -> None:
 
 def test_only_the_response_counts(tokenizer: Any) -> None:
     """One token a character: two of the prompt are masked, the answer and the end mark are not."""
-    tokens = tokenise(Example("a:", "bb"), tokenizer)
+    (tokens,) = tokenise([Example("a:", "bb")], tokenizer)
     a, colon, b = tokenizer.convert_tokens_to_ids(["a", ":", "b"])
     assert tokens.ids == (a, colon, b, b, tokenizer.eos_token_id)
     assert tokens.labels == [IGNORED, IGNORED, b, b, tokenizer.eos_token_id]
@@ -74,7 +76,8 @@ def test_only_the_response_counts(tokenizer: Any) -> None:
 
 def test_first_token_of_all_never_counts(tokenizer: Any) -> None:
     """Nothing predicts it, even where there is no prompt."""
-    assert tokenise(Example("", "ab"), tokenizer).labels[0] == IGNORED
+    (tokens,) = tokenise([Example("", "ab")], tokenizer)
+    assert tokens.labels[0] == IGNORED
 
 
 def test_collator_pads_without_counting() -> None:

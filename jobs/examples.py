@@ -1,0 +1,186 @@
+"""The tokenised examples of a recipe: made once into the cache, then read in a fraction of a second."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections import Counter
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from transformers import PreTrainedTokenizerBase
+
+from hpo.records import read_json, write_json
+from jobs.account import Account
+from jobs.cache import key_of, known_digest, obtain
+from jobs.data import Examples, Tokens
+from jobs.data_recipe import DataRecipe
+from jobs.errors import DataError
+from jobs.rows import data_key
+from jobs.selection import Kept, Selection, select
+
+Say: TypeAlias = Callable[[str], None]
+LoadTokenizer: TypeAlias = Callable[[], PreTrainedTokenizerBase]
+LAYOUT = 1  # raised when what is written into an entry, or how rows become tokens, changes
+TOKENIZER_FILES = ("*token*.json", "*.model", "*.jinja", "vocab.*", "merges.txt")
+NUMBERS: Literal["i"] = "i"  # C int, 32 bits wherever torch runs
+
+
+def load_examples(
+    data: DataRecipe, tokenizer: PreTrainedTokenizerBase, cache: Path | None = None
+) -> Examples:
+    """Read, split, render, filter and tokenise the data of a recipe, without keeping anything.
+
+    Args:
+        data: of the recipe.
+        tokenizer: of the base model.
+        cache: root of the cache, where rows of the hub are.
+
+    Raises:
+        DataError: see `jobs.selection`.
+    """
+    return mixed(select(data, tokenizer, cache), data)
+
+
+def obtain_examples(
+    data: DataRecipe,
+    cache: Path,
+    folder: Path,
+    load_tokenizer: Callable[[], PreTrainedTokenizerBase],
+    say: Say,
+) -> Examples:
+    """The examples of a recipe, tokenised first if the cache does not hold them.
+
+    Args:
+        data: of the recipe.
+        cache: root of the cache.
+        folder: of the base model, with the files of its tokenizer.
+        load_tokenizer: called if the examples are to be made.
+        say: told of what takes long.
+
+    Raises:
+        DataError: see `jobs.selection`.
+    """
+    return mixed(obtain_selection(data, cache, folder, load_tokenizer, say), data)
+
+
+def obtain_selection(
+    data: DataRecipe,
+    cache: Path,
+    folder: Path,
+    load_tokenizer: Callable[[], PreTrainedTokenizerBase],
+    say: Say,
+) -> Selection:
+    """As `obtain_examples`, before the weights are applied.
+
+    Args:
+        data: of the recipe.
+        cache: root of the cache.
+        folder: of the base model, with the files of its tokenizer.
+        load_tokenizer: called if the examples are to be made.
+        say: told of what takes long.
+
+    Raises:
+        DataError: see `jobs.selection`.
+    """
+    content, tokenizer = data_key(data, cache), _tokenizer_key(folder, cache)
+
+    def build(made: Path) -> None:
+        say("tokenising the data, once for this cache")
+        write_selection(select(data, load_tokenizer(), cache), made)
+
+    key = key_of(layout=LAYOUT, order=sys.byteorder, data=content, tokenizer=tokenizer)
+    return read_selection(obtain(cache / "tokens" / key, build, {"data": content, "tokenizer": tokenizer}))
+
+
+def _tokenizer_key(folder: Path, cache: Path) -> str:
+    files = {path.name: path for kind in TOKENIZER_FILES for path in folder.glob(kind)}
+    digests = {name: known_digest(path, cache) for name, path in files.items()}
+    return key_of(files=digests, versions={name: version(name) for name in ("transformers", "tokenizers")})
+
+
+def write_selection(selection: Selection, folder: Path) -> None:
+    """Write a selection as plain arrays.
+
+    Args:
+        selection: to keep.
+        folder: an existing empty one.
+    """
+    kept = [*selection.train, *selection.validation]
+    numbers = array(NUMBERS)
+    for values in (
+        [len(one.tokens) for one in kept],
+        [one.tokens.response_at for one in kept],
+        [one.source for one in kept],
+    ):
+        numbers.extend(values)
+    with (folder / "ids").open("wb") as stream:
+        for one in kept:
+            array(NUMBERS, one.tokens.ids).tofile(stream)
+    with (folder / "index").open("wb") as stream:
+        numbers.tofile(stream)
+    about = {"train": len(selection.train), "validation": len(selection.validation)}
+    write_json(folder / "about.json", {**about, "account": selection.account.to_json()})
+
+
+def read_selection(folder: Path) -> Selection:
+    """What `write_selection` wrote.
+
+    Args:
+        folder: complete.
+    """
+    about = read_json(folder / "about.json")
+    index = memoryview((folder / "index").read_bytes()).cast(NUMBERS)
+    ids: memoryview[int] = memoryview((folder / "ids").read_bytes()).cast(NUMBERS)
+    count = about["train"] + about["validation"]
+    kept, start = [], 0
+    for length, response_at, source in zip(
+        index[:count], index[count : 2 * count], index[2 * count :], strict=True
+    ):
+        # a view, no copy: a hundred thousand examples are there at once
+        kept.append(Kept(Tokens(ids[start : start + length], response_at), source))
+        start += length
+    return Selection(kept[: about["train"]], kept[about["train"] :], Account.from_json(about["account"]))
+
+
+def mixed(selection: Selection, data: DataRecipe) -> Examples:
+    """The examples as trials read them: those of each training source as often as its weight says.
+
+    Validation is not weighted, so that trials with other weights are judged alike.
+
+    Args:
+        selection: of the recipe.
+        data: the weights.
+
+    Raises:
+        DataError: no training example is left.
+    """
+    times = repeats([one.source for one in selection.train], [source.weight for source in data.parts()])
+    train = [one.tokens for one, often in zip(selection.train, times, strict=True) for _ in range(often)]
+    if not train:
+        raise DataError(
+            "data.sources: got weights that leave no training example, expected at least one",
+            "raise a weight",
+        )
+    return Examples(train, [one.tokens for one in selection.validation], selection.account)
+
+
+def repeats(sources: Sequence[int], weights: Sequence[float]) -> list[int]:
+    """How often an epoch reads each example.
+
+    A weight of 2.5 reads all examples of the source twice and the first half of them once more.
+
+    Args:
+        sources: number of the source of each example.
+        weights: of each source.
+    """
+    totals = Counter(sources)
+    extra = {number: round(weights[number] % 1 * total) for number, total in totals.items()}
+    seen: Counter[int] = Counter()
+    times = []
+    for number in sources:
+        times.append(int(weights[number]) + (seen[number] < extra[number]))
+        seen[number] += 1
+    return times
