@@ -23,7 +23,7 @@ from hpo.proposals import Proposed, Proposer
 from hpo.records import Cause
 from hpo.remote import Remote
 from hpo.study import Event, Study, TrialState
-from hpo.submission import write_specs
+from hpo.submission import forget, write_specs
 
 
 class Controller:
@@ -204,6 +204,7 @@ class Controller:
         size = self.executor.limits()["array_size"]
         for start in range(0, len(wanted), size):
             part = wanted[start : start + size]
+            forget(self.paths, study.next_batch)
             self.journal.record(
                 Event.BATCH_PLANNED,
                 batch=study.next_batch,

@@ -27,6 +27,19 @@ def write_specs(paths: StudyPaths, specs: Sequence[TrialSpec]) -> None:
         write_json(trial.spec, spec.to_json())
 
 
+def forget(paths: StudyPaths, batch: str) -> None:
+    """Drop what is recorded of a batch that is yet to be planned.
+
+    A journal that lost its last line, as after a power cut, no longer knows that batch; its array is held and
+    is swept away, so the record must not be taken for that of the batch that now gets its number.
+
+    Args:
+        paths: the study's files.
+        batch: id of the next batch.
+    """
+    paths.batch(batch).record.unlink(missing_ok=True)
+
+
 def study_prefix(study: Study) -> str:
     """The start of the names of all arrays of a study, and of no other's."""
     return f"fr-{study.name}-{study.uid}-"

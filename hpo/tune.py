@@ -13,7 +13,8 @@ from hpo.assembly import Assembly, assemble
 from hpo.chain import follow_up
 from hpo.compose import compose_config
 from hpo.controller import Controller
-from hpo.errors import InputError
+from hpo.disk import insist
+from hpo.errors import InputError, StudyError
 from hpo.journal import Journal, load_study
 from hpo.lease import HeldLease, refuse_second_controller
 from hpo.loop import Loop
@@ -55,24 +56,33 @@ def tune(overrides: Sequence[str], config_dir: str | None, console: Console, *, 
         if study.finished and study.settings["budget"] == parts.raw["budget"]:
             _show_end(parts, console, f"study {paths.name} is complete; nothing to do")
             return 0
+        if once and study.stopped:  # cron would start again and again what was stopped for a reason
+            raise StudyError(
+                f"study {paths.name} is stopped: {study.stopped}",
+                hint="`tune` goes on with it, and so do single steps after `frontrunner retry`",
+            )
         if not once:
             refuse_second_controller(paths.controller)
     elif paths.folder.exists():
         _refuse_foreign_folder(paths)
     earlier = {} if paths.journal.exists() else parts.earlier()
-    refuse_unwritable(paths.folder.parent)
+    if not paths.journal.exists():
+        refuse_unwritable(paths.folder.parent)
     parts.kind.prepare(parts.recipe, parts.cache, lambda line: console.print(line, markup=False))
     if not paths.journal.exists():
         create_study(paths, parts.raw, parts.identity, {**_configured(parts), "earlier": earlier})
-    lease = _lease(paths, once=once, wait_s=CHAIN_WAIT_S if chain else 0.0)
+    wait_s = CHAIN_WAIT_S if chain else 0.0
+    # A study that has begun may be taken up by cron or by its own chain while the disk is away.
+    lease = insist(lambda: _lease(paths, once=once, wait_s=wait_s), console.print)
     if lease is None:
         console.print("another controller is at work; nothing to do", highlight=False)
         return 0
     with lease:
+        anew = not once
         if not chain:
-            return _drive(parts, lease, console, once)
+            return _drive(parts, lease, console, once=once, anew=anew)
         own = [*(["--config-dir", str(Path(config_dir).resolve())] if config_dir else []), *overrides]
-        return _drive(parts, lease, console, once=True, chain=["step", *own])
+        return _drive(parts, lease, console, once=True, anew=anew, chain=["step", *own])
 
 
 def _lease(paths: StudyPaths, *, once: bool, wait_s: float) -> HeldLease | None:
@@ -104,10 +114,19 @@ def _refuse_foreign_folder(paths: StudyPaths) -> None:
     )
 
 
-def _drive(parts: Assembly, lease: HeldLease, console: Console, once: bool, chain: Sequence[str] = ()) -> int:
+def _drive(
+    parts: Assembly,
+    lease: HeldLease,
+    console: Console,
+    *,
+    once: bool,
+    anew: bool,
+    chain: Sequence[str] = (),
+) -> int:
     view = make_view(console)
     try:
-        loop = Loop(parts, _controller(parts, lease, view, once=once), view)
+        controller = insist(lambda: _controller(parts, lease, view, anew=anew), view.say)
+        loop = Loop(parts, controller, view)
         ended = loop.pass_once() if once else loop.run()
         if chain and not ended:
             ended = loop.until_settled(CHAIN_LINGER_S)
@@ -127,15 +146,15 @@ def _drive(parts: Assembly, lease: HeldLease, console: Console, once: bool, chai
     return 0
 
 
-def _controller(parts: Assembly, lease: HeldLease, view: View, *, once: bool) -> Controller:
+def _controller(parts: Assembly, lease: HeldLease, view: View, *, anew: bool) -> Controller:
     journal = Journal(parts.paths.journal, view.event)
     study = journal.study
-    if not once or study.stopped or not study.started:  # a step of many says nothing of itself
+    if anew or not study.started:  # a step of many says nothing of itself
         baseline = parts.kind.baseline(parts.recipe, parts.cache)
         journal.record(Event.CONTROLLER_STARTED, baseline=dict(baseline or {}))
     if (study.settings, study.identity) != (parts.settings, parts.identity):
         journal.record(Event.SETTINGS_CHANGED, **_configured(parts), identity=parts.identity)
-    if not once:
+    if anew:
         parts.paths.stop.unlink(missing_ok=True)  # of an earlier `cancel`: the user has thought better of it
     controller = Controller(
         parts.paths,
@@ -149,7 +168,7 @@ def _controller(parts: Assembly, lease: HeldLease, view: View, *, once: bool) ->
     )
     controller.adopt()
     where = "as Slurm arrays" if parts.executor.name == "slurm" else "as processes of this machine"
-    if not once:
+    if anew:
         view.say(f"study {parts.paths.name} in {parts.paths.folder}; trials run {where}")
     return controller
 

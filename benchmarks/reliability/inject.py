@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from benchmarks.records import ROOT, Record
 from benchmarks.reliability.cluster import cluster
 from benchmarks.reliability.disk import small_disk
 from benchmarks.reliability.faults import FAULTS
-from benchmarks.reliability.outcome import left_in_queue, outcome
+from benchmarks.reliability.outcome import ghosts_in_queue, left_in_queue, outcome
 from benchmarks.reliability.plan import Injection, Plan
 from benchmarks.reliability.programs import Programs
 from benchmarks.reliability.scene import Missed, Scene
@@ -50,7 +50,7 @@ def run_plan(plan: Plan, folder: Path, limit_s: float, *, keep: bool = False) ->
         )
         scene = Scene(site, study, disk, programs, clock)
         record = {**plan.to_json(), "commit": commit(), **_run(plan, scene, limit_s)}
-        if keep or not is_clean(record):
+        if (keep or not is_clean(record)) and study.paths.folder.exists():
             shutil.copytree(study.paths.folder, folder / "study", dirs_exist_ok=True)
     if is_clean(record) and not keep:
         shutil.rmtree(folder)
@@ -81,15 +81,18 @@ def _run(plan: Plan, scene: Scene, limit_s: float) -> Record:
         "exit": code,
         "starts": scene.study.starts,
         "seconds": seconds,
-        **_outcome(scene, code, plan.trials),
+        **_outcome(scene, code, plan.trials, {own["fault"] for own in injected if own["injected"]}),
     }
 
 
-def _outcome(scene: Scene, code: int | None, trials: int) -> Record:
+def _outcome(scene: Scene, code: int | None, trials: int, injected: Collection[str]) -> Record:
     try:
         found = outcome(scene.study.paths, trials, scene.scancelled)
         study = scene.study.study
         found.left = left_in_queue(scene.cluster, study) if study else -1
+        if study and found.left > 0 and "slurmctld.kill" in injected:
+            found.ghosts = ghosts_in_queue(scene.cluster, study)
+            found.left -= found.ghosts
     except (OSError, RecordError) as error:
         return {"finished": False, "clean": False, "error": str(error)}
     finished = code == 0 and study is not None and bool(study.finished)

@@ -18,6 +18,7 @@ from hpo.study import Event, Study, TrialState
 from hpo.submission import study_prefix
 from jobs.run_synthetic import STEP_NOISE
 from jobs.synthetic_recipe import STANDARD_ERROR, UNTUNED, draw, parse
+from slurm.devcluster_processes import job_processes
 
 QUEUE_S = 90.0
 
@@ -35,6 +36,7 @@ class Outcome:
     scratch: list[str] = field(default_factory=list)  # began at step 0 though there was a checkpoint
     unexplained: list[str] = field(default_factory=list)  # attempts of whose end the journal says nothing
     left: int = 0  # tasks in the queue after the study's end
+    ghosts: int = 0  # of a slurmctld that was killed: shown as running, though their processes have ended
 
     @property
     def clean(self) -> bool:
@@ -116,7 +118,7 @@ def undisturbed_loss(spec: TrialSpec) -> float:
 
 
 def left_in_queue(cluster: Cluster, study: Study, patience_s: float = QUEUE_S) -> int:
-    """How many tasks of a study are still in the queue when it should have become empty.
+    """How many tasks of a study are still in the queue when it should have become empty; -1: no answer.
 
     Args:
         cluster: asked.
@@ -132,3 +134,13 @@ def left_in_queue(cluster: Cluster, study: Study, patience_s: float = QUEUE_S) -
         if left == 0 or time.monotonic() > deadline:
             return left
         time.sleep(0.5)
+
+
+def ghosts_in_queue(cluster: Cluster, study: Study) -> int:
+    """How many tasks of a study show as running though no process of a task is left on any node.
+
+    Args:
+        cluster: asked.
+        study: whose arrays are looked for.
+    """
+    return 0 if job_processes(cluster.layout) else len(cluster.tasks("RUNNING", study_prefix(study)))

@@ -37,6 +37,12 @@ def section(records: Sequence[Record]) -> str:
     parts = ["## Random faults", _TEXT, _summary(runs), rows_of(_HEAD, _rows(runs))]
     if noted := _unusual(runs):
         parts += ["Runs in which something was not as it should be:", noted]
+    if ghosts := sum(run.get("ghosts", 0) for run in runs):
+        parts.append(
+            f"A slurmctld that was killed with signal 9 has forgotten its last seconds: {ghosts} tasks that "
+            "had ended still showed as running 90 s after their study, without a process on any node. That "
+            "is its own affair, and not counted above."
+        )
     if missed := _missed(runs):
         parts += [missed]
     return "\n\n".join(parts)

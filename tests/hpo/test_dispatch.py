@@ -155,6 +155,24 @@ def test_task_of_an_ended_trial_is_swept_away(site: Site) -> None:
     assert ("1", 0) not in site.scheduler.tasks
 
 
+def test_batch_that_the_journal_has_lost_is_submitted_anew(site: Site) -> None:
+    """A power cut took the last line but not batch.json: its held array goes, and no trial with it."""
+    first = site.controller()
+    first.step()
+    journal = site.paths.journal.read_text().splitlines(keepends=True)
+    planned = next(number for number, line in enumerate(journal) if '"batch_planned"' in line)
+    site.paths.journal.write_text("".join(journal[:planned]))
+    for task in site.scheduler.tasks.values():
+        task["state"] = "held"
+    site.die()
+    second = site.controller()
+    second.step()
+    assert {job_id for job_id, _ in site.scheduler.tasks} == {"2"}
+    site.run_all()
+    second.step()
+    assert len(second.study.in_state(TrialState.COMPLETED)) == 4
+
+
 def test_nothing_waits_in_the_queue_once_the_study_is_over(site: Site) -> None:
     """A copy of a trial that has its result by now, held or pending, would stay there unseen."""
     site.limits = replace(LIMITS, trials=4)
