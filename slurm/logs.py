@@ -18,6 +18,10 @@ _NOISE = (
     "srun: forcing job termination",
     "srun: Job step aborted",
     "srun: Force Terminated",
+    # Slurm could not start the step, as while slurmctld is away: nothing that the task can be blamed for.
+    "srun: Job step creation temporarily disabled",
+    "srun: error: Unable to create step",
+    "srun: error: Unable to confirm allocation",
 )
 
 

@@ -23,6 +23,13 @@ def test_what_slurm_says_of_its_own_end_is_no_complaint() -> None:
     assert last_lines(f"a warning\n{CANCELLED}") == ""
 
 
+def test_step_that_slurm_could_not_start_is_no_complaint() -> None:
+    """Seen after a restart of slurmctld: an attempt more for a trial, and not its one for an error."""
+    gres = "srun: error: Unable to create step for job 12: Invalid generic resource (gres) specification\n"
+    away = "srun: error: Unable to confirm allocation for job 7: Unable to contact slurm controller\n"
+    assert last_lines(gres + away) == ""
+
+
 def test_what_follows_is() -> None:
     """The next execution writes to the same log."""
     told = ["slurm_script: line 4: module: command not found", "srun: error: gpu1: task 0: Killed"]
