@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import subprocess
@@ -44,7 +45,8 @@ def run_plan(plan: Plan, folder: Path, limit_s: float, *, keep: bool = False) ->
         clock = folder / "clock"
         environment = {**site.environment, "PATH": programs.search_path, "CHAOS_CLOCK": str(clock)}
         if any(injection.fault == "controller.clock" for injection in plan.injections):
-            environment["PYTHONPATH"] = str(CLOCK)
+            others = os.environ.get("PYTHONPATH", "")
+            environment["PYTHONPATH"] = os.pathsep.join(path for path in (str(CLOCK), others) if path)
         study = StudyProcess(
             disk.folder, f"chaos{plan.seed}", [*SYNTHETIC, *plan.options], environment, folder / "log"
         )
