@@ -34,9 +34,9 @@ def _all_bad(ends: list[AttemptEnd]) -> bool:
 
 def _common(study: Study, ends: list[AttemptEnd]) -> bool:
     """Whether other nodes see the same errors, so that it is not this node's fault."""
-    messages = {end.message for end in ends if end.cause is Cause.ERROR}
+    gists = {end.gist for end in ends if end.cause is Cause.ERROR}
     nodes = {end.node for end in ends}
-    return any(end.message in messages and end.node not in nodes for end in study.ends)
+    return any(end.gist in gists and end.node not in nodes for end in study.ends)
 
 
 def repeated_error(study: Study, limit: int, nodes: int) -> str:

@@ -167,7 +167,7 @@ def _attempt_ended(study: Study, event: Mapping[str, Any]) -> None:
     trial.state, trial.cause, trial.message = TrialState.INTERRUPTED, cause, event["message"]
     trial.missing = None
     if cause is Cause.ERROR:
-        same = not study.errors or study.errors[-1].message == end.message
+        same = not study.errors or study.errors[-1].gist == end.gist
         study.errors = [*(study.errors if same else []), end]
 
 
@@ -196,7 +196,7 @@ def _reopened(study: Study, event: Mapping[str, Any]) -> None:
     trial = study.trials[event["trial"]]
     trial.state, trial.retries, trial.ended_at = TrialState.INTERRUPTED, {}, ""
     trial.cause, trial.message = None, ""  # what ended it once is no reason to end it again
-    study.finished = ""
+    study.finished, study.stopped, study.errors = "", "", []
 
 
 def _excluded(study: Study, event: Mapping[str, Any]) -> None:

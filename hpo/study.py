@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -83,6 +84,11 @@ class AttemptEnd:
     gpus: int
     useful_seconds: float  # of which the trial's result, or the next attempt, made use
     at: str
+
+    @property
+    def gist(self) -> str:
+        """The message without its numbers: the same error of two trials differs in steps, ids and sizes."""
+        return re.sub(r"\d+", "#", self.message)
 
 
 @dataclass

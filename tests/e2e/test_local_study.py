@@ -109,6 +109,24 @@ def test_step_by_step_ends_the_study(run: StudyRun) -> None:
     assert run.attempts() == dict.fromkeys(SIX, 1)
 
 
+def test_cron_does_not_start_again_what_was_stopped(run: StudyRun) -> None:
+    """Equal errors stop the study; further steps say so and run nothing, until `retry` gives them leave."""
+    run.options = [*run.options, "trainer.fail_error=1", "controller.retries.error=9"]
+    for _ in range(30):
+        done = run.run(*run.command("step")[3:])
+        if done.returncode:
+            break
+        time.sleep(0.2)
+    assert "same error" in done.stderr
+    batches = len(run.study.batches)
+    again = run.run(*run.command("step")[3:])
+    assert again.returncode == 1
+    assert "is stopped" in again.stderr
+    assert len(run.study.batches) == batches
+    assert run.run("retry", str(run.paths.folder)).returncode == 0
+    assert run.study.stopped == ""
+
+
 def test_cancel_stops_what_is_in_flight(run: StudyRun) -> None:
     """After `cancel`, the processes end, the controller leaves, and status says why."""
     controller = run.start("trainer.seconds=60")
