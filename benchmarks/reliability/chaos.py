@@ -72,18 +72,25 @@ def run_all(seeds: Sequence[int], options: argparse.Namespace, work: Path) -> bo
     clean = True
     with ThreadPoolExecutor(options.jobs) as pool:
         waiting = [pool.submit(run, seed) for seed in seeds]
-        for number, future in enumerate(as_completed(waiting), start=1):
-            record = future.result()
-            clean = clean and is_clean(record)
-            if not options.only:
-                append(options.out / FILE, record)
-            print(
-                f"{number}/{len(seeds)} {'ok' if is_clean(record) else 'BAD'} {describe(record)}", flush=True
-            )
-            if options.only or not is_clean(record):
-                for own in record["faults"]:
-                    print(f"    {own}", flush=True)
+        try:
+            for number, future in enumerate(as_completed(waiting), start=1):
+                record = future.result()
+                clean = clean and is_clean(record)
+                if not options.only:
+                    append(options.out / FILE, record)
+                _show(record, f"{number}/{len(seeds)}", faults=bool(options.only))
+        except KeyboardInterrupt:
+            print("interrupted: the runs that have begun go on to their end, unrecorded", file=sys.stderr)
+            pool.shutdown(cancel_futures=True)
+            raise
     return clean
+
+
+def _show(record: Record, place: str, *, faults: bool) -> None:
+    print(f"{place} {'ok' if is_clean(record) else 'BAD'} {describe(record)}", flush=True)
+    if faults or not is_clean(record):
+        for own in record["faults"]:
+            print(f"    {own}", flush=True)
 
 
 def main() -> int:
