@@ -196,7 +196,7 @@ def _reopened(study: Study, event: Mapping[str, Any]) -> None:
     trial = study.trials[event["trial"]]
     trial.state, trial.retries, trial.ended_at = TrialState.INTERRUPTED, {}, ""
     trial.cause, trial.message = None, ""  # what ended it once is no reason to end it again
-    study.finished, study.stopped, study.errors = "", "", []
+    study.finished = ""
 
 
 def _excluded(study: Study, event: Mapping[str, Any]) -> None:
@@ -214,6 +214,10 @@ def _accounted(study: Study, event: Mapping[str, Any]) -> None:
 
 def _stopped(study: Study, event: Mapping[str, Any]) -> None:
     study.stopped = event["message"]
+
+
+def _lifted(study: Study, event: Mapping[str, Any]) -> None:
+    study.stopped, study.errors = "", []
 
 
 def _finished(study: Study, event: Mapping[str, Any]) -> None:
@@ -242,5 +246,6 @@ _HANDLERS = {
     Event.FOLLOWED: _followed,
     Event.ACCOUNTED: _accounted,
     Event.STUDY_STOPPED: _stopped,
+    Event.STUDY_REOPENED: _lifted,
     Event.STUDY_FINISHED: _finished,
 }

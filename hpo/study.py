@@ -56,6 +56,7 @@ class Event(StrEnum):
     FOLLOWED = "followed"
     ACCOUNTED = "accounted"
     STUDY_STOPPED = "study_stopped"
+    STUDY_REOPENED = "study_reopened"
     STUDY_FINISHED = "study_finished"
 
 
