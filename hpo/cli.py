@@ -16,7 +16,7 @@ from rich.console import Console
 
 from hpo import __version__
 from hpo.errors import FrontrunnerError, InputError
-from hpo.records import RecordError
+from hpo.records import Cause, RecordError
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -63,6 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         _complain(f"{error.filename or 'the disk'}: {error.strerror or error}", "the same command goes on")
         return 1
+    except Exception as error:
+        if not isinstance(getattr(error, "cause", None), Cause):  # the trial kinds' family has it
+            raise
+        _complain(str(error), "")
+        return 1
     except KeyboardInterrupt:
         _complain("interrupted; the same command goes on", "")
         return 3
@@ -96,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         "step": "one pass of the same loop, then exit: for cron or scrontab",
         "plan": "submit nothing: show the space, the first batch and the exact sbatch text",
         "doctor": "check this site and node before the first GPU-hour is spent",
+        "data": "show what trials read: counts, what filters dropped, lengths, and some examples",
         "prefetch": "put into the cache what the nodes need, so that they download nothing",
     }.items():
         _add_configured(commands, name, text)
@@ -169,6 +175,12 @@ def _prefetch(options: argparse.Namespace, out: Console) -> int:
     return prefetch(options.overrides, options.config_dir, out)
 
 
+def _data(options: argparse.Namespace, out: Console) -> int:
+    from hpo.preview import preview
+
+    return preview(options.overrides, options.config_dir, out)
+
+
 def _status(options: argparse.Namespace, out: Console) -> int:
     from hpo.status import status
 
@@ -216,6 +228,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
     "step": _tune,
     "plan": _plan,
     "doctor": _doctor,
+    "data": _data,
     "prefetch": _prefetch,
     "status": _status,
     "report": _report,

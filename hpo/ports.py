@@ -157,7 +157,10 @@ class Executor(Protocol):
 
 
 class TrialKind(Protocol):
-    """What can be known of a kind of trial without running one; loads no torch."""
+    """What can be known of a kind of trial without running one; loads no torch.
+
+    Its errors have an attribute `cause`, of `hpo.records.Cause`, and tell a hint in their text.
+    """
 
     @property
     def target(self) -> str:
@@ -174,6 +177,9 @@ class TrialKind(Protocol):
 
     def prepare(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
         """Put into the cache what every trial needs, so that nodes neither download nor convert."""
+
+    def preview(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
+        """Tell what trials of this recipe read, a line at a time; what is not learned stands in ⟦ and ⟧."""
 
     def peak_memory(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
         """Bytes of GPU memory that a trial takes at its peak, by part, as far as they can be foretold.

@@ -22,7 +22,7 @@ class SourceAccount:
 
 @dataclass
 class Account:
-    """All sources, and the beginning of one example for each reason to drop."""
+    """All sources, and the beginning of one response for each reason to drop."""
 
     sources: dict[str, SourceAccount] = field(default_factory=dict)
     samples: dict[str, str] = field(default_factory=dict)
@@ -33,7 +33,7 @@ class Account:
         Args:
             source: its name.
             reason: to leave it out.
-            text: of the example.
+            text: of its response.
         """
         dropped = self.sources[source].dropped
         dropped[reason] = dropped.get(reason, 0) + 1

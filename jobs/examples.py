@@ -18,8 +18,10 @@ from jobs.cache import key_of, known_digest, obtain
 from jobs.data import Examples, Tokens
 from jobs.data_recipe import DataRecipe
 from jobs.errors import DataError
+from jobs.recipe import ModelRecipe, Recipe
 from jobs.rows import data_key
 from jobs.selection import Kept, Selection, select
+from jobs.sources import find_source
 
 Say: TypeAlias = Callable[[str], None]
 LoadTokenizer: TypeAlias = Callable[[], PreTrainedTokenizerBase]
@@ -44,60 +46,49 @@ def load_examples(
     return mixed(select(data, tokenizer, cache), data)
 
 
-def obtain_examples(
-    data: DataRecipe,
-    cache: Path,
-    folder: Path,
-    load_tokenizer: Callable[[], PreTrainedTokenizerBase],
-    say: Say,
-) -> Examples:
+def obtain_examples(recipe: Recipe, cache: Path, load_tokenizer: LoadTokenizer, say: Say) -> Examples:
     """The examples of a recipe, tokenised first if the cache does not hold them.
 
     Args:
-        data: of the recipe.
+        recipe: data and model decide.
         cache: root of the cache.
-        folder: of the base model, with the files of its tokenizer.
         load_tokenizer: called if the examples are to be made.
         say: told of what takes long.
 
     Raises:
         DataError: see `jobs.selection`.
     """
-    return mixed(obtain_selection(data, cache, folder, load_tokenizer, say), data)
+    return mixed(obtain_selection(recipe, cache, load_tokenizer, say), recipe.data)
 
 
-def obtain_selection(
-    data: DataRecipe,
-    cache: Path,
-    folder: Path,
-    load_tokenizer: Callable[[], PreTrainedTokenizerBase],
-    say: Say,
-) -> Selection:
+def obtain_selection(recipe: Recipe, cache: Path, load_tokenizer: LoadTokenizer, say: Say) -> Selection:
     """As `obtain_examples`, before the weights are applied.
 
     Args:
-        data: of the recipe.
+        recipe: data and model decide.
         cache: root of the cache.
-        folder: of the base model, with the files of its tokenizer.
         load_tokenizer: called if the examples are to be made.
         say: told of what takes long.
 
     Raises:
         DataError: see `jobs.selection`.
     """
-    content, tokenizer = data_key(data, cache), _tokenizer_key(folder, cache)
+    content, tokenizer = data_key(recipe.data, cache), _tokenizer_key(recipe.model, cache)
 
     def build(made: Path) -> None:
         say("tokenising the data, once for this cache")
-        write_selection(select(data, load_tokenizer(), cache), made)
+        write_selection(select(recipe.data, load_tokenizer(), cache), made)
 
     key = key_of(layout=LAYOUT, order=sys.byteorder, data=content, tokenizer=tokenizer)
     return read_selection(obtain(cache / "tokens" / key, build, {"data": content, "tokenizer": tokenizer}))
 
 
-def _tokenizer_key(folder: Path, cache: Path) -> str:
-    files = {path.name: path for kind in TOKENIZER_FILES for path in folder.glob(kind)}
-    digests = {name: known_digest(path, cache) for name, path in files.items()}
+def _tokenizer_key(model: ModelRecipe, cache: Path) -> str:
+    source = find_source(model)
+    files = [source.path]  # a GGUF file, which holds the tokenizer too
+    if not source.packed:
+        files = [path for kind in TOKENIZER_FILES for path in source.path.glob(kind)]
+    digests = {path.name: known_digest(path, cache) for path in files}
     return key_of(files=digests, versions={name: version(name) for name in ("transformers", "tokenizers")})
 
 

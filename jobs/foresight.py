@@ -107,10 +107,20 @@ class Qlora:
         Raises:
             TrialError: with the message of what failed.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "recipe.json"
-            file.write_text(json.dumps(dict(recipe)), encoding="utf-8")
-            _follow([sys.executable, "-m", "jobs.prepare", str(file), cache], say)
+        _run_apart("jobs.prepare", recipe, cache, say)
+
+    def preview(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
+        """Tell what became of the rows, how long the examples are, and what some of them look like.
+
+        Args:
+            recipe: resolved.
+            cache: root of the cache.
+            say: told a line at a time.
+
+        Raises:
+            TrialError: with the message of what failed.
+        """
+        _run_apart("jobs.preview", recipe, cache, say)
 
     def peak_memory(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
         """Bytes of GPU memory at the peak of a trial, by part; see `jobs.foretell`.
@@ -165,6 +175,13 @@ class Qlora:
             return [
                 (level, what, hint) for level, what, hint in json.loads(answer.read_text(encoding="utf-8"))
             ]
+
+
+def _run_apart(module: str, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "recipe.json"
+        file.write_text(json.dumps(dict(recipe)), encoding="utf-8")
+        _follow([sys.executable, "-m", module, str(file), cache], say)
 
 
 def _follow(command: Sequence[str], say: Callable[[str], None]) -> None:

@@ -132,7 +132,7 @@ class _Selector:
         reason = self._filters.text(example)
         if reason is None:
             return example
-        self.account.drop(source.name, reason, example.prompt + example.response)
+        self.account.drop(source.name, reason, example.response)
         return None
 
     def _tokenised(self, pending: Sequence[tuple[int, Example]], taken: Counter[int]) -> Iterable[Kept]:
@@ -147,7 +147,7 @@ class _Selector:
                     yield Kept(cut(tokens, longest), source)
                     continue
                 reason = f"prompt alone fills {longest} tokens"
-            self.account.drop(self._sources[source].name, reason, example.prompt + example.response)
+            self.account.drop(self._sources[source].name, reason, example.response)
 
     def _chat_text(self, said: Sequence[Mapping[str, str]], ask: bool) -> str:
         try:

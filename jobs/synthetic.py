@@ -51,6 +51,16 @@ class Synthetic:
             say: not used.
         """
 
+    def preview(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
+        """Nothing to show: a synthetic trial reads no data.
+
+        Args:
+            recipe: not used.
+            cache: not used.
+            say: told so.
+        """
+        say("synthetic trials read no data: nothing to show")
+
     def peak_memory(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
         """Nothing can be said: there is no model.
 

@@ -70,7 +70,7 @@ def load_all(recipe: Recipe, cache: Path, precision: Precision) -> Loaded:
     tokenizer = cast(
         PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(base.folder, trust_remote_code=trust)
     )
-    examples = obtain_examples(recipe.data, cache, base.folder, lambda: tokenizer, say)
+    examples = obtain_examples(recipe, cache, lambda: tokenizer, say)
     for line in examples.account.lines():
         say(line)
     say(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -24,10 +25,9 @@ LOADER = """
     from jobs.examples import obtain_examples
     from jobs.recipe import parse
     recipe, cache = parse(json.loads(Path(sys.argv[1]).read_text())), Path(sys.argv[2])
-    folder = Path(recipe.model.path)
     def load():
-        return AutoTokenizer.from_pretrained(folder)
-    examples = obtain_examples(recipe.data, cache, folder, load, print)
+        return AutoTokenizer.from_pretrained(recipe.model.path)
+    examples = obtain_examples(recipe, cache, load, print)
     print(sum(len(one) for one in examples.train))
 """
 
@@ -42,14 +42,12 @@ def refuse() -> Any:
     return pytest.fail("tokenised again")
 
 
-def test_cached_examples_are_those_made_anew(
-    recipe: dict[str, Any], tokenizer: Any, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_cached_examples_are_those_made_anew(recipe: dict[str, Any], tokenizer: Any, tmp_path: Path) -> None:
     """Ids, borders, batches and account, without a tokenizer the second time."""
-    data, said = parse(recipe).data, list[str]()
-    fresh = load_examples(data, tokenizer)
-    obtain_examples(data, tmp_path, tiny_model, lambda: tokenizer, said.append)
-    cached = obtain_examples(data, tmp_path, tiny_model, refuse, said.append)
+    made, said = parse(recipe), list[str]()
+    fresh = load_examples(made.data, tokenizer)
+    obtain_examples(made, tmp_path, lambda: tokenizer, said.append)
+    cached = obtain_examples(made, tmp_path, refuse, said.append)
     assert plain(cached) == plain(fresh)
     assert cached.account == fresh.account
     assert said == ["tokenising the data, once for this cache"]
@@ -70,12 +68,12 @@ def test_cached_examples_are_those_made_anew(
     ],
 )
 def test_what_decides_the_tokens_makes_another_entry(
-    recipe: dict[str, Any], tokenizer: Any, tiny_model: Path, tmp_path: Path, change: dict[str, Any]
+    recipe: dict[str, Any], tokenizer: Any, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     """Template, length, split, caps, columns and filters are all part of the key."""
-    obtain_examples(parse(recipe).data, tmp_path, tiny_model, lambda: tokenizer, lambda line: None)
+    obtain_examples(parse(recipe), tmp_path, lambda: tokenizer, lambda line: None)
     recipe["data"] |= change
-    obtain_examples(parse(recipe).data, tmp_path, tiny_model, lambda: tokenizer, lambda line: None)
+    obtain_examples(parse(recipe), tmp_path, lambda: tokenizer, lambda line: None)
     assert len(list((tmp_path / "tokens").iterdir())) == 2
 
 
@@ -83,33 +81,34 @@ def test_changed_file_or_tokenizer_makes_another_entry(
     recipe: dict[str, Any], tokenizer: Any, tiny_model: Path, tmp_path: Path
 ) -> None:
     """Content decides, not the path."""
-    data, other = parse(recipe).data, tmp_path / "tokenizer"
-    tokenizer.save_pretrained(other)
+    other = tmp_path / "model"
+    shutil.copytree(tiny_model, other)
     config = other / "tokenizer_config.json"
     config.write_text(config.read_text().replace("</s>", "</S>"))
-    obtain_examples(data, tmp_path, tiny_model, lambda: tokenizer, lambda line: None)
-    obtain_examples(data, tmp_path, other, lambda: tokenizer, lambda line: None)
+    obtain_examples(parse(recipe), tmp_path, lambda: tokenizer, lambda line: None)
+    recipe["model"]["path"] = str(other)
+    obtain_examples(parse(recipe), tmp_path, lambda: tokenizer, lambda line: None)
     assert len(list((tmp_path / "tokens").iterdir())) == 2
-    path = Path(str(data.path))
+    path = Path(recipe["data"]["path"])
     path.write_text(path.read_text().replace('"0:"', '"9:"'))
     os.utime(path, ns=(1, 1))
-    obtain_examples(data, tmp_path, other, lambda: tokenizer, lambda line: None)
+    obtain_examples(parse(recipe), tmp_path, lambda: tokenizer, lambda line: None)
     assert len(list((tmp_path / "tokens").iterdir())) == 3
 
 
 @pytest.mark.parametrize("file", ["ids", "index", "about.json"])
 def test_damaged_tokens_are_made_anew(
-    recipe: dict[str, Any], tokenizer: Any, tiny_model: Path, tmp_path: Path, file: str
+    recipe: dict[str, Any], tokenizer: Any, tmp_path: Path, file: str
 ) -> None:
     """A flipped byte in any file is seen."""
-    data = parse(recipe).data
-    before = plain(obtain_examples(data, tmp_path, tiny_model, lambda: tokenizer, lambda line: None))
+    made = parse(recipe)
+    before = plain(obtain_examples(made, tmp_path, lambda: tokenizer, lambda line: None))
     (entry,) = (tmp_path / "tokens").iterdir()
     content = bytearray((entry / file).read_bytes())
     content[len(content) // 2] ^= 1
     (entry / file).write_bytes(content)
     assert not intact(entry)
-    assert plain(obtain_examples(data, tmp_path, tiny_model, lambda: tokenizer, print)) == before
+    assert plain(obtain_examples(made, tmp_path, lambda: tokenizer, print)) == before
     assert intact(entry)
 
 

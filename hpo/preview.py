@@ -1,0 +1,41 @@
+"""`data`: what trials of a configuration read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from hpo.assembly import assemble
+from hpo.compose import compose_config
+
+MASKED = re.compile("⟦(.*?)⟧")
+
+
+def preview(overrides: Sequence[str], config_dir: str | None, console: Console) -> int:
+    """Show what the trial kind tells of its data; on a terminal, what is not learned is dim.
+
+    Raises:
+        InputError: the configuration cannot be used.
+    """
+    parts = assemble(*compose_config(overrides, config_dir))
+
+    def say(line: str) -> None:
+        shown = dimmed(line) if console.is_terminal else Text(line)
+        console.print(shown, soft_wrap=True, highlight=False)
+
+    parts.kind.preview(parts.recipe, parts.cache, say)
+    return 0
+
+
+def dimmed(line: str) -> Text:
+    """A line with its masked parts dim, and without their brackets."""
+    shown, end = Text(), 0
+    for found in MASKED.finditer(line):
+        shown.append(line[end : found.start()])
+        shown.append(found[1], style="dim")
+        end = found.end()
+    shown.append(line[end:])
+    return shown
