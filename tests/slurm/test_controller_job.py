@@ -32,7 +32,7 @@ JobId=77 JobName=a b
    NumNodes=1 NumCPUs=2 NumTasks=1 CPUs/Task=2 ReqB:S:C:T=0:0:*:*
    MinCPUsNode=2 MinMemoryNode=50M MinTmpDiskNode=0
    Features=(null) DelayBoot=00:00:00
-   StdOut=/home/user77/my logs/controller-77.log
+   StdOut=/users/u77/my logs/controller-77.log
 """
 
 
@@ -117,7 +117,7 @@ def test_before_its_time_limit_it_hands_over(tmp_path: Path, wait_until: Wait) -
         "--parsable",
         "--job-name=a b",
         "--dependency=singleton",
-        "--output=/home/user77/my logs/controller-%j.log",
+        "--output=/users/u77/my logs/controller-%j.log",
         "--partition=cpu",
         "--qos=normal",
         "--time=00:02:00",

@@ -23,7 +23,7 @@ def script(settings: dict[str, Any], **changes: Any) -> str:
         "command": ["python", "-m", "hpo", "step", "space.x='range(1, 2)'"],
         "after": ["12", "7"],
         "delay_s": 0.0,
-        "working_folder": "/home/me",
+        "working_folder": "/users/me",
         "setup": [],
     }
     asked = request(ClusterSettings(**{**settings, "partition": "gpu"}), {"helper": True})
@@ -47,7 +47,7 @@ def test_it_waits_for_the_arrays_and_for_jobs_of_its_own_name(settings: dict[str
         "--requeue",
         "--open-mode=append",
         "--output=/shared/my study/%x-%j.log",
-        "--chdir=/home/me",
+        "--chdir=/users/me",
     ]
 
 
