@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from benchmarks.reliability import makespan, politeness, scenarios
 from benchmarks.reliability.durations import gaps, perfect_makespan
+from benchmarks.reliability.metered import Usage
 
 
 @pytest.mark.parametrize(
@@ -42,3 +46,12 @@ def test_ours_stands_beside_what_was_quoted() -> None:
 def test_no_records_make_no_section(module: object) -> None:
     """The page leaves out what was not measured."""
     assert module.section([]) == ""  # type: ignore[attr-defined]
+
+
+def test_peak_memory_is_that_of_the_process_itself() -> None:
+    """Of an interpreter that does nothing: far below what this process holds."""
+    with subprocess.Popen([sys.executable, "-IS", "-c", "input()"], stdin=subprocess.PIPE) as process:
+        usage = Usage()
+        usage.watch(process.pid)
+        process.communicate(b"\n")
+    assert 1 < usage.peak_mib < 40

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from resource import struct_rusage
@@ -17,6 +19,7 @@ from benchmarks.records import ROOT
 from benchmarks.reliability.study import StudyProcess
 
 LOOK_S = 0.02
+_PEAK = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
 CLIENTS = ("sbatch", "squeue", "sacct", "scontrol", "scancel", "sinfo")
 
 # What a task calls (scontrol requeue) is no call of the controller; only tasks have that variable.
@@ -50,23 +53,26 @@ class Calls:
 
 @dataclass
 class Usage:
-    """What the controllers of a study took together, the client programs that they called included."""
+    """What the controllers of a study took together; CPU with the client programs that they called."""
 
     exit: int | None = None  # of the last one; None: it did not end in time
     starts: int = 0
     seconds: float = 0.0  # from the first start to the last end
     cpu_s: float = 0.0
-    peak_mib: float = 0.0  # of the largest process
+    peak_mib: float = 0.0  # of the largest controller
     first_trial_s: float | None = None  # from the first start to the first attempt's own word
 
-    def add(self, spent: struct_rusage) -> None:
-        """Count one process that has ended.
+    def watch(self, pid: int) -> None:
+        """Note down how large a living process has been.
+
+        Not from wait4, whose figure begins with what the parent held when it started the process.
 
         Args:
-            spent: as wait4 tells it, with all children that it waited for.
+            pid: of the controller.
         """
-        self.cpu_s += spent.ru_utime + spent.ru_stime
-        self.peak_mib = max(self.peak_mib, spent.ru_maxrss / 1024)  # KiB on Linux
+        with suppress(OSError):
+            if found := _PEAK.search(Path(f"/proc/{pid}/status").read_text()):
+                self.peak_mib = max(self.peak_mib, int(found[1]) / 1024)
 
 
 def drive(
@@ -89,6 +95,7 @@ def drive(
         usage.starts += 1
         while (spent := _ended(process)) is None:
             usage.seconds = time.monotonic() - began
+            usage.watch(process.pid)
             if usage.first_trial_s is None and any(study.paths.trials.glob("*/attempts/1.json")):
                 usage.first_trial_s = usage.seconds
             if usage.seconds > limit_s:
@@ -98,7 +105,7 @@ def drive(
             look(process)
             time.sleep(LOOK_S)
         usage.seconds = time.monotonic() - began
-        usage.add(spent)
+        usage.cpu_s += spent.ru_utime + spent.ru_stime  # with all children that it waited for
         if process.returncode != -9:
             usage.exit = process.returncode
             return usage

@@ -133,7 +133,7 @@ with one array of so many elements waiting in the queue; CPU of the controller a
 """
 _STUDIES = f"""A study of {TRIALS} trials of 0.8 s with strategy `bo`,
 16 in flight, a new array whenever 8 are done.
-CPU and peak memory are of the controller, the client programs that it calls included;
+CPU (with that of the client programs that it calls) and peak memory are of the controller;
 with `propose_on=job` the fits are in the helper jobs, on a compute node, and not counted here.
 """
 

@@ -73,7 +73,7 @@ A preempted trial restarts from scratch in all of the other systems;
 here it goes on from its checkpoint ("from scratch": attempts that began at step 0 although one was there).
 "Twice" are results counted more than once, "wrong" those that an undisturbed trial would not have had.
 "Left" are tasks in the queue after the end, "open" trials or attempts without an end in the journal.
-Controller CPU and memory include the client programs that it calls.
+Controller CPU includes the client programs that it calls.
 """
 
 
