@@ -53,9 +53,11 @@ def _summary(runs: Sequence[Record]) -> str:
     trials = sum(run.get("completed", 0) for run in runs)
     cancelled = sum(len(run.get("cancelled", ())) for run in runs)
     seeds = f"seeds {runs[0]['seed']} to {runs[-1]['seed']}" if runs else "none"
+    spared = sum(not any(own["injected"] for own in run["faults"]) for run in runs)
     bo = sum("strategy=bo" in run["options"] for run in runs)
     return (
-        f"{len(runs)} runs ({seeds}; {bo} with `strategy=bo`, the others with `sobol`), {injected} faults, "
+        f"{len(runs)} runs ({seeds}; {bo} with `strategy=bo`, the others with `sobol`; {spared} ended before "
+        f"their fault), {injected} faults, "
         f"{sum(run['starts'] for run in runs)} controllers, {trials} trials completed in "
         f"{sum(run.get('attempts', 0) for run in runs)} attempts, {cancelled} cancelled by `scancel` as "
         f"they should be. Results unlike an undisturbed trial's: {_count(runs, 'wrong')}; attempts of whose "
