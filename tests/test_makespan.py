@@ -50,8 +50,14 @@ def test_no_records_make_no_section(module: object) -> None:
 
 def test_peak_memory_is_that_of_the_process_itself() -> None:
     """Of an interpreter that does nothing: far below what this process holds."""
-    with subprocess.Popen([sys.executable, "-IS", "-c", "input()"], stdin=subprocess.PIPE) as process:
+    command = [sys.executable, "-IS", "-c", "input(input())"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("started\n")
+        process.stdin.flush()
+        assert process.stdout.read(7) == "started"
         usage = Usage()
         usage.watch(process.pid)
-        process.communicate(b"\n")
+        process.communicate("\n")
     assert 1 < usage.peak_mib < 40
