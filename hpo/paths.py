@@ -44,6 +44,11 @@ class TrialPaths:
         return self.checkpoints / "latest.json"
 
     @property
+    def evaluation(self) -> Path:
+        """Finished parts of the evaluation: a folder per adapter and base model, a file per part."""
+        return self.folder / "evaluation"
+
+    @property
     def metrics(self) -> Path:
         """The result; the first commit wins."""
         return self.folder / "metrics.json"

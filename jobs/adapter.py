@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from safetensors.torch import save
 from transformers import PreTrainedModel
 
 from jobs.disk import disk_errors
@@ -85,6 +87,17 @@ def save_adapter(adapted: PeftModel, folder: Path) -> AdapterSize:
         shutil.rmtree(made, ignore_errors=True)
     trainable = sum(weight.numel() for weight in adapted.parameters() if weight.requires_grad)
     return AdapterSize(trainable, (folder / WEIGHTS).stat().st_size)
+
+
+def adapter_digest(adapted: PeftModel) -> str:
+    """Name of the adapter by its weights: 20 hexadecimal digits.
+
+    Args:
+        adapted: the model.
+    """
+    weights = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    content = save({name: weight.detach().cpu().contiguous() for name, weight in weights.items()})
+    return hashlib.sha256(content).hexdigest()[:20]
 
 
 def write_adapter(adapted: PeftModel, folder: Path) -> None:

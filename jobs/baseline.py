@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from hpo.records import SCHEMA_VERSION, RecordError, read_json, write_json
-from jobs.cache import key_of
+from jobs.cache import key_of, known_digest
 from jobs.recipe import Recipe
 from jobs.rows import data_key
 from jobs.sources import base_settings
 
+TASK_FILES = (".yaml", ".py", ".json", ".jsonl", ".csv")  # what decides the tasks of a folder
 MEASURED = ("eval_loss", "standard_error", "examples", "tokens")
 
 
@@ -40,12 +42,58 @@ def read_baseline(recipe: Recipe, cache: Path) -> Mapping[str, float] | None:
         cache: root of the cache.
 
     Returns:
-        eval_loss and standard_error in nats per token; numbers of examples and tokens.
+        eval_loss and standard_error in nats per token; numbers of examples and tokens; further metrics of
+        the evaluation, if they were measured too.
     """
     with suppress(FileNotFoundError, RecordError):
         record = read_json(baseline_path(recipe, cache))
-        return {name: float(record[name]) for name in MEASURED if record.get(name) is not None}
+        known = {name: float(record[name]) for name in MEASURED if record.get(name) is not None}
+        return {**(read_further(recipe, cache) or {}), **known}
     return None
+
+
+def read_further(recipe: Recipe, cache: Path) -> Mapping[str, float] | None:
+    """The metrics of the untuned model beyond the loss, or None if they were not measured yet.
+
+    Args:
+        recipe: see `baseline_path`; its evaluation decides too.
+        cache: root of the cache.
+
+    Returns:
+        Metric to value; empty where a recipe has no others.
+    """
+    if recipe.evaluation.tasks is None and not recipe.evaluation.plain_too:
+        return {}
+    with suppress(FileNotFoundError, RecordError):
+        return {
+            name: float(value) for name, value in read_json(_further_path(recipe, cache))["metrics"].items()
+        }
+    return None
+
+
+def write_further(recipe: Recipe, cache: Path, measured: Mapping[str, float]) -> None:
+    """Keep what `read_further` returns.
+
+    Args:
+        recipe: see `read_further`.
+        cache: root of the cache.
+        measured: metric to value.
+    """
+    path = _further_path(recipe, cache)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"schema_version": SCHEMA_VERSION, "metrics": dict(measured)})
+
+
+def _further_path(recipe: Recipe, cache: Path) -> Path:
+    tasks = recipe.evaluation.tasks
+    own = Path(tasks.folder) if tasks is not None and tasks.folder else None
+    files = [] if own is None else [path for path in sorted(own.rglob("*")) if path.suffix in TASK_FILES]
+    key = key_of(
+        loss=baseline_path(recipe, cache).stem,
+        evaluation=asdict(recipe.evaluation),
+        files={str(path.relative_to(own or path)): known_digest(path, cache) for path in files},
+    )
+    return cache / "baseline" / f"{key}.json"
 
 
 def write_baseline(recipe: Recipe, cache: Path, measured: Mapping[str, float | None]) -> None:

@@ -8,22 +8,33 @@ import socket
 import time
 from typing import Any
 
-PACKAGES = ("frontrunner", "torch", "transformers", "peft", "bitsandbytes", "accelerate")
+PACKAGES = ("frontrunner", "torch", "transformers", "peft", "bitsandbytes", "accelerate", "lm_eval")
 NO_CARD = ("", "-1", "NoDevFiles")  # what CUDA_VISIBLE_DEVICES says where a task has none
 # Model and data are in the cache: a look at the hub would cost seconds, or hang on nodes without network.
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "HF_DATASETS_OFFLINE": "1",
+}
+QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
+    "TQDM_DISABLE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
 }
 
 
 def go_offline() -> None:
-    """Keep Hugging Face libraries off the network, and bitsandbytes from saying so; before their import."""
+    """Keep Hugging Face libraries off the network, and bars and notes out of the log; before their import."""
+    os.environ.update(OFFLINE)
+    keep_quiet()
+
+
+def keep_quiet() -> None:
+    """Keep bars of libraries and the notes of bitsandbytes out of the log; before their import."""
     import logging  # here and below: a trial that needs none of this starts without
 
-    os.environ.update(OFFLINE)
+    os.environ.update(QUIET)
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 

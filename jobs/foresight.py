@@ -19,6 +19,7 @@ from jobs.errors import ModelError, RecipeError, TrialError
 from jobs.foretell import peak_memory
 from jobs.recipe import ModelRecipe, examine, parse
 from jobs.sources import find_source
+from jobs.task_metrics import metric_names, survey
 
 METRICS = (
     "eval_loss", "train_loss", "train_seconds", "eval_seconds", "start_seconds", "tokens",
@@ -70,6 +71,8 @@ class Qlora:
         found = [*examined.problems, *_argument_problems(recipe)]
         if examined.model is not None:
             found += _model_problems(examined.model)
+        if examined.evaluation is not None and examined.evaluation.tasks is not None:
+            found += survey(examined.evaluation.tasks).problems
         if examined.data is not None:
             return [*found, *data_problems(examined.data)]
         return [*found, *file_problems(recipe)]
@@ -80,7 +83,8 @@ class Qlora:
         Args:
             recipe: the same for all.
         """
-        return METRICS
+        evaluation = examine(recipe).evaluation
+        return METRICS if evaluation is None else (*METRICS, *metric_names(evaluation))
 
     def resolve(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
         """The recipe as trials need it: the paths in it do not depend on where a command is given.
@@ -94,6 +98,10 @@ class Qlora:
         resolved["data"] = resolve_data(groups.get("data", {}))
         if model.get("path") and Path(model["path"]).expanduser().is_dir():
             model["path"] = str(Path(model["path"]).expanduser().resolve())
+        evaluation = groups.get("evaluation", {})
+        if isinstance(tasks := evaluation.get("tasks"), Mapping) and tasks.get("folder"):
+            folder = str(Path(tasks["folder"]).expanduser().resolve())
+            evaluation["tasks"] = {**tasks, "folder": folder}
         return resolved
 
     def prepare(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jobs.baseline import read_baseline, write_baseline
+from hpo.records import Metric
+from jobs.baseline import read_baseline, read_further, write_baseline, write_further
 from jobs.console import say
-from jobs.environment import go_offline
+from jobs.environment import go_offline, keep_quiet
 from jobs.errors import TrialError
 from jobs.hub import fetch
-from jobs.recipe import Recipe, parse
+from jobs.parts import Computed
+from jobs.recipe import Quantisation, Recipe, parse
+
+if TYPE_CHECKING:
+    import torch
+
+    from jobs.judging import Judge
 
 
 def main(recipe_file: str, cache: str) -> int:
@@ -27,7 +36,9 @@ def main(recipe_file: str, cache: str) -> int:
     try:
         recipe = parse(json.loads(Path(recipe_file).read_text(encoding="utf-8")))
         fetch(recipe.data, Path(cache), say)
-        go_offline()
+        keep_quiet()
+        if read_further(recipe, Path(cache)) is not None:  # else data sets of tasks may have to be fetched
+            go_offline()
         _prepare(recipe, Path(cache))
     except TrialError as error:
         print(error, file=sys.stderr)
@@ -36,20 +47,40 @@ def main(recipe_file: str, cache: str) -> int:
 
 
 def _prepare(recipe: Recipe, cache: Path) -> None:
-    from jobs.evaluation import evaluate  # loads torch
+    from jobs.judging import Judge  # loads torch
     from jobs.precision import of_this_machine
     from jobs.trial import load_all, quiet
 
     quiet()
     precision = of_this_machine()
     loaded = load_all(recipe, cache, precision)
+    judge = Judge(recipe, cache, loaded.tokenizer, loaded.examples.validation, loaded.collator, precision)
     if read_baseline(recipe, cache) is None:
         say("measuring the untuned base model")
-        size = recipe.evaluation.batch_size
-        judged = evaluate(loaded.model, loaded.examples.validation, loaded.collator, size, precision)
+        judged = judge.loss(loaded.model, Computed(), lambda: None)
         measured = {"eval_loss": judged.loss, "standard_error": judged.standard_error}
         write_baseline(recipe, cache, {**measured, "examples": judged.examples, "tokens": judged.tokens})
         say(f"untuned base model: eval_loss {judged.loss:.4f} nats per token")
+    if read_further(recipe, cache) is None:
+        say("measuring the untuned base model by the other metrics")
+        metrics = _further(judge, loaded.model, read_baseline(recipe, cache) or {})
+        write_further(recipe, cache, {name: metric.value for name, metric in metrics.items()})
+        said = ", ".join(f"{name} {metric.value:.4f}" for name, metric in metrics.items())
+        say(f"untuned base model: {said}")
+
+
+def _further(judge: Judge, model: torch.nn.Module, known: Mapping[str, float]) -> dict[str, Metric]:
+    """The tasks' metrics, and those on the base model that is not quantised."""
+    from jobs.judging import on_plain
+
+    tasks = judge.tasks(model, Computed(), lambda: None)
+    if not judge.recipe.evaluation.plain_too:
+        return tasks
+    if judge.recipe.trainer.quantisation is Quantisation.NONE:
+        return {**tasks, **on_plain(Metric(known["eval_loss"]), tasks)}
+    base, _ = judge.plain_base()
+    loss = judge.loss(base, Computed(), lambda: None)
+    return {**tasks, **on_plain(Metric(loss.loss), judge.tasks(base, Computed(), lambda: None))}
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 from jobs import targets
 from jobs.data_recipe import DataRecipe
 from jobs.errors import RecipeError
+from jobs.evaluation_recipe import EvaluationRecipe
 
 STRICT = ConfigDict(extra="forbid", protected_namespaces=())
 Count = Annotated[int, Field(ge=1)]
@@ -89,13 +90,6 @@ class TrainerRecipe:
         """
         full = self.max_steps or (self.epochs or 1.0) * train_examples / self.batch_size
         return max(1, round(full * fidelity))
-
-
-@dataclass(frozen=True, config=STRICT)
-class EvaluationRecipe:
-    """How the trained adapter is judged."""
-
-    batch_size: Count
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +19,16 @@ from jobs.baseline import read_baseline
 from jobs.console import say
 from jobs.data import Collator, Examples, pad_token
 from jobs.environment import cores, machine, peak_host_memory_gib, seconds_since_start, versions
-from jobs.evaluation import Judgement, evaluate
+from jobs.evaluation import Judgement
 from jobs.examples import obtain_examples
+from jobs.judging import Judge
 from jobs.precision import Precision, of_this_machine
 from jobs.progress import ProgressLog
 from jobs.recipe import Recipe, parse
 from jobs.rows import data_key
 from jobs.trainer import AdapterTrainer, Surroundings
 from jobs.training import Plan, progress_line, train
+from jobs.trial_evaluation import TrialEvaluation
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Loaded:
     model: torch.nn.Module
     examples: Examples
     collator: Collator
+    tokenizer: PreTrainedTokenizerBase
 
 
 @dataclass
@@ -45,7 +47,6 @@ class Times:
     """Seconds of this attempt."""
 
     start: float = 0.0  # from the start of the process to the first step
-    evaluation: float = 0.0
 
 
 def quiet() -> None:
@@ -77,7 +78,8 @@ def load_all(recipe: Recipe, cache: Path, precision: Precision) -> Loaded:
         f"{len(examples.train)} training and {len(examples.validation)} validation examples; "
         f"{examples.dropped} dropped and {examples.cut} cut at {recipe.data.max_length} tokens"
     )
-    return Loaded(base, load(base.folder, recipe.model, precision), examples, Collator(pad_token(tokenizer)))
+    model, collator = load(base.folder, recipe.model, precision), Collator(pad_token(tokenizer))
+    return Loaded(base, model, examples, collator, tokenizer)
 
 
 def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
@@ -114,38 +116,15 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
         say(f"first step {times.start:.1f} s after the start of the process")
 
     trainer = train(adapted, loaded.examples, loaded.collator, recipe.trainer, plan, surroundings, first_step)
-    judgement = _judge(trainer, loaded, recipe, times)
+    judge = Judge(recipe, cache, loaded.tokenizer, loaded.examples.validation, loaded.collator, precision)
+    evaluation = TrialEvaluation(trainer, attempt, judge, loaded.base.key)
+    judgement, tasks = evaluation.as_trained()
     attempt.owner.confirm()
     size = attempt.insist(lambda: save_adapter(adapted, attempt.paths.adapter), "write the adapter")
+    metrics = {**_metrics(trainer, judgement, size, times), **tasks, **evaluation.on_plain_base()}
+    metrics["eval_seconds"] = Metric(evaluation.seconds)
     progress.phase(progress_line(trainer, "done", judgement.loss))
-    return TrialResult(
-        spec.trial,
-        attempt.number,
-        _metrics(trainer, judgement, size, times),
-        _details(spec, recipe, trainer, loaded),
-    )
-
-
-def _judge(trainer: AdapterTrainer, loaded: Loaded, recipe: Recipe, times: Times) -> Judgement:
-    surroundings = trainer.surroundings
-    surroundings.progress.phase(progress_line(trainer, "evaluating"))
-    began_at = time.monotonic()
-
-    def after_batch() -> None:
-        surroundings.progress.step(progress_line(trainer, "evaluating"))
-        if surroundings.signals.due:
-            trainer.save_now()  # the evaluation starts anew from here
-
-    judgement = evaluate(
-        cast(torch.nn.Module, trainer.model),
-        loaded.examples.validation,
-        loaded.collator,
-        recipe.evaluation.batch_size,
-        surroundings.precision,
-        after_batch,
-    )
-    times.evaluation = time.monotonic() - began_at
-    return judgement
+    return TrialResult(spec.trial, attempt.number, metrics, _details(spec, recipe, trainer, loaded))
 
 
 def _metrics(
@@ -156,7 +135,6 @@ def _metrics(
         "eval_loss": Metric(judgement.loss, judgement.standard_error),
         "train_loss": Metric(totals.train_loss),
         "train_seconds": Metric(totals.train_seconds),
-        "eval_seconds": Metric(times.evaluation),
         "start_seconds": Metric(times.start),
         "tokens": Metric(totals.tokens),
         "tokens_per_second": Metric(totals.tokens / totals.train_seconds),

@@ -140,7 +140,7 @@ def test_evaluation_that_was_interrupted_is_made_again(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("jobs.trial.evaluate", die_in_evaluation)
+        patch.setattr("jobs.judging.evaluate", die_in_evaluation)
         with pytest.raises(Killed):
             run(killed)
     assert read_json(killed.checkpoint_pointer)["folder"] == "0001/step-00000006"

@@ -1,0 +1,105 @@
+"""The model as lm-eval asks it: shard by shard of the documents, and what is known is not asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+import torch
+from lm_eval.models.huggingface import HFLM
+from transformers import PreTrainedTokenizerBase
+
+from jobs.parts import Answers, Parts
+from jobs.precision import Precision
+
+SEED = 1234  # lm-eval's own; of sampled answers, set before every shard, so that each stands for itself
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How a model is asked."""
+
+    batch_size: int  # requests a forward pass
+    shard_documents: int
+    precision: Precision
+    after_batch: Callable[[], None]  # called after every forward pass
+
+
+class ShardedModel(HFLM):  # type: ignore[misc]
+    """lm-eval's model of transformers, with every request answered within a fixed shard of the documents.
+
+    The requests of a shard make up its batches, whatever comes before: so a shard that is read from `parts`
+    has the same bits as one that is computed.
+    """
+
+    def __init__(
+        self, model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, asking: Asking, parts: Parts
+    ) -> None:
+        self._asking = asking
+        self._parts = parts
+        precision = asking.precision
+        super().__init__(
+            pretrained=model,
+            tokenizer=tokenizer,
+            batch_size=asking.batch_size,
+            softmax_dtype="float32",  # else that of the logits: float16 on a V100
+            mixed_precision_dtype=precision.compute if precision.autocast else None,
+        )
+
+    def loglikelihood(self, requests: list[Any], disable_tqdm: bool = True) -> list[Any]:
+        """Of continuations; see lm-eval.
+
+        Args:
+            requests: of several tasks, one task and document after the other.
+            disable_tqdm: not used.
+        """
+        return [tuple(answer) for answer in self._sharded(requests, super().loglikelihood, "loglikelihood")]
+
+    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = True) -> list[Any]:
+        """Of whole texts; see lm-eval.
+
+        Args:
+            requests: see `loglikelihood`.
+            disable_tqdm: not used.
+        """
+        return self._sharded(requests, super().loglikelihood_rolling, "rolling")
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = True) -> list[Any]:
+        """Text up to a stop sign; see lm-eval.
+
+        Args:
+            requests: see `loglikelihood`.
+            disable_tqdm: not used.
+        """
+        return self._sharded(requests, super().generate_until, "generated")
+
+    def _sharded(self, requests: list[Any], compute: Callable[..., Answers], kind: str) -> Answers:
+        def shard(request: Any) -> tuple[str, int]:
+            return request.task_name, request.doc_id // self._asking.shard_documents
+
+        answers: Answers = []
+        for (task, number), part in groupby(requests, key=shard):
+            asked = list(part)
+            name = f"{task}-{kind}-{number:05}"
+            answers += self._parts.obtain(
+                name, [request.args for request in asked], partial(self._compute, compute, asked)
+            )
+        return answers
+
+    def _compute(self, compute: Callable[..., Answers], asked: list[Any]) -> Answers:
+        torch.manual_seed(SEED)
+        return compute(asked, disable_tqdm=True)
+
+    def _model_call(self, *args: Any, **kwargs: Any) -> Any:
+        logits = super()._model_call(*args, **kwargs)
+        self._asking.after_batch()
+        return logits
+
+    def _model_generate(self, *args: Any, **kwargs: Any) -> Any:
+        with torch.no_grad():
+            tokens = super()._model_generate(*args, **kwargs)
+        self._asking.after_batch()
+        return tokens

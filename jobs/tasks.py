@@ -1,0 +1,125 @@
+"""Judges a model by tasks of lm-eval, in this process."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lm_eval import evaluator
+from lm_eval.tasks import TaskManager
+from transformers import PreTrainedTokenizerBase
+
+from hpo.records import Metric
+from jobs.errors import Diverged, RecipeError
+from jobs.evaluation_recipe import TaskRecipe
+from jobs.parts import Parts
+from jobs.task_data import data_from_cache
+from jobs.task_metrics import Reported, survey
+from jobs.task_model import SEED, Asking, ShardedModel
+
+PYTHON_SEED = 0
+BOOTSTRAPS = 1000  # only for metrics whose standard error has no closed form
+
+
+def load_tasks(tasks: TaskRecipe) -> dict[str, Any]:
+    """Tasks as lm-eval has them, with their documents; see `data_from_cache`.
+
+    Args:
+        tasks: of the evaluation.
+
+    Raises:
+        RecipeError: there are no such tasks.
+        DataError: a data set is neither in the cache nor within reach.
+    """
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    found = survey(tasks)
+    if found.problems:
+        raise RecipeError("\n".join(f"{key}: {problem}" for key, problem in found.problems))
+    random.seed(PYTHON_SEED)  # some tasks shuffle; all seeds are those that lm-eval sets by itself
+    np.random.seed(SEED)  # noqa: NPY002 # the one that such tasks draw from
+    # Without the defaults, whose index takes seconds.
+    manager = TaskManager(include_path=list(found.folders), include_defaults=False)
+    loaded: dict[str, Any] = manager.load(list(found.names))
+    for task in loaded["tasks"].values():
+        own = task.get_config("num_fewshot")
+        if own != 0 and (own is None or tasks.fewshot is not None):  # 0 means that a task cannot have any
+            task.set_config("num_fewshot", tasks.fewshot or 0)
+        task.set_fewshot_seed(SEED)
+    return loaded
+
+
+def judge_by_tasks(
+    model: torch.nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    tasks: TaskRecipe,
+    cache: Path,
+    asking: Asking,
+    parts: Parts,
+) -> dict[str, Metric]:
+    """Judge a model by every task of a recipe; its training mode is put back afterwards.
+
+    Args:
+        model: a causal language model, with or without an adapter.
+        tokenizer: of the model.
+        tasks: of the evaluation.
+        cache: root of the cache.
+        asking: how the model is asked.
+        parts: shards that are finished, and the place for those to come.
+
+    Returns:
+        Every metric that `jobs.task_metrics` names, with its standard error where it has one.
+
+    Raises:
+        Diverged: a log-likelihood or a metric is no finite number.
+        TrialError: see `load_tasks`; or a task does not report what its file names.
+    """
+    training = model.training
+    with data_from_cache(cache, Path(tasks.folder) if tasks.folder else None):
+        loaded = load_tasks(tasks)
+        asked = ShardedModel(model, tokenizer, asking, parts)  # which puts the model into evaluation mode
+        results = evaluator.evaluate(
+            asked,
+            loaded,
+            limit=tasks.limit,
+            bootstrap_iters=BOOTSTRAPS,
+            log_samples=False,
+            apply_chat_template=tasks.chat_template,
+            fewshot_as_multiturn=tasks.chat_template,
+        )
+    model.train(training)
+    assert results is not None  # only processes beside the first one get none
+    return read_results(results["results"], survey(tasks).reported)
+
+
+def read_results(results: dict[str, dict[str, Any]], reported: Sequence[Reported]) -> dict[str, Metric]:
+    """Our metrics out of lm-eval's results.
+
+    Args:
+        results: by task or group, then by `metric,filter`.
+        reported: what is wanted.
+
+    Raises:
+        RecipeError: a value is missing.
+        Diverged: a value is no finite number.
+    """
+    metrics = {}
+    for one in reported:
+        values = results[one.task]
+        if one.key not in values:
+            held = ", ".join(sorted(name for name in values if "," in name and "_stderr" not in name))
+            raise RecipeError(
+                f"evaluation.tasks: got no {one.metric} from {one.task}, expected one of {held}",
+                "choose with evaluation.tasks.metrics",
+            )
+        value, error = float(values[one.key]), values.get(one.error_key)
+        if not math.isfinite(value):
+            raise Diverged(f"{one.name}: got {value}, expected a finite number")
+        known = isinstance(error, float) and math.isfinite(error)  # lm-eval writes N/A where it has none
+        metrics[one.name] = Metric(value, error if known else None)
+    return metrics

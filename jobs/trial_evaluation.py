@@ -1,0 +1,101 @@
+"""The evaluation of a trial's adapter: what is finished is kept, whatever happens to the attempt."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import Any, cast
+
+from peft import PeftModel
+
+from hpo.records import Metric
+from jobs.adapter import adapter_digest
+from jobs.attempt import Attempt
+from jobs.cache import key_of
+from jobs.evaluation import Judgement
+from jobs.judging import Judge, on_plain, release
+from jobs.parts import Kept
+from jobs.recipe import Quantisation
+from jobs.trainer import AdapterTrainer
+from jobs.training import progress_line
+
+
+class TrialEvaluation:
+    """Judges the adapter of one attempt.
+
+    Args:
+        trainer: done with training.
+        attempt: files, signals and the right to write.
+        judge: what to judge with.
+        base_key: of the base model that the adapter was trained on.
+    """
+
+    def __init__(self, trainer: AdapterTrainer, attempt: Attempt, judge: Judge, base_key: str) -> None:
+        self._trainer, self._attempt, self._judge, self._base_key = trainer, attempt, judge, base_key
+        self._adapted = cast(PeftModel, trainer.model)
+        self._digest = adapter_digest(self._adapted)
+        self._judgement: Judgement | None = None
+        self._tasks: dict[str, Metric] = {}
+        self.seconds = 0.0  # over all attempts, as far as their parts are used
+
+    def as_trained(self) -> tuple[Judgement, dict[str, Metric]]:
+        """The loss, and every metric of the tasks.
+
+        Raises:
+            TrialError: see `Judge`.
+        """
+        self._trainer.surroundings.progress.phase(progress_line(self._trainer, "evaluating"))
+        evaluation = self._judge.recipe.evaluation
+        if evaluation.tasks is not None or evaluation.plain_too:
+            self._trainer.save_now()  # hours may follow, in which only their own parts are saved
+        self._drop_other_adapters()
+        self._judgement, self._tasks = self._judged(self._adapted, self._base_key)
+        return self._judgement, self._tasks
+
+    def on_plain_base(self) -> dict[str, Metric]:
+        """The same of the saved adapter on the base model that is not quantised, if the recipe asks for it.
+
+        After that the trained model is of no use any more: both may not fit into the card.
+
+        Raises:
+            TrialError: see `Judge`.
+        """
+        recipe = self._judge.recipe
+        assert self._judgement is not None
+        if not recipe.evaluation.plain_too:
+            return {}
+        if recipe.trainer.quantisation is Quantisation.NONE:
+            return on_plain(_loss(self._judgement), self._tasks)
+        release(self._adapted)
+        base, key = self._judge.plain_base()
+        adapted = PeftModel.from_pretrained(base, str(self._attempt.paths.adapter))
+        judgement, tasks = self._judged(adapted, key)
+        return on_plain(_loss(judgement), tasks)
+
+    def _judged(self, model: Any, base_key: str) -> tuple[Judgement, dict[str, Metric]]:
+        began = time.monotonic()
+        judge, paths = self._judge, self._attempt.paths
+        compute, size = str(judge.precision.compute), judge.recipe.evaluation.batch_size
+        folder = paths.evaluation / self._digest / key_of(base=base_key, compute=compute, batch_size=size)
+        parts = Kept(folder, self._attempt.owner.confirm)
+        judgement = judge.loss(model, parts, self._after_batch)
+        tasks = judge.tasks(model, parts, self._after_batch)
+        self.seconds += time.monotonic() - began + parts.earlier_s
+        return judgement, tasks
+
+    def _after_batch(self) -> None:
+        surroundings = self._trainer.surroundings
+        surroundings.progress.step(progress_line(self._trainer, "evaluating"))
+        if surroundings.signals.due:
+            self._trainer.save_now()  # what is not kept of the evaluation starts anew from here
+
+    def _drop_other_adapters(self) -> None:
+        """Remove the parts of adapters of steps that were trained again, to other bits."""
+        self._attempt.owner.confirm()
+        for folder in self._attempt.paths.evaluation.glob("*"):
+            if folder.name != self._digest:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _loss(judgement: Judgement) -> Metric:
+    return Metric(judgement.loss, judgement.standard_error)

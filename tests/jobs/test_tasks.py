@@ -1,0 +1,207 @@
+"""Tasks of lm-eval in a trial: lm-eval's own numbers, kept shard by shard, from data in the cache."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hpo.paths import TrialPaths
+from hpo.records import Metric, TrialResult, read_json
+from jobs import parts as parts_module
+from jobs import prepare, run_trial
+from jobs.errors import DataError, Diverged
+from jobs.foresight import Qlora
+from jobs.parts import Computed, Kept
+from jobs.recipe import parse
+
+pytestmark = pytest.mark.usefixtures("keep_handlers")
+
+MakeTrial = Callable[..., TrialPaths]
+DOCUMENTS, LIMIT, SHARD = 20, 14, 4
+SHARDS = 2 * 4  # of two tasks
+
+
+class Killed(BaseException):
+    """The end of a process, as far as the trial's own code can tell."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a generated data file, a multiple-choice task and one that generates text."""
+    made, draw = tmp_path / "tasks", random.Random(5)
+    made.mkdir()
+    rows = []
+    for number in range(DOCUMENTS):
+        choices = ["".join(draw.choices("abcdef ", k=draw.randint(1, 9))).strip() or "a" for _ in range(3)]
+        rows.append({"question": f"{number} " * draw.randint(1, 6), "choices": choices, "gold": number % 3})
+    (made / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    common = {
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": "rows.jsonl"}},
+        "test_split": "test",
+        "doc_to_text": "Q: {{question}}A:",
+    }
+    chosen = {"task": "pick", "output_type": "multiple_choice", "doc_to_choice": "choices"}
+    said = {
+        "task": "say",
+        "output_type": "generate_until",
+        "generation_kwargs": {"until": ["#"], "max_gen_toks": 3, "do_sample": True, "temperature": 1.0},
+        "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+    }
+    (made / "pick.yaml").write_text(yaml.safe_dump({**common, **chosen, "doc_to_target": "gold"}))
+    (made / "say.yaml").write_text(yaml.safe_dump({**common, **said, "doc_to_target": "{{choices[gold]}}"}))
+    return made
+
+
+@pytest.fixture
+def with_tasks(recipe: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The recipe of seconds, judged by both tasks too."""
+    settings = {"names": None, "folder": str(folder), "metrics": None, "limit": LIMIT, "fewshot": 2}
+    recipe["evaluation"]["tasks"] = {**settings, "chat_template": False, "shard_documents": SHARD}
+    recipe["evaluation"]["batch_size"] = 5
+    recipe["trainer"] |= {"max_steps": 2, "learning_rate": 0.01}
+    return recipe
+
+
+def run(paths: TrialPaths) -> int:
+    """Run an attempt in this process."""
+    return run_trial.main(str(paths.folder.parent.parent), "000", paths.folder.name)
+
+
+def judged(paths: TrialPaths) -> dict[str, Metric]:
+    """The metrics of evaluation, which do not depend on time."""
+    metrics = TrialResult.read(paths.metrics).metrics
+    return {name: metrics[name] for name in metrics if name.startswith(("eval_loss", "pick", "say"))}
+
+
+def by_lm_eval(base: Path, adapter: Path, folder: Path) -> dict[str, Any]:
+    """The task `pick` by lm-eval alone, from the adapter on the disk."""
+    import torch
+    from lm_eval import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    adapted = PeftModel.from_pretrained(model, str(adapter))
+    tasks = TaskManager(include_path=str(folder), include_defaults=False)
+    asked = HFLM(adapted, tokenizer=AutoTokenizer.from_pretrained(base), batch_size=5)
+    found = simple_evaluate(asked, tasks=["pick"], task_manager=tasks, limit=LIMIT, num_fewshot=2)
+    assert found is not None
+    return dict(found["results"]["pick"])
+
+
+def test_scores_and_errors_are_those_of_lm_eval(
+    with_tasks: dict[str, Any],
+    make_trial: MakeTrial,
+    folder: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All digits, few-shot examples and limit included; on the plain base under names of their own."""
+    with_tasks["evaluation"]["bases"] = ["4bit", "16bit"]
+    paths = make_trial(with_tasks)
+    assert run(paths) == 0
+    assert set(TrialResult.read(paths.metrics).metrics) == set(Qlora().metrics(with_tasks))
+    monkeypatch.chdir(folder)  # lm-eval looks for data files where it is started
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
+    monkeypatch.setattr("lm_eval.evaluator.add_env_info", lambda results: None)  # seconds
+    theirs = by_lm_eval(tiny_model, paths.adapter, folder)
+    for name in ("acc", "acc_norm"):
+        expected = Metric(theirs[f"{name},none"], theirs[f"{name}_stderr,none"])
+        assert judged(paths)[f"pick_{name}_16bit"] == expected
+    assert 0 < judged(paths)["pick_acc"].value < 1
+    assert judged(paths)["eval_loss"] != judged(paths)["eval_loss_16bit"]
+
+
+def test_interrupted_evaluation_goes_on_to_the_same_bits(
+    with_tasks: dict[str, Any], make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after a random shard: the next attempt asks the model for the rest only."""
+    undisturbed, killed = make_trial(with_tasks, "0001"), make_trial(with_tasks, "0002")
+    assert run(undisturbed) == 0
+    finished = random.randrange(1, SHARDS)  # another one in every test run; shown where it fails
+    written: list[str] = []
+    real = parts_module.write_json
+
+    def write(path: Path, record: Any) -> None:
+        real(path, record)
+        written.append(path.name)
+        if len(written) == 1 + finished:  # the loss is the first part
+            raise Killed
+
+    monkeypatch.setattr(parts_module, "write_json", write)
+    with pytest.raises(Killed):
+        run(killed)
+    assert run(killed) == 0
+    assert len(written) == len(set(written)) == 1 + SHARDS
+    assert judged(killed) == judged(undisturbed)
+    assert TrialResult.read(killed.metrics).details["attempts"] == [1, 2]
+
+
+def test_parts_are_kept_by_adapter_and_question(tmp_path: Path) -> None:
+    """A part is read again only whole and for the same question, to the last bit."""
+    asked: list[Any] = []
+
+    def ask(name: str, question: Any) -> list[Any]:
+        def answer() -> list[Any]:
+            asked.append(question)
+            return [0.1]
+
+        return Kept(tmp_path / "parts", lambda: None).obtain(name, question, answer)
+
+    assert ask("a/b", [1]) == ask("a/b", [1]) == [0.1]
+    assert ask("a/b", [2]) == [0.1]
+    (file,) = (tmp_path / "parts").iterdir()
+    file.write_text(file.read_text()[:40])
+    ask("a/b", [2])
+    assert asked == [[1], [2], [2]]
+
+
+def test_answer_that_is_no_number_is_a_diverged_trial() -> None:
+    """A log-likelihood of a model that diverged is never an answer."""
+    with pytest.raises(Diverged, match="pick: got nan"):
+        Computed().obtain("pick", [], lambda: [(float("nan"), False)])
+
+
+def test_prepare_measures_the_untuned_model_by_the_tasks(
+    with_tasks: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once, on both bases, with the data of the tasks in the cache afterwards."""
+    with_tasks["evaluation"]["bases"] = ["4bit", "16bit"]
+    cache, file = tmp_path / "cache", tmp_path / "recipe.json"
+    file.write_text(json.dumps(with_tasks))
+    assert prepare.main(str(file), str(cache)) == prepare.main(str(file), str(cache)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("fetching the data set json" in line for line in lines) == 1
+    known = Qlora().baseline(with_tasks, str(cache))
+    assert known is not None
+    assert {"eval_loss", *Qlora().metrics(with_tasks)[-7:]} <= set(known)
+    entry = next((cache / "datasets").iterdir())
+    assert read_json(entry / "manifest.json")["about"]["path"] == "json"
+
+
+def test_data_set_out_of_reach_is_told_with_what_to_do(
+    with_tasks: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
+    """A node without network names the data set and the command that fetches it."""
+    from jobs.task_data import data_from_cache
+    from jobs.tasks import load_tasks
+
+    content = yaml.safe_load((folder / "pick.yaml").read_text())
+    (folder / "pick.yaml").write_text(yaml.safe_dump({**content, "dataset_path": str(tmp_path / "none")}))
+    tasks = parse(with_tasks).evaluation.tasks
+    assert tasks is not None
+    with (
+        data_from_cache(tmp_path / "cache", folder),
+        pytest.raises(DataError, match=r"(?s)none, expected it in the cache.*frontrunner prefetch"),
+    ):
+        load_tasks(tasks)
