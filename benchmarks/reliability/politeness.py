@@ -91,7 +91,7 @@ def section(records: list[Record]) -> str:
     looks = sorted((own for own in records if own.get("what") == "polls"), key=lambda own: own["elements"])
     studies = [own for own in records if own.get("what") == "study" and own["trials"] == TRIALS]
     parts = [_looks(looks)] if looks else []
-    parts += [_studies(sorted(studies, key=lambda own: -PLACES.index(own["place"])))] if studies else []
+    parts += [_studies(sorted(studies, key=lambda own: PLACES.index(own["place"])))] if studies else []
     return "\n".join([_HEAD, *parts]) if parts else ""
 
 
