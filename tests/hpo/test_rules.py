@@ -316,7 +316,7 @@ def test_extremes_of_a_plain_space_are_the_ends_of_its_ranges() -> None:
 def test_the_examples_of_the_documentation_are_spaces(repository: Path) -> None:
     """In YAML, on the command line and in Python."""
     text = (repository / "docs" / "configuration.md").read_text(encoding="utf-8")
-    section = text.split("### Parameters that depend on each other")[1]
+    section = text.split("### Parameters that depend on each other")[1].split("\n## ")[0]
     blocks = dict(re.findall(r"```(yaml|bash|python)\n(.*?)```", section, re.DOTALL))
     words = shlex.split(blocks["bash"])
     config, problems = compose_config([word for word in words if word.startswith("space.")])

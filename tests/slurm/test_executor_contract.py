@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Wait = Callable[..., None]
 METHODS = [
     *("limits", "submit", "follow", "release", "hold", "throttle", "warn", "adopt", "poll", "endings"),
-    *("complaint", "cancel", "preview", "check"),
+    *("complaint", "cancel", "preview", "rehearse", "check"),
 ]
 
 
