@@ -54,6 +54,7 @@ def test_executions_are_told_and_a_full_queue_is_busy(
     job_id = submit(executor, folder, "second_time", [str(log.folder), "0"], [str(log.folder), "1"])
     executor.release(job_id, 0)
     wait_until(log.started)
+    time.sleep(1.1)  # the accounting counts whole seconds
     executor.cancel([(job_id, 1)])
     assert devcluster.client(accounting, "scontrol", "requeue", f"{job_id}_0").ok
     wait_until(lambda: live(executor) == {}, timeout_s=40)
