@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,9 +35,22 @@ class Disk:
                     while stream.write(zeros[:size]):
                         pass
 
-    def free(self) -> None:
-        """Take away what fills it."""
-        (self.folder / BALLAST).unlink(missing_ok=True)
+    def free(self, patience_s: float = 120.0) -> None:
+        """Take away what fills it; another fault may just keep it read-only.
+
+        Raises:
+            OSError: it still was when time was up.
+        """
+        deadline = time.monotonic() + patience_s
+        while True:
+            try:
+                (self.folder / BALLAST).unlink(missing_ok=True)
+            except OSError as error:
+                if error.errno != errno.EROFS or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+            else:
+                return
 
     @contextmanager
     def read_only(self) -> Iterator[None]:
