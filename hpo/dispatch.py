@@ -211,8 +211,8 @@ class Dispatcher:
         record = BatchRecord.read(path)
         if record.at_once == share:
             return
-        self._try(f"throttle array {job_id}", lambda: self._executor.throttle(job_id, share))
-        write_json(path, replace(BatchRecord.read(path), at_once=share).to_json())
+        if self._try(f"throttle array {job_id}", lambda: self._executor.throttle(job_id, share)):
+            write_json(path, replace(record, at_once=share).to_json())
 
     def _shares(self) -> dict[str, int]:
         """batch -> how many of its tasks may run at once; empty where there is no limit."""
@@ -225,9 +225,11 @@ class Dispatcher:
         ]
         return shares(unfinished, at_once)
 
-    def _try(self, what: str, act: Callable[[], None]) -> None:
-        """Do what the next look at the queue will do again where it fails."""
+    def _try(self, what: str, act: Callable[[], None]) -> bool:
+        """Do what the next look at the queue will do again where it fails; returns whether it worked."""
         try:
             act()
         except RuntimeError as error:
             self._say(f"could not {what}, trying again later: {error}")
+            return False
+        return True

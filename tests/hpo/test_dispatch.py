@@ -128,6 +128,23 @@ def test_throttle_changes_while_it_runs(site: Site) -> None:
     assert site.scheduler.throttles == {"1": None}
 
 
+def test_throttle_that_failed_is_tried_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the scheduler did not take is not recorded as done."""
+    controller = site.controller()
+    controller.step()
+    site.paths.throttle.write_text("2")
+    with monkeypatch.context() as away:
+
+        def refuse(job_id: str, at_once: int | None) -> None:
+            raise RuntimeError("no answer")
+
+        away.setattr(controller.executor, "throttle", refuse)
+        controller.step()
+    assert any("no answer" in line for line in site.said)
+    controller.step()
+    assert site.scheduler.throttles == {"1": 2}
+
+
 def test_pause_holds_what_waits_and_plans_nothing(site: Site) -> None:
     """Held until the marker is gone; then all of it starts."""
     controller = site.controller()
