@@ -40,7 +40,7 @@ def follow_up(
     Raises:
         RuntimeError: of the executor's family: the scheduler did not take it.
     """
-    study, folder = controller.study, paths.helpers / "step"
+    study, folder = controller.study, paths.helper("step")
     folder.mkdir(parents=True, exist_ok=True)
     program = [sys.executable, "-m", "hpo", *command]
     name = study_prefix(study) + "step"

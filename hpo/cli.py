@@ -16,6 +16,7 @@ from rich.console import Console
 
 from hpo import __version__
 from hpo.errors import FrontrunnerError, InputError
+from hpo.ports import of_an_executor
 from hpo.records import Cause, RecordError
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(str(error), "a file of the study folder is damaged; its other files are untouched")
         return 1
     except RuntimeError as error:
-        if not hasattr(error, "busy"):  # the executors' family has it
+        if not of_an_executor(error):
             raise
         _complain(str(error), getattr(error, "hint", ""))
         return 1

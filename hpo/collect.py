@@ -13,12 +13,9 @@ from pathlib import Path
 from hpo.attempts import end_cause, record_of, requeue_cause, spent, unsettled
 from hpo.findings import Cancelled, Completed, Ended, Finding, NotSeen, SeenAgain
 from hpo.paths import StudyPaths, TrialPaths
-from hpo.ports import Executor, Task, TaskView
+from hpo.ports import OVER, WAITING, Executor, Task, TaskView
 from hpo.records import BatchRecord, Cause, Failure, RecordError, TrialResult
 from hpo.study import Missing, Study, Trial, TrialState
-
-OVER = "over"
-WAITING = ("pending", "held")
 
 
 @dataclass

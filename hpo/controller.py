@@ -18,7 +18,7 @@ from hpo.ledger import account
 from hpo.limits import Limits
 from hpo.paths import StudyPaths
 from hpo.policy import Action, decide
-from hpo.ports import Executor, Task, TaskView
+from hpo.ports import WAITING, Executor, Task, TaskView
 from hpo.proposals import Proposed, Proposer
 from hpo.records import Cause
 from hpo.remote import Remote
@@ -75,7 +75,7 @@ class Controller:
         for trial in self.study.in_state(TrialState.OPEN):
             task = task_of(self.study, trial)
             view = (self.live or {}).get(task) if task else None
-            if view and view["state"] in ("pending", "held"):
+            if view and view["state"] in WAITING:
                 reasons[view["detail"]] += 1
         return reasons
 
@@ -90,7 +90,7 @@ class Controller:
         for batch in self.study.open_batches:
             self.executor.adopt(str(self.paths.batch(batch.id).submission))
         if self.study.request is not None:
-            self.executor.adopt(str(self.paths.helpers / self.study.request.id))
+            self.executor.adopt(str(self.paths.helper(self.study.request.id)))
 
     def step(self, *, poll: bool = True) -> bool:
         """One pass; idempotent.

@@ -17,7 +17,7 @@ from hpo.errors import StudyError
 from hpo.journal import Journal
 from hpo.limits import Limits, array_minutes, shares, warned_s
 from hpo.paths import StudyPaths
-from hpo.ports import Executor, Task, TaskView, Wishes
+from hpo.ports import OVER, WAITING, Executor, Task, TaskView, Wishes
 from hpo.records import BatchRecord, Cause, write_json
 from hpo.study import ENDED, Batch, Event, TrialState
 from hpo.submission import release, submit_held, unrecorded
@@ -153,12 +153,12 @@ class Dispatcher:
         by_job = {batch.job_id: batch for batch in study.batches.values() if batch.job_id}
         for (job_id, index), view in live.items():
             batch = by_job.get(job_id)
-            if batch is None or view["state"] == "over" or index >= len(batch.trials):
+            if batch is None or view["state"] == OVER or index >= len(batch.trials):
                 continue
             trial = study.trials[batch.trials[index]]
             moved = trial.batch != batch.id
             since = study.batches[trial.batch].planned_at if moved else trial.ended_at
-            waits = last and view["state"] in ("pending", "held")
+            waits = last and view["state"] in WAITING
             over_s = self._seconds_since(since)
             if (moved or trial.state in ENDED) and (waits or over_s > (LAST_STRAY_S if last else STRAY_S)):
                 strays.add((job_id, index))
@@ -174,7 +174,7 @@ class Dispatcher:
         for trial in study.in_state(TrialState.OPEN):
             task = task_of(study, trial)
             view = live.get(task) if task else None
-            if trial.stalled < STALLED or not task or not view or view["state"] not in ("pending", "held"):
+            if trial.stalled < STALLED or not task or not view or view["state"] not in WAITING:
                 continue
             if sum(end.trial == trial.id and end.batch == trial.batch for end in study.ends) >= STALLED:
                 self._try("cancel a stalled task", partial(self._executor.cancel, [task]))
@@ -203,7 +203,7 @@ class Dispatcher:
             self._try(f"release array {job_id}", lambda: release(self._paths, batch, self._executor))
         if "pending" in states and not may_start:
             self._try(f"hold array {job_id}", lambda: self._executor.hold(job_id))
-        if may_start and states & {"held", "pending"}:
+        if may_start and states.intersection(WAITING):
             self._throttle(batch, job_id, share)
 
     def _throttle(self, batch: Batch, job_id: str, share: int | None) -> None:

@@ -9,6 +9,7 @@ from hpo.assembly import Assembly
 from hpo.chain import settled
 from hpo.controller import Controller
 from hpo.pacing import Pacer
+from hpo.ports import of_an_executor
 from hpo.records import RecordError
 from hpo.snapshot import Snapshot, running_trials
 from hpo.view import View
@@ -51,7 +52,7 @@ class Loop:
         try:
             ended = self.pass_once(force=False)
         except (OSError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and not hasattr(error, "busy"):
+            if isinstance(error, RuntimeError) and not of_an_executor(error):
                 raise
             self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
             self._view.say(f"{_what(error)}; nothing is lost, trying again in {self._wait_s:.0f} s")

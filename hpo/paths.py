@@ -146,14 +146,17 @@ class StudyPaths:
         return self.folder / "throttle"
 
     @property
-    def helpers(self) -> Path:
-        """Submission files and logs of the controller's own small jobs."""
-        return self.folder / "helpers"
-
-    @property
     def report(self) -> Path:
         """Pictures and tables made by `report`."""
         return self.folder / "report"
+
+    def helper(self, name: str) -> Path:
+        """Submission files and logs of a small job of the controller's own."""
+        return self.folder / "helpers" / name
+
+    def answer(self, request: str) -> Path:
+        """The proposals that such a job was asked for; the first commit wins."""
+        return self.helper(request) / "answer.json"
 
     def batch(self, batch: str) -> BatchPaths:
         """The files of one batch."""

@@ -9,6 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypedDict
 
+OVER = "over"  # states of a TaskView
+WAITING = ("pending", "held")
+
+
+def of_an_executor(error: BaseException) -> bool:
+    """Whether an error is of an executor's own family, which `hpo` does not import: see `Executor`."""
+    return isinstance(error, RuntimeError) and hasattr(error, "busy")
+
 
 class TaskView(TypedDict):
     """One task of an array, as the scheduler tells it; one that is over is told of for some minutes."""

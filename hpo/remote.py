@@ -19,7 +19,7 @@ from typing import Any
 from hpo.errors import StudyError
 from hpo.journal import Journal, load_study
 from hpo.paths import StudyPaths
-from hpo.ports import Executor, Task, TaskView
+from hpo.ports import OVER, Executor, Task, TaskView
 from hpo.proposals import Proposed, Proposer
 from hpo.records import RecordError, read_json, write_json_once
 from hpo.study import Event, Request
@@ -65,20 +65,17 @@ class Remote:
             if room > 0 and live is not None:
                 self._ask(room)
             return []
-        answer = self._folder(request.id) / "answer.json"
+        answer = self.paths.answer(request.id)
         if answer.exists():
             return self._read(answer)
         if live is not None:
             self._watch(request, live.get((request.job_id, 0)))
         return []
 
-    def _folder(self, request: str) -> Path:
-        return self.paths.helpers / request
-
     def _ask(self, room: int) -> None:
         study = self.journal.study
         name = f"propose-{study.requests:04d}-{uuid.uuid4().hex[:6]}"
-        folder = self._folder(name)
+        folder = self.paths.helper(name)
         folder.mkdir(parents=True)
         arguments = [(str(self.paths.folder), name, str(room))]
         try:
@@ -112,10 +109,10 @@ class Remote:
     def _watch(self, request: Request, view: TaskView | None) -> None:
         if view is not None and view["state"] == "held":
             self.executor.release(request.job_id)
-        over = view is None or view["state"] == "over"
+        over = view is None or view["state"] == OVER
         if not over or 0.0 <= self.clock() - request.since < SETTLE_S:
             return
-        said = self.executor.complaint(str(self._folder(request.id)), (request.job_id, 0))
+        said = self.executor.complaint(str(self.paths.helper(request.id)), (request.job_id, 0))
         message = f"job {request.job_id} ended without proposals: {said or 'it wrote nothing'}"
         self.journal.record(Event.PROPOSAL_FAILED, message=message)
         if self.journal.study.failed_requests >= MOST_FAILURES:
@@ -135,7 +132,7 @@ def main(study_folder: str, request: str, room: str) -> None:
     from hpo.store import read_configuration
 
     paths = StudyPaths(Path(study_folder))
-    answer = paths.helpers / request / "answer.json"
+    answer = paths.answer(request)
     if answer.exists():
         return
     study = load_study(paths.journal)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from hpo.paths import StudyPaths
-from hpo.ports import Executor, Task, TaskView, Wishes
+from hpo.ports import OVER, Executor, Task, TaskView, Wishes
 from hpo.records import BatchRecord, TrialSpec, write_json
 from hpo.study import Batch, Study
 
@@ -124,7 +124,7 @@ def unrecorded(paths: StudyPaths, study: Study, live: Mapping[Task, TaskView]) -
     found = {
         task
         for task, view in live.items()
-        if view["state"] != "over" and view["name"].startswith(prefix) and task[0] not in known
+        if view["state"] != OVER and view["name"].startswith(prefix) and task[0] not in known
     }
     if found:  # a controller that was killed between batch.json and the journal
         files = (paths.batch(batch.id).record for batch in study.batches.values())

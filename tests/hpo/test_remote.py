@@ -26,7 +26,7 @@ def _answer(site: Site, controller: object, *, exhausted: bool = False) -> None:
     proposer = controller._proposer
     proposals = [each.to_event() for each in proposer.propose(controller.study, int(room))]
     del site.scheduler.tasks[key]
-    answer = site.paths.helpers / request / "answer.json"
+    answer = site.paths.answer(request)
     write_json_once(answer, {"proposals": proposals, "exhausted": exhausted})
 
 
