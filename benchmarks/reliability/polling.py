@@ -17,6 +17,7 @@ from hpo.controller import Controller
 from hpo.journal import Journal
 from hpo.lease import HeldLease
 from hpo.objectives import describe_objectives
+from hpo.ports import OVER, Task
 from hpo.store import create_study
 from slurm import devcluster
 from slurm.devcluster_files import Layout
@@ -80,11 +81,18 @@ def waiting_study(layout: Layout, root: Path, elements: int) -> Iterator[Control
             yield controller
     finally:
         if controller is not None:
-            own = {batch.job_id for batch in controller.study.batches.values()}
-            parts.executor.cancel([task for task in controller.live or {} if task[0] in own])
+            parts.executor.cancel(queued(controller))
         os.environ.pop("SLURM_CONF")
         if before is not None:
             os.environ["SLURM_CONF"] = before
+
+
+def queued(controller: Controller) -> list[Task]:
+    """The elements of the study that are in the queue; what the user ran before is listed for minutes too."""
+    own = {batch.job_id for batch in controller.study.batches.values()}
+    return [
+        task for task, view in (controller.live or {}).items() if task[0] in own and view["state"] != OVER
+    ]
 
 
 def measure(layout: Layout, root: Path, elements: int, polls: int = POLLS) -> Record:
@@ -101,7 +109,7 @@ def measure(layout: Layout, root: Path, elements: int, polls: int = POLLS) -> Re
     """
     with waiting_study(layout, root, elements) as controller:
         controller.step()  # the first with the array in the queue
-        assert len(controller.live or {}) == elements, "not every element waits in the queue"
+        assert len(queued(controller)) == elements, "not every element waits in the queue"
         before, cpu_s, began = requests(layout), _cpu_s(), time.monotonic()
         for _ in range(polls):
             controller.step()
