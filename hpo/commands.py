@@ -1,0 +1,184 @@
+"""What commands there are: their arguments, and what each calls.
+
+Each command imports what it needs when it is called, so that `status` loads no torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+from rich.console import Console
+
+from hpo import __version__
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+OVERRIDES = """\
+overrides have the form KEY=VALUE, as in Hydra:
+  experiment=demo                                   a whole study preset (the default)
+  study.name=mine study.root=/shared/studies        which study, and where
+  budget.trials=40 batch.size=8 batch.refill=4      how many trials, how many at once
+  cluster=slurm cluster.partition=gpu cluster.time_limit=04:00:00
+  data.path=my.jsonl data.template=alpaca           your data
+  space.learning_rate='tag(log, interval(1e-5, 1e-3))' space.lora_rank='range(4, 256, step=4)'
+  space.target_modules='choice(qv, attention, all)' '~space.lora_alpha'
+every key and its default is in the YAML files of conf/.
+"""
+EXIT_CODES = "exit codes: 0 done, 1 failed, 2 bad input, 3 interrupted but resumable"
+
+
+def command_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="frontrunner",
+        description="Tune QLoRA fine-tunes on a Slurm cluster, or on this machine.",
+        epilog=EXIT_CODES,
+    )
+    parser.add_argument("--version", action="version", version=f"frontrunner {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in {
+        "tune": "drive a study until its budget ends; run again, it goes on where it stopped",
+        "step": "one pass of the same loop, then exit: for cron or scrontab",
+        "plan": "submit nothing: show the space, the first batch and the exact sbatch text",
+        "doctor": "check this site and node before the first GPU-hour is spent",
+        "data": "show what trials read: counts, what filters dropped, lengths, and some examples",
+        "prefetch": "put into the cache what the nodes need, so that they download nothing",
+    }.items():
+        _add_configured(commands, name, text)
+    status = _add_study(commands, "status", "trials, queue, budget, front and last errors of a study")
+    status.add_argument("--json", action="store_true", help="for scripts")
+    status.add_argument("--watch", action="store_true", help="again every few seconds, until Ctrl-C")
+    _add_study(commands, "report", "pictures, trials.csv and one HTML page of a study")
+    cancel = _add_study(commands, "cancel", "stop what is in flight; it stays stopped")
+    cancel.add_argument("trials", nargs="*", metavar="TRIAL", help="only these (default: the whole study)")
+    retry = _add_study(
+        commands, "retry", "give failed or cancelled trials another attempt, with the next `tune`"
+    )
+    retry.add_argument("trials", nargs="*", metavar="TRIAL", help="only these (default: all that failed)")
+    pause = _add_study(commands, "pause", "let nothing new start, until `resume`; what runs goes on")
+    pause.add_argument("--now", action="store_true", help="running trials save their state and wait too")
+    _add_study(commands, "resume", "take a pause back")
+    throttle = _add_study(commands, "throttle", "how many trials may run at once, from now on")
+    throttle.add_argument("at_once", metavar="AT_ONCE", help="a number, or none for cluster.max_parallel")
+    return parser
+
+
+def _add_configured(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
+) -> None:
+    parser = commands.add_parser(
+        name,
+        help=text,
+        description=text,
+        epilog=OVERRIDES + EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config-dir", metavar="DIR", help="a folder with configuration groups of your own")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides of the configuration")
+
+
+def _add_study(commands: Commands, name: str, text: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.add_argument("study", metavar="STUDY", help="a study folder, or a name under the study root")
+    parser.add_argument("--root", default="studies", help="the study root (default: studies)")
+    return parser
+
+
+def _tune(options: argparse.Namespace, out: Console) -> int:
+    from hpo.tune import tune
+
+    # a login node's reaper and scancel send TERM: leave as on Ctrl-C, the lease given back
+    signal.signal(signal.SIGTERM, _interrupt)
+    return tune(options.overrides, options.config_dir, out, once=options.command == "step")
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    signal.signal(signum, signal.SIG_IGN)  # Slurm sends it more than once; once is enough to leave
+    raise KeyboardInterrupt
+
+
+def _plan(options: argparse.Namespace, out: Console) -> int:
+    from hpo.plan import plan
+
+    return plan(options.overrides, options.config_dir, out)
+
+
+def _doctor(options: argparse.Namespace, out: Console) -> int:
+    from hpo.doctor import doctor
+
+    return doctor(options.overrides, options.config_dir, out)
+
+
+def _prefetch(options: argparse.Namespace, out: Console) -> int:
+    from hpo.plan import prefetch
+
+    return prefetch(options.overrides, options.config_dir, out)
+
+
+def _data(options: argparse.Namespace, out: Console) -> int:
+    from hpo.preview import preview
+
+    return preview(options.overrides, options.config_dir, out)
+
+
+def _status(options: argparse.Namespace, out: Console) -> int:
+    from hpo.status import status
+
+    return status(options.study, Path(options.root), out, as_json=options.json, watch=options.watch)
+
+
+def _report(options: argparse.Namespace, out: Console) -> int:
+    from hpo.report import report
+
+    return report(options.study, Path(options.root), out)
+
+
+def _cancel(options: argparse.Namespace, out: Console) -> int:
+    from hpo.manage import cancel
+
+    return cancel(options.study, Path(options.root), options.trials, out)
+
+
+def _retry(options: argparse.Namespace, out: Console) -> int:
+    from hpo.manage import retry
+
+    return retry(options.study, Path(options.root), options.trials, out)
+
+
+def _pause(options: argparse.Namespace, out: Console) -> int:
+    from hpo.manage import pause
+
+    return pause(options.study, Path(options.root), out, now=options.now)
+
+
+def _resume(options: argparse.Namespace, out: Console) -> int:
+    from hpo.manage import resume
+
+    return resume(options.study, Path(options.root), out)
+
+
+def _throttle(options: argparse.Namespace, out: Console) -> int:
+    from hpo.manage import throttle
+
+    return throttle(options.study, Path(options.root), options.at_once, out)
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
+    "tune": _tune,
+    "step": _tune,
+    "plan": _plan,
+    "doctor": _doctor,
+    "data": _data,
+    "prefetch": _prefetch,
+    "status": _status,
+    "report": _report,
+    "cancel": _cancel,
+    "retry": _retry,
+    "pause": _pause,
+    "resume": _resume,
+    "throttle": _throttle,
+}
