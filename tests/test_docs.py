@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hpo.cli import main
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -70,23 +72,19 @@ def test_make_commands_name_real_targets(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", [c for c in commands() if overrides_of(c)])
-def test_overrides_are_accepted_as_written(command: str, tmp_path: Path) -> None:
+def test_overrides_are_accepted_as_written(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """`plan` takes what the pages tell users to type."""
     row = '{{"instruction": "Say {0}.", "input": "", "output": "{0}"}}\n'
     (tmp_path / "my_data.jsonl").write_text("".join(row.format(n) for n in range(40)))
-    overrides = [*(overrides_of(command) or []), f"study.root={tmp_path / 'studies'}"]
-    planned = subprocess.run(
-        [sys.executable, "-m", "hpo", "plan", *overrides],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-    )
-    if "cluster=slurm" in command and "Slurm" in planned.stderr and not _slurm_is_installed():
+    monkeypatch.chdir(tmp_path)
+    status = main(["plan", *(overrides_of(command) or []), f"study.root={tmp_path / 'studies'}"])
+    shown = capsys.readouterr()
+    if "cluster=slurm" in command and "Slurm" in shown.err and not _slurm_is_installed():
         pytest.skip("no Slurm client here: cluster=slurm cannot be planned")
-    assert planned.returncode == 0, planned.stderr
-    assert "First batch" in planned.stdout
+    assert status == 0, shown.err
+    assert "First batch" in shown.out
 
 
 def _output(command: list[str], folder: Path, timeout_s: float | None = None) -> str:

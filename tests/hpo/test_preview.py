@@ -39,6 +39,6 @@ def test_errors_of_a_trial_kind_are_messages(
     def fail(*_: object) -> int:
         raise KindError("no rows left\n\nhint: give more")
 
-    monkeypatch.setitem(cli._COMMANDS, "data", fail)
+    monkeypatch.setitem(cli.COMMANDS, "data", fail)
     assert cli.main(["data"]) == 1
     assert capsys.readouterr().err == "error: no rows left\n\nhint: give more\n"

@@ -189,6 +189,7 @@ def test_process_survives_term_and_resumes_after_kill(recipe: dict[str, Any], ma
     assert TrialResult.read(paths.metrics).details["attempts"] == [1, 2]
 
 
+@pytest.mark.slow
 def test_disk_that_is_full_for_a_while_changes_no_bit(
     recipe: dict[str, Any], make_trial: MakeTrial, small_disk: Path
 ) -> None:
