@@ -33,7 +33,7 @@ def add_adapter(base: PreTrainedModel, trainer: TrainerRecipe, seed: int, origin
 
     Args:
         base: frozen.
-        trainer: rank, alpha, dropout and target modules.
+        trainer: rank, alpha, dropout, bias, variant and target modules.
         seed: of the adapter's initial weights.
         origin: folder or hub name of the base model, for whoever loads the adapter.
 
@@ -44,11 +44,18 @@ def add_adapter(base: PreTrainedModel, trainer: TrainerRecipe, seed: int, origin
         r=trainer.lora_rank,
         lora_alpha=trainer.lora_alpha,  # type: ignore[arg-type,unused-ignore] # peft takes any number
         lora_dropout=trainer.lora_dropout,
+        bias=trainer.lora_bias.value,
+        use_rslora=trainer.use_rslora,
+        use_dora=trainer.use_dora,
+        fan_in_fan_out=any(map(_is_conv, base.modules())),
         target_modules=resolve(trainer.target_modules, linear_layers(base)),
         task_type="CAUSAL_LM",
     )
     torch.manual_seed(seed)
     adapted = get_peft_model(base, config)
+    for weight in adapted.parameters():
+        if weight.requires_grad:  # biases have the base model's format, and float16 cannot be trained
+            weight.data = weight.data.float()
     adapted.peft_config["default"].base_model_name_or_path = origin  # peft puts the quantised folder here
     return adapted
 
@@ -64,8 +71,13 @@ def linear_layers(model: torch.nn.Module) -> list[str]:
     return [
         name
         for name, layer in model.named_modules()
-        if layer is not head and (isinstance(layer, torch.nn.Linear) or type(layer).__name__ == "Conv1D")
+        if layer is not head and (isinstance(layer, torch.nn.Linear) or _is_conv(layer))
     ]
+
+
+def _is_conv(layer: torch.nn.Module) -> bool:
+    """Whether it is the linear layer of GPT-2, which keeps its weight the other way round until quantised."""
+    return type(layer).__name__ == "Conv1D"
 
 
 def save_adapter(adapted: PeftModel, folder: Path) -> AdapterSize:

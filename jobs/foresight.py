@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import importlib.util
 import json
 import subprocess
 import sys
@@ -12,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jobs.arguments import argument_problems
 from jobs.baseline import read_baseline
 from jobs.data_problems import data_problems, file_problems
 from jobs.data_recipe import resolve_data
-from jobs.errors import ModelError, RecipeError, TrialError
+from jobs.errors import ModelError, TrialError
 from jobs.foretell import peak_memory
 from jobs.recipe import ModelRecipe, examine, parse
 from jobs.sources import find_source
@@ -25,28 +24,6 @@ METRICS = (
     "eval_loss", "train_loss", "train_seconds", "eval_seconds", "start_seconds", "tokens",
     "tokens_per_second", "peak_memory_gib", "trainable_parameters", "adapter_bytes",
 )  # fmt: skip
-# What `jobs.training` decides; setting it in trainer.args would have no effect.
-DECIDED = {
-    "learning_rate": "trainer.learning_rate",
-    "per_device_train_batch_size": "trainer.micro_batch_size",
-    "gradient_accumulation_steps": "trainer.batch_size and trainer.micro_batch_size",
-    "max_steps": "trainer.max_steps",
-    "num_train_epochs": "trainer.epochs",
-    "activation_checkpointing": "trainer.gradient_checkpointing",
-    "gradient_checkpointing": "trainer.gradient_checkpointing",
-    "save_steps": "trainer.checkpoint_every_s",
-    **dict.fromkeys(("fp16", "bf16"), "the card"),
-    **dict.fromkeys(("seed", "data_seed"), "the seed of the trial"),
-    **dict.fromkeys(
-        (
-            "output_dir", "train_sampling_strategy", "save_strategy", "eval_strategy", "logging_strategy",
-            "logging_nan_inf_filter", "report_to", "disable_tqdm", "remove_unused_columns",
-            "dataloader_pin_memory", "use_cache",
-        ),
-        "the trial itself",
-    ),
-}  # fmt: skip
-
 Problem = tuple[str, str]
 
 
@@ -68,7 +45,7 @@ class Qlora:
             (key path, what is wrong) per problem.
         """
         examined = examine(recipe)
-        found = [*examined.problems, *_argument_problems(recipe)]
+        found = [*examined.problems, *argument_problems(recipe)]
         if examined.model is not None:
             found += _model_problems(examined.model)
         if examined.evaluation is not None and examined.evaluation.tasks is not None:
@@ -203,38 +180,6 @@ def _follow(command: Sequence[str], say: Callable[[str], None]) -> None:
         if process.wait() != 0:
             complaints.seek(0)
             raise TrialError(complaints.read().strip() or f"{command[2]} ended with {process.returncode}")
-
-
-def _argument_problems(recipe: Mapping[str, Any]) -> list[Problem]:
-    trainer = recipe.get("trainer")
-    args = trainer.get("args") if isinstance(trainer, Mapping) else None
-    if not isinstance(args, Mapping) or not args:
-        return []
-    known = training_fields()
-    found = []
-    for name in args:
-        if name in DECIDED:
-            found.append(
-                (f"trainer.args.{name}", f"got a setting of what {DECIDED[name]} decides, expected none")
-            )
-        elif name not in known:
-            found.append(
-                (f"trainer.args.{name}", "got an unknown key, expected a field of TrainingArguments")
-            )
-    return found
-
-
-def training_fields() -> frozenset[str]:
-    """The fields of transformers' TrainingArguments, read from its source: importing it would load torch."""
-    spec = importlib.util.find_spec("transformers")
-    if spec is None or spec.origin is None:
-        raise RecipeError("transformers: got nothing, expected it to be installed", "`make setup`")
-    tree = ast.parse((Path(spec.origin).parent / "training_args.py").read_text(encoding="utf-8"))
-    bodies = [
-        node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "TrainingArguments"
-    ]
-    lines = [line for body in bodies for line in body if isinstance(line, ast.AnnAssign)]
-    return frozenset(line.target.id for line in lines if isinstance(line.target, ast.Name))
 
 
 def _model_problems(model: ModelRecipe) -> list[Problem]:

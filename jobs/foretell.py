@@ -75,6 +75,7 @@ def load_of(trainer: TrainerRecipe, tokens: int, kind: str) -> Load:
         checkpointing=trainer.gradient_checkpointing,
         adam_bytes=ADAM_BYTES.get(str(trainer.args.get("optim", "")), 8),
         logit_rows=CHUNK if kind in PLAIN_HEADS else None,
+        dora=trainer.use_dora,
     )
 
 

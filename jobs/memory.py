@@ -92,6 +92,7 @@ class Load:
     adapter_input_bytes: int = 4  # peft computes adapters in float32
     adam_bytes: int = 8  # of both moments
     logit_rows: int | None = None  # tokens whose logits exist at the same time; None: all
+    dora: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ def predict_peak_memory(model: Architecture, load: Load) -> Peak:
         bits = DOUBLE_QUANTISED if doubled else BITS[load.quantisation]
     tuned = [linears[name] for name in load.targets if name in linears]
     adapters = model.layers * load.rank * sum(inputs + outputs for inputs, outputs in tuned)
+    adapters += model.layers * sum(outputs for _, outputs in tuned) * load.dora
     tables = (1 if model.tied else 2) * model.vocabulary * model.hidden + (
         2 * model.layers + 1
     ) * model.hidden
@@ -155,7 +157,8 @@ def predict_peak_memory(model: Architecture, load: Load) -> Peak:
         "adapters": 4.0 * adapters,
         "gradients": 4.0 * adapters,
         "optimiser": 1.0 * load.adam_bytes * adapters,
-        "dequantised": 2.0 * model.hidden * model.intermediate if quantised else 0.0,
+        "dequantised": (2.0 * model.hidden * model.intermediate if quantised else 0.0)
+        + (max(_dora_bytes(*layer) for layer in tuned) if load.dora and tuned else 0.0),
         "activations": activations,
         "logits": logits,
     }
@@ -166,7 +169,16 @@ def _activation_bytes(model: Architecture, load: Load, tuned: Sequence[tuple[int
     """Of one block, per token."""
     wide = (3 if model.gated else 2) * model.intermediate
     block = 2 * (3 * model.hidden + 2 * model.queries + 2 * model.keys + wide) + 8 * model.hidden
-    return block + load.adapter_input_bytes * sum(inputs + load.rank for inputs, _ in tuned)
+    kept = 8 * sum(outputs for _, outputs in tuned) * load.dora  # what base and adapter gave, in float32
+    return block + load.adapter_input_bytes * sum(inputs + load.rank for inputs, _ in tuned) + kept
+
+
+def _dora_bytes(inputs: int, outputs: int) -> float:
+    """What peft's DoRA makes of one layer for a moment, to know the lengths of its rows, in float32.
+
+    An identity matrix that it sends through the adapter, the result, the weight, and their sum.
+    """
+    return 4.0 * (inputs * inputs + 3 * inputs * outputs)
 
 
 def correction(pairs: Sequence[tuple[float, float]]) -> float:

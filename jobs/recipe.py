@@ -35,6 +35,14 @@ class Quantisation(StrEnum):
     NONE = "none"
 
 
+class LoraBias(StrEnum):
+    """Which biases of the base model are trained beside the adapter."""
+
+    NONE = "none"
+    LORA_ONLY = "lora_only"  # those of the layers that have an adapter
+    ALL = "all"
+
+
 @dataclass(frozen=True, config=STRICT)
 class ModelRecipe:
     """The base model: a folder or hub name, or else a GGUF file inside an installed package."""
@@ -61,6 +69,9 @@ class TrainerRecipe:
     lora_rank: Count
     lora_alpha: Positive
     lora_dropout: Share
+    lora_bias: LoraBias
+    use_rslora: bool
+    use_dora: bool
     target_modules: Annotated[str | list[str], AfterValidator(_known_targets)]
     quantisation: Quantisation
     double_quantisation: bool

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from jobs.arguments import DECIDED, argument_problems, training_fields
 from jobs.errors import RecipeError
-from jobs.foresight import METRICS, Qlora, training_fields
+from jobs.foresight import METRICS, Qlora
 from jobs.recipe import Quantisation, parse
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -127,12 +128,78 @@ def test_resolved_recipe_holds_absolute_paths(
 
 
 def test_training_fields_are_those_of_transformers() -> None:
-    """The names read from the source are the fields of the class."""
+    """The names read from the source are the fields of the class, and what we decide is among them."""
     import dataclasses
 
     from transformers import TrainingArguments
 
-    assert {field.name for field in dataclasses.fields(TrainingArguments)} <= training_fields()
+    fields = {field.name for field in dataclasses.fields(TrainingArguments)}
+    assert fields <= set(training_fields())
+    assert set(DECIDED) <= fields
+
+
+def test_defaults_of_transformers_fit_the_types_read_from_its_source() -> None:
+    """Every plain default is accepted under its own name: the types are understood."""
+    import dataclasses
+
+    from transformers import TrainingArguments
+
+    plain = {
+        field.name: field.default
+        for field in dataclasses.fields(TrainingArguments)
+        if field.name not in DECIDED and isinstance(field.default, bool | int | float | str | None)
+    }
+    assert len(plain) > 50
+    assert argument_problems({"trainer": {"args": plain}}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        (
+            "weight_decai",
+            0.1,
+            "expected a field of TrainingArguments\n\nhint: is trainer.args.weight_decay meant?",
+        ),
+        ("lr_scheduler_type", "cosin", "hint: is cosine meant?"),
+        ("lr_scheduler_type", 3, "expected text"),
+        ("optim", "paged_adamw", "expected one of adamw_torch,"),
+        ("adam_beta1", "0.9", "got '0.9', expected a number"),
+        ("adam_beta1", True, "got True, expected a number"),
+        ("torch_compile", 1, "got 1, expected true or false"),
+        ("torch_empty_cache_steps", 2.5, "got 2.5, expected a whole number or null"),
+        ("lr_scheduler_kwargs", [1], "expected a mapping or text or null"),
+        ("learning_rate", 0.1, "got a setting of what trainer.learning_rate decides"),
+        ("label_smoothing_factor", 0.1, "the loss, which is cross-entropy alone, decides"),
+    ],
+)
+def test_wrong_argument_is_told_before_anything_runs(
+    recipe: dict[str, Any], name: str, value: object, words: str
+) -> None:
+    """Unknown fields with the nearest name, wrong types, unknown choices, and what is ours to set."""
+    recipe["trainer"]["args"][name] = value
+    ((key, problem),) = Qlora().problems(recipe)
+    assert key == f"trainer.args.{name}"
+    assert words in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("optim", "paged_adamw_8bit"),
+        ("optim", "adamw_torch_fused"),
+        ("lr_scheduler_type", "cosine_with_min_lr"),
+        ("lr_scheduler_kwargs", {"min_lr_rate": 0.1}),
+        ("adam_beta2", 0.95),
+        ("warmup_steps", 10),
+        ("optim_target_modules", ["a"]),
+        ("neftune_noise_alpha", None),
+    ],
+)
+def test_right_argument_is_no_problem(recipe: dict[str, Any], name: str, value: object) -> None:
+    """Schedules, optimisers, betas, lists, mappings, null, and whole numbers for real ones."""
+    recipe["trainer"]["args"][name] = value
+    assert Qlora().problems(recipe) == []
 
 
 def test_objectives_of_the_demo_are_among_the_metrics(recipe: dict[str, Any]) -> None:

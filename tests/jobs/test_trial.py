@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from architectures import saved
 from conditions import fill, wait_until
 
 from hpo.paths import TrialPaths
@@ -123,6 +124,25 @@ def test_dropout_and_accumulation_resume_to_the_last_bit(
     assert exact(killed) == exact(undisturbed)
     result = TrialResult.read(killed.metrics)
     assert (result.attempt, result.details["attempts"]) == (3, [1, 2, 3])
+    weights = "adapter_model.safetensors"
+    assert (killed.adapter / weights).read_bytes() == (undisturbed.adapter / weights).read_bytes()
+
+
+@pytest.mark.slow  # the exact resume of a plain adapter is in the default tier
+def test_biases_and_magnitudes_resume_to_the_last_bit(
+    recipe: dict[str, Any], make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What DoRA and trained biases add is in the checkpoint and in the adapter."""
+    recipe["model"]["path"] = str(saved("qwen2", tmp_path / "model"))
+    recipe["trainer"] |= {"lora_bias": "all", "use_dora": True, "checkpoint_every_s": 0}
+    undisturbed, killed = make_trial(recipe, "0001"), make_trial(recipe, "0002")
+    assert run(undisturbed) == 0
+    with monkeypatch.context() as patch:
+        die_after(patch, 4, killed)
+    assert run(killed) == 0
+    assert exact(killed) == exact(undisturbed)
+    config = json.loads((killed.adapter / "adapter_config.json").read_text())
+    assert (config["bias"], config["use_dora"]) == ("all", True)
     weights = "adapter_model.safetensors"
     assert (killed.adapter / weights).read_bytes() == (undisturbed.adapter / weights).read_bytes()
 
