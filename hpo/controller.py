@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 
 from hpo.budget import Budget
-from hpo.collect import Collector, task_of
+from hpo.collect import Collector
 from hpo.dispatch import Dispatcher
 from hpo.errors import StudyError
 from hpo.findings import record
@@ -18,7 +17,7 @@ from hpo.ledger import account
 from hpo.limits import Limits
 from hpo.paths import StudyPaths
 from hpo.policy import Action, decide
-from hpo.ports import WAITING, Executor, Task, TaskView
+from hpo.ports import Executor, Task, TaskView
 from hpo.proposals import Proposed, Proposer
 from hpo.records import Cause
 from hpo.remote import Remote
@@ -67,17 +66,6 @@ class Controller:
     def study(self) -> Study:
         """The study as the journal tells it now."""
         return self.journal.study
-
-    @property
-    def waiting(self) -> Mapping[str, int]:
-        """Why trials wait, in the scheduler's own words, and how many for each reason."""
-        reasons: Counter[str] = Counter()
-        for trial in self.study.in_state(TrialState.OPEN):
-            task = task_of(self.study, trial)
-            view = (self.live or {}).get(task) if task else None
-            if view and view["state"] in WAITING:
-                reasons[view["detail"]] += 1
-        return reasons
 
     def state(self) -> tuple[object, ...]:
         """Something that differs from what it was when the queue has moved, or something was submitted."""

@@ -10,6 +10,7 @@ from hpo.chain import settled
 from hpo.controller import Controller
 from hpo.pacing import Pacer
 from hpo.ports import of_an_executor
+from hpo.queue_view import QueueFile, QueueView, seen
 from hpo.records import RecordError
 from hpo.snapshot import Snapshot, running_trials
 from hpo.view import View
@@ -31,6 +32,7 @@ class Loop:
         self._pacer = Pacer(parts.poll_s, backs_off=parts.executor.name == "slurm")
         self._look_s = min(parts.config.controller.look_seconds, parts.poll_s)
         self._wait_s = self._look_s
+        self._queue_file = QueueFile(parts.paths.queue)
 
     def run(self) -> bool:
         """Passes until the study has ended; returns True then."""
@@ -74,13 +76,15 @@ class Loop:
             self._pacer.asked(now, eventful=controller.state() != before)
         elif controller.state()[1:] != before[1:]:  # what was submitted wants to be seen starting
             self._pacer.asked(now, eventful=True)
+        queue = seen(controller.study, controller.live)
+        self._queue_file.keep(queue)
         with suppress(RecordError):
-            running = running_trials(self._parts.paths, controller.study)
-            lease = controller.lease.record
-            self._view.update(
-                Snapshot(self._parts.paths, controller.study, running, lease, controller.waiting)
-            )
+            self._view.update(lambda: self._snapshot(queue))
         return ended
+
+    def _snapshot(self, queue: QueueView) -> Snapshot:
+        paths, study = self._parts.paths, self.controller.study
+        return Snapshot(paths, study, running_trials(paths, study), self.controller.lease.record, queue)
 
 
 def _what(error: OSError | RuntimeError) -> str:

@@ -121,6 +121,11 @@ class StudyPaths:
         return self.folder / "controller.json"
 
     @property
+    def queue(self) -> Path:
+        """The study's tasks as the scheduler told of them last."""
+        return self.folder / "queue.json"
+
+    @property
     def batches(self) -> Path:
         """One folder a batch."""
         return self.folder / "batches"

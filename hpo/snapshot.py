@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from hpo.journal import load_study
 from hpo.lease import ControllerLease, owner_alive
@@ -17,6 +16,7 @@ from hpo.ledger import Usage, used_by_now
 from hpo.objectives import Objective, parse_objectives
 from hpo.pareto import front, hypervolume, minimised, reference_point
 from hpo.paths import StudyPaths
+from hpo.queue_view import QueueView, read_queue, waiting
 from hpo.records import Progress, RecordError
 from hpo.study import Study, Trial, TrialState
 
@@ -47,7 +47,7 @@ class Snapshot:
     study: Study
     running: list[Running]
     controller: ControllerLease | None  # of a living controller
-    waiting: Mapping[str, int] = field(default_factory=dict)  # the scheduler's reason -> trials; where asked
+    queue: QueueView = field(default_factory=QueueView)
 
     @cached_property
     def usage(self) -> Usage:
@@ -58,6 +58,11 @@ class Snapshot:
     def objectives(self) -> dict[str, Objective]:
         """What is optimised."""
         return parse_objectives(self.study.objectives)
+
+    @property
+    def waiting(self) -> Mapping[str, int]:
+        """Why trials wait, in the scheduler's own words, and how many for each reason."""
+        return waiting(self.queue)
 
     @property
     def queued(self) -> list[Trial]:
@@ -84,7 +89,7 @@ def take(paths: StudyPaths) -> Snapshot:
         RecordError: the journal is damaged before its last line.
     """
     study = load_study(paths.journal)
-    return Snapshot(paths, study, running_trials(paths, study), _controller(paths))
+    return Snapshot(paths, study, running_trials(paths, study), _controller(paths), read_queue(paths.queue))
 
 
 def running_trials(paths: StudyPaths, study: Study) -> list[Running]:
@@ -127,6 +132,13 @@ def volume(study: Study, objectives: dict[str, Objective]) -> float:
     return hypervolume(rows, reference_point(rows, objectives))
 
 
+def reference(study: Study, objectives: Mapping[str, Objective]) -> dict[str, float]:
+    """The reference point of `volume`, in the objectives' own units."""
+    rows = [objective_row(trial, objectives) for trial in study.in_state(TrialState.COMPLETED)]
+    point = reference_point(rows, objectives)
+    return {name: own.minimised(value) for (name, own), value in zip(objectives.items(), point, strict=True)}
+
+
 def objective_row(trial: Trial, objectives: Mapping[str, Objective]) -> tuple[float, ...]:
     """A completed trial's objectives, signed so that less is better."""
     values = {name: metric.value for name, metric in trial.metrics.items()}
@@ -146,41 +158,3 @@ def elapsed_s(study: Study) -> float:
     started = datetime.fromisoformat(study.created_at)
     end = datetime.fromisoformat(study.last_at) if study.finished else datetime.now(UTC)
     return (end - started).total_seconds()
-
-
-def to_json(snapshot: Snapshot) -> dict[str, Any]:
-    """The snapshot for scripts: `status --json`."""
-    study, objectives = snapshot.study, snapshot.objectives
-    counts = {state.value: len(study.in_state(state)) for state in TrialState}
-    return {
-        "study": study.name,
-        "folder": str(snapshot.paths.folder),
-        "state": snapshot.state,
-        "finished": bool(study.finished),
-        "budget": study.settings.get("budget", {}),
-        "trials": counts | {"running": len(snapshot.running), "queued": len(snapshot.queued)},
-        "elapsed_s": elapsed_s(study),
-        "paused": snapshot.paths.pause.exists(),
-        "usage": snapshot.usage.to_json(),
-        "excluded_nodes": study.excluded,
-        "objectives": study.objectives,
-        "hypervolume": volume(study, objectives),
-        "pareto_front": [_trial_json(trial) for trial in pareto_trials(study, objectives)],
-        "running": [
-            {"trial": r.trial.id, **r.progress.to_json(), "seconds_left": r.seconds_left}
-            for r in snapshot.running
-        ],
-        "failures": [_trial_json(trial) for trial in study.in_state(TrialState.FAILED)],
-    }
-
-
-def _trial_json(trial: Trial) -> dict[str, Any]:
-    metrics = {name: metric.__dict__ for name, metric in trial.metrics.items()}
-    return {
-        "trial": trial.id,
-        "params": trial.params,
-        "origin": trial.origin,
-        "metrics": metrics,
-        "cause": trial.cause,
-        "message": trial.message,
-    }

@@ -22,7 +22,7 @@ from hpo.objectives import describe_objectives
 from hpo.paths import StudyPaths
 from hpo.snapshot import elapsed_s, take
 from hpo.store import create_study, refuse_other_configuration, refuse_unwritable, set_umask
-from hpo.study import Event, TrialState
+from hpo.study import Event, Study, TrialState
 from hpo.tables import duration, front_table
 from hpo.view import View, make_view
 
@@ -49,28 +49,13 @@ def tune(overrides: Sequence[str], config_dir: str | None, console: Console, *, 
     parts = assemble(*compose_config(overrides, config_dir))
     set_umask(parts.config.study.umask)
     paths, chain = parts.paths, parts.config.controller.chain
-    if paths.journal.exists():
-        study = load_study(paths.journal)
-        if not parts.config.study.allow_change:
-            refuse_other_configuration(paths, study, parts.identity)
-        if study.finished and study.settings["budget"] == parts.raw["budget"]:
-            _show_end(parts, console, f"study {paths.name} is complete; nothing to do")
-            return 0
-        if once and study.stopped:  # cron would start again and again what was stopped for a reason
-            raise StudyError(
-                f"study {paths.name} is stopped: {study.stopped}",
-                hint="`tune` goes on with it, and so do single steps after `frontrunner retry`",
-            )
-        if not once:
-            refuse_second_controller(paths.controller)
-    elif paths.folder.exists():
-        _refuse_foreign_folder(paths)
-    earlier = {} if paths.journal.exists() else parts.earlier()
     if not paths.journal.exists():
-        refuse_unwritable(paths.folder.parent)
-    parts.kind.prepare(parts.recipe, parts.cache, lambda line: console.print(line, markup=False))
-    if not paths.journal.exists():
-        create_study(paths, parts.raw, parts.identity, {**_configured(parts), "earlier": earlier})
+        _begin(parts, console)
+    elif _complete(parts, study := load_study(paths.journal)):
+        _show_end(parts, console, f"study {paths.name} is complete; nothing to do")
+        return 0
+    else:
+        _take_up(parts, study, console, once=once)
     wait_s = CHAIN_WAIT_S if chain else 0.0
     # A study that has begun may be taken up by cron or by its own chain while the disk is away.
     lease = insist(lambda: _lease(paths, once=once, wait_s=wait_s), console.print)
@@ -83,6 +68,39 @@ def tune(overrides: Sequence[str], config_dir: str | None, console: Console, *, 
             return _drive(parts, lease, console, once=once, anew=anew)
         own = [*(["--config-dir", str(Path(config_dir).resolve())] if config_dir else []), *overrides]
         return _drive(parts, lease, console, once=True, anew=anew, chain=["step", *own])
+
+
+def _begin(parts: Assembly, console: Console) -> None:
+    """Create the study, once all that can be wrong with it has been looked at."""
+    if parts.paths.folder.exists():
+        _refuse_foreign_folder(parts.paths)
+    earlier = parts.earlier()
+    refuse_unwritable(parts.paths.folder.parent)
+    _prepare(parts, console)
+    create_study(parts.paths, parts.raw, parts.identity, {**_configured(parts), "earlier": earlier})
+
+
+def _complete(parts: Assembly, study: Study) -> bool:
+    """Whether a study that is there has nothing left to do; one of another configuration is refused."""
+    if not parts.config.study.allow_change:
+        refuse_other_configuration(parts.paths, study, parts.identity)
+    return bool(study.finished) and study.settings["budget"] == parts.raw["budget"]
+
+
+def _take_up(parts: Assembly, study: Study, console: Console, *, once: bool) -> None:
+    """Make ready to go on with a study."""
+    if once and study.stopped:  # cron would start again and again what was stopped for a reason
+        raise StudyError(
+            f"study {study.name} is stopped: {study.stopped}",
+            hint="`tune` goes on with it, and so do single steps after `frontrunner retry`",
+        )
+    if not once:
+        refuse_second_controller(parts.paths.controller)
+    _prepare(parts, console)
+
+
+def _prepare(parts: Assembly, console: Console) -> None:
+    parts.kind.prepare(parts.recipe, parts.cache, lambda line: console.print(line, markup=False))
 
 
 def _lease(paths: StudyPaths, *, once: bool, wait_s: float) -> HeldLease | None:

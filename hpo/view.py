@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -11,9 +11,10 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from hpo.event_lines import event_line, progress_line, waiting_line
+from hpo.overview import overview
 from hpo.snapshot import Snapshot
 from hpo.study import Study
-from hpo.tables import event_line, overview, progress_line, waiting_line
 
 PLAIN_EVERY_S = 15.0
 
@@ -27,8 +28,12 @@ class View(Protocol):
     def event(self, event: dict[str, Any], study: Study) -> None:
         """Show a journal event."""
 
-    def update(self, snapshot: Snapshot) -> None:
-        """Show the study as it is now."""
+    def update(self, look: Callable[[], Snapshot]) -> None:
+        """Show the study as it is now; looks only where something of it is to be shown.
+
+        Args:
+            look: reads the files of the trials at work.
+        """
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -59,11 +64,12 @@ class PlainView:
         if line:
             self.say(line)
 
-    def update(self, snapshot: Snapshot) -> None:
+    def update(self, look: Callable[[], Snapshot]) -> None:
         """Print the running trials that have moved, at intervals."""
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + PLAIN_EVERY_S
+        snapshot = look()
         seen = {one.trial.id: (one.progress.phase, one.progress.step) for one in snapshot.running}
         if snapshot.waiting and snapshot.waiting != self._waiting:
             self.say(waiting_line(snapshot))
@@ -95,10 +101,10 @@ class LiveView:
         if line:
             self.say(line)
 
-    def update(self, snapshot: Snapshot) -> None:
+    def update(self, look: Callable[[], Snapshot]) -> None:
         """Redraw."""
         hint = Text("Ctrl-C leaves the trials running; the same command goes on", style="dim")
-        self._live.update(Group(Text(), overview(snapshot), hint))
+        self._live.update(Group(Text(), overview(look(), self._console.height), hint))
 
     def close(self) -> None:
         """Take the picture away."""
