@@ -222,7 +222,8 @@ def test_status_of_two_thousand_trials_is_quick_and_small(
     # asked of the process itself: what the kernel tells its parent counts the parent's memory too
     code = (
         "import os, sys; from hpo.cli import main; main(sys.argv[1:]); "
-        "print(sum(os.times()[:2]), open('/proc/self/status').read().split('VmHWM:')[1].split()[0], file=sys.stderr)"
+        "peak = open('/proc/self/status').read().split('VmHWM:')[1].split()[0]; "
+        "print(sum(os.times()[:2]), peak, file=sys.stderr)"
     )
     command = [sys.executable, "-c", code, "status", str(paths.folder), "--json"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True)
