@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -20,12 +20,25 @@ class SourceAccount:
     dropped: dict[str, int] = field(default_factory=dict)  # reason -> examples
 
 
+@dataclass(frozen=True)
+class CuratedPart:
+    """What curation made of the training examples of one source and kind."""
+
+    source: str
+    kind: str
+    examples: int
+    loss: float | None  # of the untuned base model, nats per response token; None: not taken
+    read: int  # by an epoch
+    distinct: int  # of those read
+
+
 @dataclass
 class Account:
     """All sources, and the beginning of one response for each reason to drop."""
 
     sources: dict[str, SourceAccount] = field(default_factory=dict)
     samples: dict[str, str] = field(default_factory=dict)
+    curated: list[CuratedPart] = field(default_factory=list)
 
     def drop(self, source: str, reason: str, text: str) -> None:
         """Count an example that is left out.
@@ -62,6 +75,18 @@ class Account:
         for reason, count in self.reasons().items():
             yield f"dropped {count}: {reason}"
 
+    def curation(self) -> Iterator[str]:
+        """For people: how often an epoch reads the examples of each source and kind, where curated."""
+        if not self.curated:
+            return
+        rows = [("curated source", "kind", "examples", "untuned loss", "read by an epoch", "distinct")]
+        for part in self.curated:
+            loss = "-" if part.loss is None else f"{part.loss:.4f}"
+            rows.append(
+                (part.source, part.kind, str(part.examples), loss, str(part.read), str(part.distinct))
+            )
+        yield from aligned(rows)
+
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
@@ -74,4 +99,17 @@ class Account:
             record: plain values.
         """
         sources = {name: SourceAccount(**values) for name, values in record["sources"].items()}
-        return cls(sources, dict(record["samples"]))
+        curated = [CuratedPart(**part) for part in record.get("curated", ())]
+        return cls(sources, dict(record["samples"]), curated)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Rows of cells as lines: the first column to the left, the others to the right.
+
+    Args:
+        rows: all of the same length.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, *others in rows:
+        cells = (cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))
+        yield f"{name.ljust(widths[0])}  {'  '.join(cells)}"

@@ -33,6 +33,7 @@ def data_problems(data: DataRecipe) -> list[Problem]:
     plain = asdict(data)
     for source in plain["sources"].values():
         source["weight"] = 1.0  # rows are read alike whatever the weights, which are tuned
+    del plain["curation"]  # likewise
     return list(_examined(json.dumps(plain), files))
 
 

@@ -37,6 +37,14 @@ class Duplicates(StrEnum):
     PROMPT = "prompt"
 
 
+class CurateBy(StrEnum):
+    """Whose loss under the untuned base model says how often an example is read."""
+
+    NONE = "none"
+    SOURCE = "source"  # the mean of the examples of its source and kind
+    EXAMPLE = "example"  # its own
+
+
 def _known_template(name: str) -> str:
     known = [template.value for template in Template]
     if name in known or "{%" in name or name.endswith(TEMPLATE_FILES):
@@ -59,6 +67,7 @@ def _expression(text: str) -> str:
 TemplateName = Annotated[str, AfterValidator(_known_template)]
 Expression = Annotated[str, AfterValidator(_expression)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Strength = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]  # beyond, powers of losses overflow
 Columns = dict[str, str | None]  # name that the template reads -> name in the data; None: not to be read
 
 
@@ -84,6 +93,24 @@ class FilterRecipe:
     empty_response: bool = False
     max_repetition: Share | None = None
     min_word_characters: Share | None = None
+
+
+@dataclass(frozen=True, config=STRICT)
+class CurationRecipe:
+    """How often an epoch reads each training example; see `jobs.curation`."""
+
+    by: CurateBy = CurateBy.NONE
+    strength: Strength = 1.0  # an example is read in proportion to its loss to this power
+    exact_match_share: Share | None = None  # of what an epoch reads; None: as the weights have it
+    exact_match_tokens: Count = 8  # responses of at most so many are exact-match; the end mark is one
+    scored: Count = 256  # by source: examples of each source and kind whose loss is taken
+    examples: Count | None = None  # an epoch reads; None: as many as without curation
+    seed: int = 0  # of the draw
+
+    @property
+    def active(self) -> bool:
+        """Whether anything differs from the mixture as its weights have it."""
+        return not (self.by is CurateBy.NONE and self.exact_match_share is None and self.examples is None)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -136,6 +163,7 @@ class DataRecipe:
     hub: HubRecipe = field(default_factory=HubRecipe)
     sources: dict[str, SourceRecipe] = field(default_factory=dict)
     filters: FilterRecipe = field(default_factory=FilterRecipe)
+    curation: CurationRecipe = field(default_factory=CurationRecipe)
 
     def parts(self) -> list[Source]:
         """The sources of the mixture, or the only one, in the order given."""

@@ -46,12 +46,37 @@ def evaluate(
         Diverged: the loss is not finite.
     """
     longest_first = sorted(examples, key=len, reverse=True)  # like lengths together; memory runs out at once
-    sums, counts = [], []
+    return judge(*summed_losses(model, longest_first, collator, batch_size, precision, after_batch))
+
+
+def summed_losses(
+    model: torch.nn.Module,
+    examples: Sequence[Tokens],
+    collator: Collator,
+    batch_size: int,
+    precision: Precision,
+    after_batch: Callable[[], None] = lambda: None,
+) -> tuple[list[float], list[int]]:
+    """The loss of each example, computed in the order given; the training mode is put back afterwards.
+
+    Args:
+        model: a causal language model.
+        examples: m of them.
+        collator: pads.
+        batch_size: examples a forward pass.
+        precision: of this machine.
+        after_batch: called after every forward pass.
+
+    Returns:
+        Per example the sum over its response tokens, in nats, and how many these are.
+    """
+    sums: list[float] = []
+    counts: list[int] = []
     training = model.training
     model.eval()
     with torch.no_grad():
-        for start in range(0, len(longest_first), batch_size):
-            batch = collator(longest_first[start : start + batch_size])
+        for start in range(0, len(examples), batch_size):
+            batch = collator(examples[start : start + batch_size])
             batch = {name: tensor.to(precision.device) for name, tensor in batch.items()}
             losses, rows = token_losses(model, batch, precision)
             size = len(batch["labels"])
@@ -63,7 +88,7 @@ def evaluate(
             counts += torch.bincount(rows.cpu(), minlength=size).tolist()
             after_batch()
     model.train(training)
-    return judge(sums, counts)
+    return sums, counts
 
 
 def judge(sums: Sequence[float], counts: Sequence[int]) -> Judgement:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -15,11 +16,13 @@ from transformers import PreTrainedTokenizerBase
 from hpo.records import read_json, write_json
 from jobs.account import Account
 from jobs.cache import key_of, known_digest, obtain
+from jobs.curation import Loss, curate
 from jobs.data import Examples, Tokens
 from jobs.data_recipe import DataRecipe
 from jobs.errors import DataError
 from jobs.recipe import ModelRecipe, Recipe
 from jobs.rows import data_key
+from jobs.scores import Measure, obtain_losses
 from jobs.selection import Kept, Selection, select
 from jobs.sources import find_source
 
@@ -46,7 +49,9 @@ def load_examples(
     return mixed(select(data, tokenizer, cache), data)
 
 
-def obtain_examples(recipe: Recipe, cache: Path, load_tokenizer: LoadTokenizer, say: Say) -> Examples:
+def obtain_examples(
+    recipe: Recipe, cache: Path, load_tokenizer: LoadTokenizer, say: Say, measure: Measure | None = None
+) -> Examples:
     """The examples of a recipe, tokenised first if the cache does not hold them.
 
     Args:
@@ -54,15 +59,35 @@ def obtain_examples(recipe: Recipe, cache: Path, load_tokenizer: LoadTokenizer, 
         cache: root of the cache.
         load_tokenizer: called if the examples are to be made.
         say: told of what takes long.
+        measure: takes losses of the untuned base model, if curation needs some that the cache does not hold.
 
     Raises:
-        DataError: see `jobs.selection`.
+        DataError: see `jobs.selection` and `jobs.curation`.
     """
-    return mixed(obtain_selection(recipe, cache, load_tokenizer, say), recipe.data)
+    selection = obtain_selection(recipe, cache, load_tokenizer, say)
+    return curated(recipe, selection, cache, measure, say)
+
+
+def curated(recipe: Recipe, selection: Selection, cache: Path, measure: Measure | None, say: Say) -> Examples:
+    """The examples of a selection as trials read them; see `mixed`.
+
+    Args:
+        recipe: whose data was selected.
+        selection: of the recipe.
+        cache: root of the cache.
+        measure: see `obtain_examples`.
+        say: told of what takes long.
+
+    Raises:
+        DataError: see `jobs.curation`.
+    """
+    key = examples_key(recipe, cache)
+    losses = {} if measure is None else obtain_losses(recipe, selection.train, key, cache, measure, say)
+    return mixed(selection, recipe.data, losses)
 
 
 def obtain_selection(recipe: Recipe, cache: Path, load_tokenizer: LoadTokenizer, say: Say) -> Selection:
-    """As `obtain_examples`, before the weights are applied.
+    """As `obtain_examples`, before weights and curation are applied.
 
     Args:
         recipe: data and model decide.
@@ -73,14 +98,27 @@ def obtain_selection(recipe: Recipe, cache: Path, load_tokenizer: LoadTokenizer,
     Raises:
         DataError: see `jobs.selection`.
     """
-    content, tokenizer = data_key(recipe.data, cache), _tokenizer_key(recipe.model, cache)
 
     def build(made: Path) -> None:
         say("tokenising the data, once for this cache")
         write_selection(select(recipe.data, load_tokenizer(), cache), made)
 
-    key = key_of(layout=LAYOUT, order=sys.byteorder, data=content, tokenizer=tokenizer)
-    return read_selection(obtain(cache / "tokens" / key, build, {"data": content, "tokenizer": tokenizer}))
+    about = _about(recipe, cache)
+    return read_selection(obtain(cache / "tokens" / examples_key(recipe, cache), build, about))
+
+
+def examples_key(recipe: Recipe, cache: Path) -> str:
+    """Name of the tokenised examples by what decides them.
+
+    Args:
+        recipe: data and model decide.
+        cache: root of the cache, where digests are kept.
+    """
+    return key_of(layout=LAYOUT, order=sys.byteorder, **_about(recipe, cache))
+
+
+def _about(recipe: Recipe, cache: Path) -> dict[str, str]:
+    return {"data": data_key(recipe.data, cache), "tokenizer": _tokenizer_key(recipe.model, cache)}
 
 
 def _tokenizer_key(model: ModelRecipe, cache: Path) -> str:
@@ -136,26 +174,32 @@ def read_selection(folder: Path) -> Selection:
     return Selection(kept[: about["train"]], kept[about["train"] :], Account.from_json(about["account"]))
 
 
-def mixed(selection: Selection, data: DataRecipe) -> Examples:
+def mixed(selection: Selection, data: DataRecipe, losses: Mapping[int, Loss] | None = None) -> Examples:
     """The examples as trials read them: those of each training source as often as its weight says.
 
-    Validation is not weighted, so that trials with other weights are judged alike.
+    Where data are curated, their losses decide too. Validation is neither weighted nor curated, so that
+    trials with other weights are judged alike.
 
     Args:
         selection: of the recipe.
-        data: the weights.
+        data: weights and curation.
+        losses: of the untuned base model on the examples that curation asks for, by their places.
 
     Raises:
-        DataError: no training example is left.
+        DataError: no training example is left, or curation wants examples of a kind that is not there.
     """
     times = repeats([one.source for one in selection.train], [source.weight for source in data.parts()])
+    account = selection.account
+    if data.curation.active and any(times):
+        made = curate(selection.train, data.parts(), data.curation, losses or {}, sum(times))
+        times, account = made.times, replace(account, curated=made.parts)
     train = [one.tokens for one, often in zip(selection.train, times, strict=True) for _ in range(often)]
     if not train:
         raise DataError(
             "data.sources: got weights that leave no training example, expected at least one",
             "raise a weight",
         )
-    return Examples(train, [one.tokens for one in selection.validation], selection.account)
+    return Examples(train, [one.tokens for one in selection.validation], account)
 
 
 def repeats(sources: Sequence[int], weights: Sequence[float]) -> list[int]:

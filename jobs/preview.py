@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from jobs.account import Account
+from jobs.account import Account, aligned
 from jobs.console import say
 from jobs.data_recipe import Source
 from jobs.environment import go_offline
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from jobs.data import Examples, Tokens
+    from jobs.scores import Measure
     from jobs.selection import Selection
 
 SHOWN = 3  # examples of the whole; one of each source where there are more
@@ -51,15 +53,16 @@ def main(recipe_file: str, cache: str) -> int:
 
 
 def _preview(recipe: Recipe, cache: Path) -> None:
-    from jobs.examples import mixed, obtain_selection  # loads torch
+    from jobs.examples import curated, obtain_selection  # loads torch
 
     tokenizer = _tokenizer(recipe, cache)
     selection = obtain_selection(recipe, cache, lambda: tokenizer, say)
-    examples = mixed(selection, recipe.data)
+    examples = curated(recipe, selection, cache, _measure(recipe, cache, tokenizer), say)
     for line in (
         *table(selection.account, recipe.data.parts()),
         "",
         *_reasons(selection.account),
+        *examples.account.curation(),
         *_epoch(examples, recipe),
         "\ntokens of a training example",
         *histogram([len(one) for one in examples.train]),
@@ -84,6 +87,23 @@ def _tokenizer(recipe: Recipe, cache: Path) -> PreTrainedTokenizerBase:
     return cast("PreTrainedTokenizerBase", AutoTokenizer.from_pretrained(folder, trust_remote_code=trust))
 
 
+def _measure(recipe: Recipe, cache: Path, tokenizer: PreTrainedTokenizerBase) -> Measure:
+    """Loads the base model when the first losses are wanted; as a rule the cache holds them."""
+
+    @lru_cache(maxsize=1)
+    def measure() -> Measure:
+        from jobs.base_model import load, obtain_base
+        from jobs.data import Collator, pad_token
+        from jobs.precision import of_this_machine
+        from jobs.scores import measure_with
+
+        precision = of_this_machine()
+        model = load(obtain_base(recipe, cache, say).folder, recipe.model, precision)
+        return measure_with(model, Collator(pad_token(tokenizer)), recipe.evaluation.batch_size, precision)
+
+    return lambda part: measure()(part)
+
+
 def table(account: Account, sources: Sequence[Source]) -> Iterator[str]:
     """A line per source: what became of its rows.
 
@@ -97,10 +117,7 @@ def table(account: Account, sources: Sequence[Source]) -> Iterator[str]:
         dropped = sum(own.dropped.values())
         counts = (own.rows, own.equal, dropped, own.beyond, own.cut, own.train, own.validation)
         lines.append((source.name, f"{source.weight:g}", *map(str, counts)))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for name, *numbers in lines:
-        cells = (cell.rjust(width) for cell, width in zip(numbers, widths[1:], strict=True))
-        yield f"{name.ljust(widths[0])}  {'  '.join(cells)}"
+    yield from aligned(lines)
 
 
 def _reasons(account: Account) -> Iterator[str]:

@@ -73,6 +73,11 @@ class Signals:
             _scontrol(how, element)
             time.sleep(self._wait_s)  # the kill ends this; if it never comes, the requeue failed: go on
 
+    def answer_if_due(self) -> None:
+        """Do what was asked for, if anything, while there is nothing that a checkpoint could keep."""
+        if self.due:
+            self.answer()
+
     def wait(self, seconds: float) -> None:
         """Sleep while there is nothing that a checkpoint could keep, and answer what comes meanwhile.
 
@@ -82,8 +87,7 @@ class Signals:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             time.sleep(min(left, LOOK_S))
-            if self.due:
-                self.answer()
+            self.answer_if_due()
 
 
 def array_element() -> str | None:

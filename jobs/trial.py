@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +27,7 @@ from jobs.precision import Precision, of_this_machine
 from jobs.progress import ProgressLog
 from jobs.recipe import Recipe, parse
 from jobs.rows import data_key
+from jobs.scores import measure_with
 from jobs.trainer import AdapterTrainer, Surroundings
 from jobs.training import Plan, progress_line, train
 from jobs.trial_evaluation import TrialEvaluation
@@ -58,27 +60,31 @@ def quiet() -> None:
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def load_all(recipe: Recipe, cache: Path, precision: Precision) -> Loaded:
+def load_all(
+    recipe: Recipe, cache: Path, precision: Precision, after_batch: Callable[[], None] = lambda: None
+) -> Loaded:
     """Base model, examples and collator of a recipe.
 
     Args:
         recipe: of the trial.
         cache: root of the cache.
         precision: of this machine.
+        after_batch: called after every forward pass, if curation needs losses that the cache does not hold.
     """
     base = obtain_base(recipe, cache, say)
     trust = recipe.model.trust_remote_code
     tokenizer = cast(
         PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(base.folder, trust_remote_code=trust)
     )
-    examples = obtain_examples(recipe, cache, lambda: tokenizer, say)
-    for line in examples.account.lines():
+    model, collator = load(base.folder, recipe.model, precision), Collator(pad_token(tokenizer))
+    measure = measure_with(model, collator, recipe.evaluation.batch_size, precision, after_batch)
+    examples = obtain_examples(recipe, cache, lambda: tokenizer, say, measure)
+    for line in (*examples.account.lines(), *examples.account.curation()):
         say(line)
     say(
         f"{len(examples.train)} training and {len(examples.validation)} validation examples; "
         f"{examples.dropped} dropped and {examples.cut} cut at {recipe.data.max_length} tokens"
     )
-    model, collator = load(base.folder, recipe.model, precision), Collator(pad_token(tokenizer))
     return Loaded(base, model, examples, collator, tokenizer)
 
 
@@ -101,11 +107,10 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     progress.phase(Progress(attempt.number, "loading"))
     precision = of_this_machine()
     attempt.log.on_device(_device_name(precision))
-    loaded = load_all(recipe, cache, precision)
+    loaded = load_all(recipe, cache, precision, signals.answer_if_due)
     origin = recipe.model.path or str(loaded.base.plain)
     adapted = add_adapter(cast(Any, loaded.model), recipe.trainer, spec.seed, origin)
-    if signals.due:
-        signals.answer()  # nothing was done yet that a checkpoint could keep
+    signals.answer_if_due()
     times = Times()
     surroundings = Surroundings(precision, progress, attempt.checkpoints, signals)
     steps = recipe.trainer.steps(len(loaded.examples.train), spec.fidelity)
