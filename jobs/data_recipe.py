@@ -45,6 +45,13 @@ class CurateBy(StrEnum):
     EXAMPLE = "example"  # its own
 
 
+class Packing(StrEnum):
+    """How the training examples of a forward pass lie beside each other."""
+
+    NONE = "none"  # one a row, padded; those of like length are read together
+    PACKED = "packed"  # end to end in one row; read in random order
+
+
 def _known_template(name: str) -> str:
     known = [template.value for template in Template]
     if name in known or "{%" in name or name.endswith(TEMPLATE_FILES):
@@ -159,6 +166,7 @@ class DataRecipe:
     validation_examples: Count | None
     validation_fraction: Annotated[float, Field(gt=0, lt=1)]
     seed: int
+    packing: Packing = Packing.NONE
     columns: Columns = field(default_factory=dict)
     hub: HubRecipe = field(default_factory=HubRecipe)
     sources: dict[str, SourceRecipe] = field(default_factory=dict)

@@ -15,7 +15,7 @@ from jobs.baseline import read_baseline
 from jobs.data_problems import data_problems, file_problems
 from jobs.data_recipe import resolve_data
 from jobs.errors import ModelError, TrialError
-from jobs.foretell import peak_memory
+from jobs.foretell import packing_problems, peak_memory
 from jobs.recipe import ModelRecipe, examine, parse
 from jobs.sources import find_source
 from jobs.task_metrics import metric_names, survey
@@ -51,6 +51,8 @@ class Qlora:
         if examined.evaluation is not None and examined.evaluation.tasks is not None:
             found += survey(examined.evaluation.tasks).problems
         if examined.data is not None:
+            if examined.model is not None:
+                found += packing_problems(examined.model, examined.data)
             return [*found, *data_problems(examined.data)]
         return [*found, *file_problems(recipe)]
 

@@ -8,8 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from jobs.data_recipe import DataRecipe, Packing
 from jobs.errors import TrialError
-from jobs.heads import CHUNK, PLAIN_HEADS
+from jobs.heads import CHUNK, PLAIN_HEADS, not_packed
 from jobs.memory import ADAM_BYTES, Architecture, Load, Peak, predict_peak_memory
 from jobs.recipe import ModelRecipe, TrainerRecipe, examine
 from jobs.sources import find_source, source_key
@@ -77,6 +78,27 @@ def load_of(trainer: TrainerRecipe, tokens: int, kind: str) -> Load:
         logit_rows=CHUNK if kind in PLAIN_HEADS else None,
         dora=trainer.use_dora,
     )
+
+
+def packing_problems(model: ModelRecipe, data: DataRecipe) -> list[tuple[str, str]]:
+    """Whether the examples are to be packed for a model that is not known to read such rows.
+
+    Args:
+        model: of the recipe.
+        data: of the recipe.
+
+    Returns:
+        (key path, what is wrong) per problem; none where the model is not there to be looked at.
+    """
+    if data.packing is Packing.NONE:
+        return []
+    with suppress(TrialError, OSError, ValueError):
+        source = find_source(model)
+        if not source.packed:
+            config = json.loads((source.path / "config.json").read_text(encoding="utf-8"))
+            if (kind := str(config.get("model_type"))) not in PLAIN_HEADS:
+                return [("data.packing", not_packed(kind))]
+    return []
 
 
 def _configuration(model: ModelRecipe, cache: Path) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -13,17 +13,18 @@ from transformers import PreTrainedModel
 
 from jobs.data import IGNORED
 from jobs.heads import CHUNK, PLAIN_HEADS
+from jobs.packing import LENGTHS, layout
 from jobs.precision import Precision
 
 
 def token_losses(
-    model: torch.nn.Module, batch: Mapping[str, torch.Tensor], precision: Precision
+    model: torch.nn.Module, batch: Mapping[str, Any], precision: Precision
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Loss of every token that counts.
 
     Args:
         model: a causal language model, with or without an adapter.
-        batch: input_ids, attention_mask and labels, each `b x s`.
+        batch: of `jobs.data.Collator` or `jobs.packing.Packer`.
         precision: of this machine.
 
     Returns:
@@ -38,9 +39,10 @@ def token_losses(
 
 
 def _losses(
-    causal: PreTrainedModel, batch: Mapping[str, torch.Tensor], counts: torch.Tensor, targets: torch.Tensor
+    causal: PreTrainedModel, batch: Mapping[str, Any], counts: torch.Tensor, targets: torch.Tensor
 ) -> torch.Tensor:
-    inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "use_cache": False}
+    where = layout(batch) if LENGTHS in batch else {"attention_mask": batch["attention_mask"]}
+    inputs = {"input_ids": batch["input_ids"], "use_cache": False, **where}
     if causal.config.model_type not in PLAIN_HEADS:
         return _cross_entropy(causal(**inputs).logits[:, :-1][counts], targets)
     hidden = causal.base_model(**inputs).last_hidden_state[:, :-1][counts]  # n x hidden

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from random import Random
 
 POOL = 16  # batches whose examples are sorted by length together
 
 
-def reading_order(lengths: Sequence[int], batch_size: int, steps: int, seed: int) -> list[int]:
+def reading_order(
+    lengths: Sequence[int], batch_size: int, steps: int, seed: int, *, by_length: bool = True
+) -> list[int]:
     """Places of the examples in the order of reading: shuffled epochs, examples of like length together.
 
     Every `POOL` batches of the shuffled stream are sorted by length, cut into batches and shuffled again:
@@ -19,12 +22,15 @@ def reading_order(lengths: Sequence[int], batch_size: int, steps: int, seed: int
         batch_size: examples an optimiser step.
         steps: optimiser steps.
         seed: of the shuffles.
+        by_length: False: as shuffled, for rows that have no padding.
 
     Returns:
         `steps * batch_size` places; those of one epoch are a permutation, whatever batch they fall into.
     """
     random = Random(seed)
     stream = _stream(len(lengths), random)
+    if not by_length:
+        return list(islice(stream, steps * batch_size))
     order: list[int] = []
     while len(order) < steps * batch_size:
         batches = min(POOL, steps - len(order) // batch_size)

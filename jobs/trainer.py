@@ -121,7 +121,8 @@ class AdapterTrainer(Trainer):
             num_items_in_batch: response tokens of the whole batch.
         """
         losses, _ = token_losses(model, inputs, self.surroundings.precision)
-        self.totals.tokens += int(inputs["attention_mask"].sum())
+        mask = inputs.get("attention_mask")  # packed rows have none, and no padding
+        self.totals.tokens += inputs["input_ids"].numel() if mask is None else int(mask.sum())
         return losses.sum() / (len(losses) if num_items_in_batch is None else num_items_in_batch)
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:

@@ -18,6 +18,7 @@ from hpo.records import Progress, read_json
 from jobs.console import say
 from jobs.data import Collator, Examples, Ordered
 from jobs.errors import Diverged, OutOfMemory
+from jobs.packing import Packer
 from jobs.recipe import TrainerRecipe
 from jobs.schedule import reading_order
 from jobs.trainer import TOTALS, AdapterTrainer, Surroundings, Totals, training_arguments
@@ -111,7 +112,7 @@ class Plan:
 def train(
     adapted: PeftModel,
     examples: Examples,
-    collator: Collator,
+    collator: Collator | Packer,
     recipe: TrainerRecipe,
     plan: Plan,
     surroundings: Surroundings,
@@ -122,7 +123,7 @@ def train(
     Args:
         adapted: the model with a fresh adapter.
         examples: of the recipe.
-        collator: pads.
+        collator: pads, or packs.
         recipe: of the trainer.
         plan: length, seed and attempt.
         surroundings: progress, checkpoints and signals.
@@ -139,7 +140,8 @@ def train(
     totals = Totals(**read_json(resumed / TOTALS)) if resumed else Totals()
     totals.attempts.append(plan.attempt)
     lengths = [len(example) for example in examples.train]
-    order = reading_order(lengths, recipe.batch_size, plan.steps, plan.seed)
+    padded = isinstance(collator, Collator)
+    order = reading_order(lengths, recipe.batch_size, plan.steps, plan.seed, by_length=padded)
     read = Ordered(examples.train, order)
     micro = recipe.micro_batch
     while True:

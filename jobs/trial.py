@@ -19,10 +19,12 @@ from jobs.base_model import Base, load, obtain_base
 from jobs.baseline import read_baseline
 from jobs.console import say
 from jobs.data import Collator, Examples, pad_token
+from jobs.data_recipe import DataRecipe, Packing
 from jobs.environment import cores, machine, peak_host_memory_gib, seconds_since_start, versions
 from jobs.evaluation import Judgement
 from jobs.examples import obtain_examples
 from jobs.judging import Judge
+from jobs.packing import Packer, attend_within_examples
 from jobs.precision import Precision, of_this_machine
 from jobs.progress import ProgressLog
 from jobs.recipe import Recipe, parse
@@ -109,6 +111,7 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     attempt.log.on_device(_device_name(precision))
     loaded = load_all(recipe, cache, precision, signals.answer_if_due)
     origin = recipe.model.path or str(loaded.base.plain)
+    collator = _collator(loaded, recipe.data)
     adapted = add_adapter(cast(Any, loaded.model), recipe.trainer, spec.seed, origin)
     signals.answer_if_due()
     times = Times()
@@ -120,7 +123,7 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
         times.start = seconds_since_start()
         say(f"first step {times.start:.1f} s after the start of the process")
 
-    trainer = train(adapted, loaded.examples, loaded.collator, recipe.trainer, plan, surroundings, first_step)
+    trainer = train(adapted, loaded.examples, collator, recipe.trainer, plan, surroundings, first_step)
     judge = Judge(recipe, cache, loaded.tokenizer, loaded.examples.validation, loaded.collator, precision)
     evaluation = TrialEvaluation(trainer, attempt, judge, loaded.base.key)
     judgement, tasks = evaluation.as_trained()
@@ -130,6 +133,14 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     metrics["eval_seconds"] = Metric(evaluation.seconds)
     progress.phase(progress_line(trainer, "done", judgement.loss))
     return TrialResult(spec.trial, attempt.number, metrics, _details(spec, recipe, trainer, loaded))
+
+
+def _collator(loaded: Loaded, data: DataRecipe) -> Collator | Packer:
+    """How training examples become a batch; the model is made to read such batches."""
+    if data.packing is Packing.NONE:
+        return loaded.collator
+    attend_within_examples(cast(Any, loaded.model))
+    return Packer()
 
 
 def _metrics(

@@ -10,7 +10,10 @@ SIZES = {
     "vocab_size": 96, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
     "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
 }  # fmt: skip
-GPT_2 = {"vocab_size": 96, "n_embd": 32, "n_inner": 64, "n_layer": 2, "n_head": 4, "n_positions": 64}
+GPT_2 = {
+    "vocab_size": 96, "n_embd": 32, "n_inner": 64, "n_layer": 2, "n_head": 4, "n_positions": 64,
+    "embd_pdrop": 0, "resid_pdrop": 0, "attn_pdrop": 0,
+}  # fmt: skip
 # model type: (sizes, layers with an adapter in each block with the preset "all")
 ARCHITECTURES: dict[str, tuple[dict[str, int], int]] = {
     "llama": (SIZES, 7),

@@ -110,10 +110,12 @@ def _with_plain_peft(paths: TrialPaths, recipe: dict[str, Any]) -> float:
     return total / tokens
 
 
+@pytest.mark.parametrize("packing", ["none", "packed"])
 def test_dropout_and_accumulation_resume_to_the_last_bit(
-    recipe: dict[str, Any], make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+    packing: str, recipe: dict[str, Any], make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed after steps 2 and 5 of 6 and gone on: the metrics are those of the undisturbed trial."""
+    recipe["data"]["packing"] = packing
     recipe["trainer"] |= {"lora_dropout": 0.3, "micro_batch_size": 2, "checkpoint_every_s": 0}
     undisturbed, killed = make_trial(recipe, "0001"), make_trial(recipe, "0002")
     assert run(undisturbed) == 0
