@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -27,7 +27,8 @@ from hpo.optimizer import Optimizer
 from hpo.paths import StudyPaths, cache_root
 from hpo.ports import Executor, TrialKind
 from hpo.proposals import Proposer
-from hpo.recipe import apply_params, unknown_names
+from hpo.recipe import apply_params, completed, unknown_names
+from hpo.records import ParamValue
 from hpo.space import SearchSpace, parse_space
 from hpo.store import identity
 
@@ -190,6 +191,10 @@ def _recipe_problems(
     space: SearchSpace | None,
     objectives: Mapping[str, Objective] | None,
 ) -> list[Problem]:
+    ends = extreme_values(space) if space else {}
+    if space:
+        always = {name: values[0] for name, values in ends.items() if name not in space.conditions}
+        recipe = completed(recipe, always)
     found = list(kind.problems(recipe))
     known = list(kind.metrics(recipe))
     found += [
@@ -200,16 +205,19 @@ def _recipe_problems(
     if space:
         in_recipe = [name for name, own in space.parameters.items() if not own.auxiliary]
         misplaced = unknown_names(recipe, in_recipe)
-        found += misplaced or _extremes(kind, recipe, space, found)
+        found += misplaced or _extremes(kind, recipe, ends, found)
     return found
 
 
 def _extremes(
-    kind: TrialKind, recipe: Mapping[str, Any], space: SearchSpace, known: list[Problem]
+    kind: TrialKind,
+    recipe: Mapping[str, Any],
+    ends: Mapping[str, Sequence[ParamValue]],
+    known: list[Problem],
 ) -> list[Problem]:
     """Problems that only a tuned value causes, found at the ends of every parameter's range."""
     found: list[Problem] = []
-    for name, values in extreme_values(space).items():
+    for name, values in ends.items():
         for value in values:
             problems = kind.problems(apply_params(recipe, {name: value}))
             found += [

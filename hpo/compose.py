@@ -20,7 +20,12 @@ from hpo.errors import InputError, Problem
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 OPEN_GROUPS = ("space.", "objectives.")
-OPEN_MAPPINGS = ("data.sources", "data.columns")  # names of the user's own
+OPEN_MAPPINGS = (
+    "data.sources",
+    "data.columns",
+    "trainer.parameters",
+    "trainer.env",
+)  # names of the user's own
 # derive(...) without quotes: Hydra's parser knows no such function, and no operators either
 _DERIVATION = re.compile(
     r"^(?P<key>\+*space\.[^=]+=)(?P<value>(tag\(\s*auxiliary\s*,\s*)?derive\(.*)$", re.DOTALL

@@ -59,6 +59,21 @@ class TrialPaths:
         return self.folder / "adapter"
 
     @property
+    def program(self) -> Path:
+        """Where an external program works, over all attempts; its files are its own."""
+        return self.folder / "program"
+
+    @property
+    def program_output(self) -> Path:
+        """What an external program printed, one attempt after the other."""
+        return self.folder / "output.log"
+
+    @property
+    def program_errors(self) -> Path:
+        """What an external program printed as errors, one attempt after the other."""
+        return self.folder / "errors.log"
+
+    @property
     def attempts(self) -> Path:
         """One file an attempt: where it ran, how long, and what of it was kept."""
         return self.folder / "attempts"

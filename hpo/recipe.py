@@ -13,12 +13,40 @@ from hpo.records import ParamValue
 
 DEFAULT_GROUP = "trainer"
 OPEN_MAPPING = "args"  # a mapping of the recipe whose keys belong to a library, so any key is welcome
+OWN = (
+    "parameters"  # a mapping of a trainer that runs a program of the user's own: any key is welcome here too
+)
 ENTRIES = "sources"  # a mapping of named entries that need not give every key; the trial kind knows them
 
 
-def key_path(name: str) -> list[str]:
-    """The place of a parameter in the recipe: a bare name is a key of the trainer."""
-    return name.split(".") if "." in name else [DEFAULT_GROUP, name]
+def key_path(name: str, recipe: Mapping[str, Any]) -> list[str]:
+    """The place of a parameter in the recipe.
+
+    A bare name is a key of the trainer; of its `parameters`, where it has such a mapping.
+    """
+    if "." in name:
+        return name.split(".")
+    trainer = recipe.get(DEFAULT_GROUP)
+    own = isinstance(trainer, Mapping) and isinstance(trainer.get(OWN), Mapping)
+    return [DEFAULT_GROUP, OWN, name] if own else [DEFAULT_GROUP, name]
+
+
+def completed(recipe: Mapping[str, Any], params: Mapping[str, ParamValue]) -> dict[str, Any]:
+    """The recipe with a value for every parameter of the user's own program that has none in it.
+
+    Args:
+        recipe: of the study.
+        params: a value of each parameter that every trial gets; those of other places are passed over.
+    """
+    trainer = recipe.get(DEFAULT_GROUP)
+    known = trainer.get(OWN) if isinstance(trainer, Mapping) else None
+    if not isinstance(known, Mapping):
+        return dict(recipe)
+    placed = {name: key_path(name, recipe) for name in params}
+    missing = [
+        name for name, (*at, last) in placed.items() if at == [DEFAULT_GROUP, OWN] and last not in known
+    ]
+    return apply_params(recipe, {name: params[name] for name in missing})
 
 
 def apply_params(recipe: Mapping[str, Any], params: Mapping[str, ParamValue]) -> dict[str, Any]:
@@ -28,7 +56,7 @@ def apply_params(recipe: Mapping[str, Any], params: Mapping[str, ParamValue]) ->
     """
     applied = copy.deepcopy(dict(recipe))
     for name, value in params.items():
-        *parents, last = key_path(name)
+        *parents, last = key_path(name, recipe)
         place = applied
         for parent in parents:
             place = place[parent]
@@ -39,9 +67,12 @@ def apply_params(recipe: Mapping[str, Any], params: Mapping[str, ParamValue]) ->
 def unknown_names(recipe: Mapping[str, Any], names: Iterable[str]) -> list[Problem]:
     """A problem for each parameter that has no place in the recipe."""
     return [
-        (f"space.{name}", f"the recipe has no key {'.'.join(key_path(name))}; {_siblings(recipe, name)}")
+        (
+            f"space.{name}",
+            f"the recipe has no key {'.'.join(key_path(name, recipe))}; {_siblings(recipe, name)}",
+        )
         for name in names
-        if not _has_place(recipe, key_path(name))
+        if not _has_place(recipe, key_path(name, recipe))
     ]
 
 
@@ -51,14 +82,14 @@ def _has_place(recipe: Mapping[str, Any], path: list[str]) -> bool:
         if not isinstance(place, Mapping):
             return False
         if key not in place:
-            opened = path[depth - 1] == OPEN_MAPPING or (depth > 1 and path[depth - 2] == ENTRIES)
+            opened = path[depth - 1] in (OPEN_MAPPING, OWN) or (depth > 1 and path[depth - 2] == ENTRIES)
             return depth > 0 and opened and depth == len(path) - 1
         place = place[key]
     return True
 
 
 def _siblings(recipe: Mapping[str, Any], name: str) -> str:
-    group = key_path(name)[0]
+    group = key_path(name, recipe)[0]
     keys = recipe.get(group)
     if not isinstance(keys, Mapping):
         return f"expected one of the groups {', '.join(sorted(recipe))}"

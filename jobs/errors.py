@@ -40,3 +40,9 @@ class OutOfMemory(TrialError):
     """The card is too small for the trial: an outcome of it, not a mistake."""
 
     cause = Cause.GPU_OUT_OF_MEMORY
+
+
+class OutOfHostMemory(TrialError):
+    """The machine had too little memory, perhaps by a neighbour: another attempt may fare better."""
+
+    cause = Cause.HOST_OUT_OF_MEMORY

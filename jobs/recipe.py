@@ -146,10 +146,10 @@ def examine(raw: Mapping[str, Any]) -> Examined:
         raw: see `parse`.
     """
     problems: list[tuple[str, str]] = []
-    model = _group(ModelRecipe, "model", raw, problems)
-    data = _group(DataRecipe, "data", raw, problems)
-    trainer = _group(TrainerRecipe, "trainer", raw, problems)
-    evaluation = _group(EvaluationRecipe, "evaluation", raw, problems)
+    model = read_group(ModelRecipe, "model", raw, problems)
+    data = read_group(DataRecipe, "data", raw, problems)
+    trainer = read_group(TrainerRecipe, "trainer", raw, problems)
+    evaluation = read_group(EvaluationRecipe, "evaluation", raw, problems)
     if trainer is not None:
         problems += _combinations(trainer)
     if data is not None:
@@ -157,7 +157,18 @@ def examine(raw: Mapping[str, Any]) -> Examined:
     return Examined(model, data, trainer, evaluation, problems)
 
 
-def _group(kind: type[G], name: str, raw: Mapping[str, Any], problems: list[tuple[str, str]]) -> G | None:
+def read_group(kind: type[G], name: str, raw: Mapping[str, Any], problems: list[tuple[str, str]]) -> G | None:
+    """Read one group of a recipe into its dataclass.
+
+    Args:
+        kind: of the dataclass.
+        name: of the group.
+        raw: see `parse`.
+        problems: what is wrong with the group is added here, by key path.
+
+    Returns:
+        The group; None where it cannot be read.
+    """
     values = raw.get(name)
     if isinstance(values, Mapping):  # `_target_` chooses this package; it is no setting of the trainer
         values = {key: value for key, value in values.items() if key != "_target_"}

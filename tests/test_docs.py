@@ -182,6 +182,7 @@ def _keys(values: dict[str, object], prefix: str) -> Iterator[tuple[str, object]
         ("data/demo.yaml", "data."),
         ("trainer/qlora.yaml", "trainer."),
         ("trainer/synthetic.yaml", "trainer."),
+        ("trainer/command.yaml", "trainer."),
         ("evaluation/loss.yaml", "evaluation."),
         ("evaluation/tasks.yaml", "evaluation."),
         ("strategy/bo.yaml", "strategy."),

@@ -101,6 +101,8 @@ def test_foreign_packages_stay_where_they_belong(repository: Path) -> None:
         ("jobs.foresight", ("torch", "transformers", "botorch", "submitit", "hydra")),
         ("jobs.run_trial", ("torch", "botorch", "hydra")),
         ("jobs.run_synthetic", ("torch", "numpy", "pydantic", "transformers", "yaml")),
+        ("jobs.command", ("torch", "transformers", "botorch", "yaml")),
+        ("jobs.run_command", ("torch", "numpy", "transformers", "yaml", "hydra")),
         ("jobs.synthetic", ("torch", "numpy", "pydantic", "transformers", "botorch")),
         ("slurm.slurm_executor", ("torch", "hpo", "jobs")),
         ("slurm.maskwrap", ("submitit", "torch", "hpo", "jobs")),
