@@ -189,12 +189,22 @@ class TrialKind(Protocol):
     def preview(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
         """Tell what trials of this recipe read, a line at a time; what is not learned stands in ⟦ and ⟧."""
 
-    def peak_memory(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
+    def peak_memory(
+        self, recipe: Mapping[str, Any], cache: str, card: float | None = None, factor: float = 1.0
+    ) -> Mapping[str, float] | None:
         """Bytes of GPU memory that a trial takes at its peak, by part, as far as they can be foretold.
 
-        Two keys are always there: `total`, and `least`, with one example a forward pass, which is what a
-        trial comes down to on a small card. None where nothing can be said.
+        Two keys are always there: `total`, and `least`, which a trial comes down to on a small card. Where
+        the bytes of the `card` are given, also `micro_batch` and `checkpointing` (0 or 1), as the trial
+        would choose them, and the `chance`, in [0, 1], that the least fits. None where nothing can be said.
         """
+
+    @property
+    def memory_keys(self) -> Sequence[str]:
+        """Key paths of the recipe on which `least` and `chance` depend, and no others."""
+
+    def memory_seen(self, results: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+        """What the metrics of finished trials say: the `factor` of `peak_memory`, and the `card` if any."""
 
     def baseline(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
         """The metrics of the untuned model, where `prepare` has measured them."""

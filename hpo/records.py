@@ -198,6 +198,7 @@ class TrialSpec(Record):
     cache: str  # absolute path
     recipe_hash: str  # of the study's recipe, before the parameters were applied
     fidelity: float = 1.0
+    memory_factor: float = 1.0  # measured over foretold peaks of the trials that had finished before
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from jobs.card import halving
 from jobs.data import Collator, Tokens
 from jobs.errors import Diverged
 from jobs.loss import token_losses
@@ -38,12 +39,13 @@ def evaluate(
         model: a causal language model.
         examples: held out.
         collator: pads.
-        batch_size: examples a forward pass.
+        batch_size: examples a forward pass; halved where the card's memory does not suffice.
         precision: of this machine.
         after_batch: called after every forward pass.
 
     Raises:
         Diverged: the loss is not finite.
+        OutOfMemory: not even one example fits the card.
     """
     longest_first = sorted(examples, key=len, reverse=True)  # like lengths together; memory runs out at once
     return judge(*summed_losses(model, longest_first, collator, batch_size, precision, after_batch))
@@ -63,7 +65,7 @@ def summed_losses(
         model: a causal language model.
         examples: m of them.
         collator: pads.
-        batch_size: examples a forward pass.
+        batch_size: examples a forward pass; halved where the card's memory does not suffice.
         precision: of this machine.
         after_batch: called after every forward pass.
 
@@ -74,21 +76,29 @@ def summed_losses(
     counts: list[int] = []
     training = model.training
     model.eval()
+
+    def one_pass(size: int) -> tuple[list[float], list[int]]:
+        return _sums(model, collator(examples[len(sums) : len(sums) + size]), precision)
+
     with torch.no_grad():
-        for start in range(0, len(examples), batch_size):
-            batch = collator(examples[start : start + batch_size])
-            batch = {name: tensor.to(precision.device) for name, tensor in batch.items()}
-            losses, rows = token_losses(model, batch, precision)
-            size = len(batch["labels"])
-            sums += (
-                torch.zeros(size, dtype=torch.float64)
-                .index_add_(0, rows.cpu(), losses.double().cpu())
-                .tolist()
-            )
-            counts += torch.bincount(rows.cpu(), minlength=size).tolist()
+        while len(sums) < len(examples):
+            (own, of), batch_size = halving(one_pass, batch_size, "the loss of examples")
+            sums += own
+            counts += of
             after_batch()
     model.train(training)
     return sums, counts
+
+
+def _sums(
+    model: torch.nn.Module, batch: Mapping[str, torch.Tensor], precision: Precision
+) -> tuple[list[float], list[int]]:
+    """Loss in nats and number of response tokens, by example."""
+    batch = {name: tensor.to(precision.device) for name, tensor in batch.items()}
+    losses, rows = token_losses(model, batch, precision)
+    size, rows = len(batch["labels"]), rows.cpu()
+    sums = torch.zeros(size, dtype=torch.float64).index_add_(0, rows, losses.double().cpu())
+    return sums.tolist(), torch.bincount(rows, minlength=size).tolist()
 
 
 def judge(sums: Sequence[float], counts: Sequence[int]) -> Judgement:

@@ -15,15 +15,18 @@ from jobs.baseline import read_baseline
 from jobs.data_problems import data_problems, file_problems
 from jobs.data_recipe import resolve_data
 from jobs.errors import ModelError, TrialError
-from jobs.foretell import packing_problems, peak_memory
+from jobs.foretell import memory_seen, packing_problems, peak_memory
 from jobs.recipe import ModelRecipe, examine, parse
+from jobs.sizing import MEMORY_KEYS
 from jobs.sources import find_source
 from jobs.task_metrics import metric_names, survey
 
 METRICS = (
     "eval_loss", "train_loss", "train_seconds", "eval_seconds", "start_seconds", "tokens",
-    "tokens_per_second", "peak_memory_gib", "trainable_parameters", "adapter_bytes",
+    "tokens_per_second", "peak_memory_gib", "trainable_parameters", "adapter_bytes", "skipped_steps",
 )  # fmt: skip
+ON_A_CARD = ("gpu_memory_gib", "foretold_memory_gib", "training_memory_gib", "gpu_energy_wh")
+
 Problem = tuple[str, str]
 
 
@@ -57,13 +60,14 @@ class Qlora:
         return [*found, *file_problems(recipe)]
 
     def metrics(self, recipe: Mapping[str, Any]) -> Sequence[str]:
-        """The names of the metrics that every trial reports.
+        """The names of the metrics that trials report, on a card and where it counts its energy.
 
         Args:
             recipe: the same for all.
         """
         evaluation = examine(recipe).evaluation
-        return METRICS if evaluation is None else (*METRICS, *metric_names(evaluation))
+        own = (*METRICS, *ON_A_CARD)
+        return own if evaluation is None else (*own, *metric_names(evaluation))
 
     def resolve(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
         """The recipe as trials need it: the paths in it do not depend on where a command is given.
@@ -109,23 +113,34 @@ class Qlora:
         """
         _run_apart("jobs.preview", recipe, cache, say)
 
-    def peak_memory(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
+    def peak_memory(
+        self, recipe: Mapping[str, Any], cache: str, card: float | None = None, factor: float = 1.0
+    ) -> Mapping[str, float] | None:
         """Bytes of GPU memory at the peak of a trial, by part; see `jobs.foretell`.
 
         Args:
             recipe: resolved.
             cache: root of the cache.
+            card: bytes of the card's memory, if it is known.
+            factor: as `memory_seen` gives it.
+        """
+        return peak_memory(recipe, Path(cache), card, factor)
+
+    @property
+    def memory_keys(self) -> Sequence[str]:
+        """The keys of a recipe that the least memory of a trial depends on."""
+        return MEMORY_KEYS
+
+    def memory_seen(self, results: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+        """What finished trials say of cards and of how well their memory was foretold.
+
+        Args:
+            results: the metrics of each.
 
         Returns:
-            Every part, `total`, and `least` with one example a forward pass; None where the model's sizes
-            are not known.
+            `factor`, to multiply what is foretold with; `card`, bytes of the smallest, where any was seen.
         """
-        peak, least = (peak_memory(recipe, Path(cache), examples=count) for count in (None, 1))
-        return (
-            None
-            if peak is None or least is None
-            else {**vars(peak), "total": peak.total, "least": least.total}
-        )
+        return memory_seen(results)
 
     def baseline(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
         """The untuned base model on the validation examples, if `prepare` has measured it.

@@ -3,81 +3,81 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from jobs.data_recipe import DataRecipe, Packing
 from jobs.errors import TrialError
-from jobs.heads import CHUNK, PLAIN_HEADS, not_packed
-from jobs.memory import ADAM_BYTES, Architecture, Load, Peak, predict_peak_memory
+from jobs.heads import PLAIN_HEADS, not_packed
+from jobs.memory import chance, correction
 from jobs.recipe import ModelRecipe, TrainerRecipe, examine
+from jobs.sizing import Model, Sizing, choose, foretold
 from jobs.sources import find_source, source_key
-from jobs.targets import PRESETS, names_in
-
-# The model's own names of its layers, in the words of `Architecture.linears`.
-ALIASES = {
-    "query_key_value": ("q_proj", "k_proj", "v_proj"),
-    "qkv_proj": ("q_proj", "k_proj", "v_proj"),
-    "c_attn": ("q_proj", "k_proj", "v_proj"),
-    "attention.dense": ("o_proj",),
-    "attn.c_proj": ("o_proj",),
-    "gate_up_proj": ("gate_proj", "up_proj"),
-    "dense_h_to_4h": ("up_proj",),
-    "dense_4h_to_h": ("down_proj",),
-    "mlp.c_fc": ("up_proj",),
-    "mlp.c_proj": ("down_proj",),
-    "w1": ("gate_proj",),
-    "w2": ("down_proj",),
-}
 
 
-def peak_memory(recipe: Mapping[str, Any], cache: Path, *, examples: int | None = None) -> Peak | None:
+def peak_memory(
+    recipe: Mapping[str, Any], cache: Path, card: float | None = None, factor: float = 1.0
+) -> dict[str, float] | None:
     """What a training step takes on a GPU, with the longest examples that the recipe allows.
 
     Args:
         recipe: mappings model, data, trainer and evaluation.
         cache: root of the cache, where a converted model's configuration is.
-        examples: of one forward pass; None: as the recipe says.
+        card: bytes of the card's memory; None: not known.
+        factor: of `jobs.memory.correction`.
 
     Returns:
-        Bytes by part; None where the model's sizes are not known yet, or the recipe cannot be read.
+        Bytes by part and in `total`, of what a trial chooses on that card, or else of the most that it may
+        choose; `least`, of the least that it may come down to. With a card also that choice,
+        `micro_batch` and `checkpointing` (0 or 1), and the `chance` that the least fits. None where the
+        model's sizes are not known yet, or the recipe cannot be read.
     """
     found = examine(recipe)
     if found.model is None or found.data is None or found.trainer is None:
         return None
-    config = _configuration(found.model, cache)
-    if config is None:
+    model, trainer, longest = _model(found.model, cache), found.trainer, found.data.max_length
+    if model is None:
         return None
-    micro = found.trainer.micro_batch if examples is None else examples
-    load = load_of(found.trainer, micro * found.data.max_length, str(config.get("model_type", "")))
-    return predict_peak_memory(Architecture.of(config), load)
+
+    def tokens(examples: int) -> int:
+        return examples * longest
+
+    def bytes_of(sizing: Sizing) -> dict[str, float]:
+        peak = foretold(trainer, model, sizing.checkpointing, tokens(sizing.micro_batch)).corrected(factor)
+        return {**vars(peak), "total": peak.total}
+
+    least = bytes_of(Sizing(1, trainer.checkpointings[-1]))["total"]
+    if card is None:
+        return {**bytes_of(_largest(trainer)), "least": least}
+    chosen = choose(trainer, model, tokens, card, factor)
+    choice = {"micro_batch": float(chosen.micro_batch), "checkpointing": float(chosen.checkpointing)}
+    return {**bytes_of(chosen), **choice, "least": least, "chance": chance(least, card)}
 
 
-def load_of(trainer: TrainerRecipe, tokens: int, kind: str) -> Load:
-    """What a trainer does with the memory of a card.
+def memory_seen(results: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """What finished trials say of cards and of how well their memory was foretold.
 
     Args:
-        trainer: of the recipe.
-        tokens: of one forward pass.
-        kind: model_type of the configuration.
+        results: the metrics of each.
+
+    Returns:
+        `factor`, to multiply what is foretold with; `card`, bytes of the smallest, where any was seen.
     """
-    chosen = trainer.target_modules
-    preset = isinstance(chosen, str) and chosen in PRESETS
-    names = PRESETS[str(chosen)] if preset else names_in(chosen)
-    targets = dict.fromkeys(target for name in names for target in ALIASES.get(name, (name,)))
-    return Load(
-        rank=trainer.lora_rank,
-        targets=tuple(targets),
-        tokens=tokens,
-        quantisation=trainer.quantisation.value,
-        double_quantisation=trainer.double_quantisation,
-        checkpointing=trainer.gradient_checkpointing,
-        adam_bytes=ADAM_BYTES.get(str(trainer.args.get("optim", "")), 8),
-        logit_rows=CHUNK if kind in PLAIN_HEADS else None,
-        dora=trainer.use_dora,
-    )
+    gib = 2**30
+    pairs = [
+        (one["foretold_memory_gib"] * gib, one["training_memory_gib"] * gib)
+        for one in results
+        if "foretold_memory_gib" in one and "training_memory_gib" in one
+    ]
+    cards = [one["gpu_memory_gib"] * gib for one in results if "gpu_memory_gib" in one]
+    return {"factor": correction(pairs), **({"card": min(cards)} if cards else {})}
+
+
+def _largest(trainer: TrainerRecipe) -> Sizing:
+    return Sizing(trainer.micro_batches[-1], trainer.checkpointings[0])
 
 
 def packing_problems(model: ModelRecipe, data: DataRecipe) -> list[tuple[str, str]]:
@@ -101,10 +101,16 @@ def packing_problems(model: ModelRecipe, data: DataRecipe) -> list[tuple[str, st
     return []
 
 
-def _configuration(model: ModelRecipe, cache: Path) -> dict[str, Any] | None:
+def _model(model: ModelRecipe, cache: Path) -> Model | None:
     with suppress(TrialError, OSError, ValueError):
         source = find_source(model)
         folder = cache / "models" / source_key(source, cache) if source.packed else source.path
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return config if isinstance(config, dict) else None
+        file = folder / "config.json"
+        return _read(file, file.stat().st_mtime_ns)
     return None
+
+
+@lru_cache(maxsize=64)  # a proposal asks for hundreds of configurations of one model
+def _read(file: Path, written_ns: int) -> Model | None:
+    config = json.loads(file.read_text(encoding="utf-8"))
+    return Model.of(config) if isinstance(config, dict) else None

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hpo.records import Metric
 from jobs.base_model import load, obtain_base
+from jobs.card import release_unused
 from jobs.console import say
 from jobs.data import Collator, Tokens
 from jobs.evaluation import Judgement, evaluate
@@ -104,5 +105,4 @@ def release(model: torch.nn.Module) -> None:
     for weight in model.parameters():
         if not weight.requires_grad:
             weight.data = torch.empty(0, dtype=weight.dtype, device=weight.device)
-    if torch.cuda.is_available():
-        cast(Any, torch.cuda.empty_cache)()
+    release_unused()

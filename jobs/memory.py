@@ -7,15 +7,17 @@ finished trials report corrects it further.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import median
+from statistics import NormalDist, median
 from typing import Any
 
 WASTE = 1.05  # of the allocator
 CONTEXT = 0.45e9  # bytes: CUDA context, cuBLAS workspaces
 BITS = {"nf4": 4.5, "fp4": 4.5, "int8": 8.1}  # a weight, with its scales
 DOUBLE_QUANTISED = 4.127
+SPREAD = 0.1  # standard deviation of the logarithm of measured over foretold: see the tests
 ADAM_BYTES = {"adamw_torch": 8, "adamw_torch_fused": 8, "paged_adamw_32bit": 8, "paged_adamw_8bit": 2}
 # Bytes per logit: half-precision logits and their gradient, a float32 copy, its log-softmax.
 LOGIT_BYTES = 16
@@ -188,30 +190,47 @@ def correction(pairs: Sequence[tuple[float, float]]) -> float:
     return median(usable) if usable else 1.0
 
 
+def chance(peak: float, card: float) -> float:
+    """The probability that a fine-tune fits a card, from what is foretold.
+
+    Args:
+        peak: bytes, foretold.
+        card: bytes that the card has.
+    """
+    return NormalDist(0.0, SPREAD).cdf(math.log(card / peak))
+
+
 def fitting(
-    model: Architecture, load: Load, length: int, batch_size: int, capacity: float, *, factor: float = 1.0
+    model: Architecture,
+    load: Load,
+    tokens: Callable[[int], int],
+    micro_batches: Sequence[int],
+    checkpointings: Sequence[bool],
+    capacity: float,
+    *,
+    factor: float = 1.0,
 ) -> tuple[int, bool] | None:
     """The micro-batch, and whether to checkpoint activations, that train fastest in a card's memory.
 
     Args:
         model: sizes of the base model.
         load: its tokens and checkpointing are chosen here.
-        length: tokens of the longest example.
-        batch_size: examples of an optimiser step; the micro-batch divides it.
+        tokens: of the largest forward pass with so many examples.
+        micro_batches: examples a forward pass that may be chosen; all divide the batch.
+        checkpointings: whether activations may be kept (False) or made again (True).
         capacity: bytes that may be used.
         factor: of `correction`.
 
     Returns:
-        (examples a forward pass, checkpointing); None where not even one example fits.
+        (examples a forward pass, checkpointing); None where none of them fits.
     """
     found: list[tuple[float, int, bool]] = []
-    for micro in (size for size in range(1, batch_size + 1) if batch_size % size == 0):
-        for checkpointing in (False, True):
-            wanted = replace(load, tokens=micro * length, checkpointing=checkpointing)
+    for micro in micro_batches:
+        for checkpointing in checkpointings:
+            wanted = replace(load, tokens=tokens(micro), checkpointing=checkpointing)
             if predict_peak_memory(model, wanted).corrected(factor).total <= capacity:
-                passes = batch_size // micro
-                time = passes * max(FULL_TOKENS, micro * length) * (RECOMPUTED if checkpointing else 1.0)
-                found.append((time, -micro, checkpointing))
+                time = max(FULL_TOKENS, tokens(micro)) / micro * (RECOMPUTED if checkpointing else 1.0)
+                found.append((time, -micro, checkpointing))  # time: of an example, in tokens
     if not found:
         return None
     _, micro, checkpointing = min(found)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -24,6 +24,7 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 G = TypeVar("G")
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+AUTO: Literal["auto"] = "auto"  # what `jobs.sizing` decides on the node
 
 
 class Quantisation(StrEnum):
@@ -76,18 +77,26 @@ class TrainerRecipe:
     quantisation: Quantisation
     double_quantisation: bool
     batch_size: Count  # examples an optimiser step
-    micro_batch_size: Count | None  # examples a forward pass
+    micro_batch_size: Count | Literal["auto"] | None  # examples a forward pass; None: the whole batch
     max_steps: Count | None
     epochs: Positive | None
-    gradient_checkpointing: bool
+    gradient_checkpointing: bool | Literal["auto"]
     checkpoint_every_s: Annotated[float, Field(ge=0)]
     divergence_loss: Positive  # nats per token
     args: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def micro_batch(self) -> int:
-        """Examples a forward pass: at most the batch."""
-        return min(self.micro_batch_size or self.batch_size, self.batch_size)
+    def micro_batches(self) -> tuple[int, ...]:
+        """Examples a forward pass that may be chosen, each a divisor of the batch, the smallest first."""
+        if self.micro_batch_size == AUTO:
+            return tuple(size for size in range(1, self.batch_size + 1) if self.batch_size % size == 0)
+        return (min(self.micro_batch_size or self.batch_size, self.batch_size),)
+
+    @property
+    def checkpointings(self) -> tuple[bool, ...]:
+        """Whether activations may be kept (False), made again (True), or either."""
+        chosen = self.gradient_checkpointing
+        return (False, True) if chosen == AUTO else (chosen,)
 
     def steps(self, train_examples: int, fidelity: float = 1.0) -> int:
         """Optimiser steps of a trial.
@@ -181,7 +190,7 @@ def read_group(kind: type[G], name: str, raw: Mapping[str, Any], problems: list[
 
 def _combinations(trainer: TrainerRecipe) -> list[tuple[str, str]]:
     problems = []
-    if trainer.batch_size % trainer.micro_batch:
+    if trainer.batch_size % trainer.micro_batches[0]:
         got = trainer.micro_batch_size
         problems.append(
             ("trainer.micro_batch_size", f"got {got}, expected a divisor of {trainer.batch_size}")
@@ -200,11 +209,16 @@ def _mixture_problems(data: DataRecipe) -> list[tuple[str, str]]:
     return []
 
 
+# What pydantic puts into the place of an error for the alternatives of a key.
+KINDS = frozenset({"str", "bool", "constrained-int"})
+KINDS_OF = ("list[", "function-", "literal[")
+
+
 def _told(group: str, errors: Sequence[ErrorDetails]) -> list[tuple[str, str]]:
     told: dict[str, str] = {}
     for error in errors:
         path = [group, *(str(part) for part in error["loc"])]
-        key = ".".join(part for part in path if part != "str" and not part.startswith(("list[", "function-")))
+        key = ".".join(part for part in path if not (part in KINDS or part.startswith(KINDS_OF)))
         problem = _problem(error)
         told[key] = f"{told[key]}, or {problem.partition('expected ')[2]}" if key in told else problem
     return list(told.items())

@@ -41,6 +41,18 @@ def reading_order(
     return order
 
 
+def largest_pass(lengths: Sequence[int], examples: int, *, padded: bool) -> int:
+    """Tokens of the largest forward pass.
+
+    Args:
+        lengths: tokens of each example, in the order of reading.
+        examples: of a forward pass.
+        padded: each to the longest of its pass; False: laid end to end.
+    """
+    passes = (lengths[start : start + examples] for start in range(0, len(lengths), examples))
+    return max(len(own) * max(own) if padded else sum(own) for own in passes)
+
+
 def _stream(count: int, random: Random) -> Iterator[int]:
     while True:
         places = list(range(count))

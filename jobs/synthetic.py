@@ -61,14 +61,31 @@ class Synthetic:
         """
         say("synthetic trials read no data: nothing to show")
 
-    def peak_memory(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
+    def peak_memory(
+        self, recipe: Mapping[str, Any], cache: str, card: float | None = None, factor: float = 1.0
+    ) -> Mapping[str, float] | None:
         """Nothing can be said: there is no model.
 
         Args:
             recipe: resolved.
             cache: root of the cache.
+            card: not used.
+            factor: not used.
         """
         return None
+
+    @property
+    def memory_keys(self) -> Sequence[str]:
+        """None: nothing is foretold."""
+        return ()
+
+    def memory_seen(self, results: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+        """Nothing: synthetic trials use no card.
+
+        Args:
+            results: not used.
+        """
+        return {"factor": 1.0}
 
     def baseline(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
         """The made-up loss of the untuned model.

@@ -12,6 +12,7 @@ import torch
 from lm_eval.models.huggingface import HFLM
 from transformers import PreTrainedTokenizerBase
 
+from jobs.card import halving
 from jobs.parts import Answers, Parts
 from jobs.precision import Precision
 
@@ -22,7 +23,7 @@ SEED = 1234  # lm-eval's own; of sampled answers, set before every shard, so tha
 class Asking:
     """How a model is asked."""
 
-    batch_size: int  # requests a forward pass
+    batch_size: int  # requests a forward pass; halved where the card's memory does not suffice
     shard_documents: int
     precision: Precision
     after_batch: Callable[[], None]  # called after every forward pass
@@ -90,8 +91,15 @@ class ShardedModel(HFLM):  # type: ignore[misc]
         return answers
 
     def _compute(self, compute: Callable[..., Answers], asked: list[Any]) -> Answers:
-        torch.manual_seed(SEED)
-        return compute(asked, disable_tqdm=True)
+        """The answers of one shard; each begins with the recipe's batch, so that its bits stay the same."""
+
+        def ask(size: int) -> Answers:
+            self.batch_size_per_gpu = size
+            torch.manual_seed(SEED)
+            return compute(asked, disable_tqdm=True)
+
+        answers, _ = halving(ask, self._asking.batch_size, f"task {asked[0].task_name}")
+        return answers
 
     def _model_call(self, *args: Any, **kwargs: Any) -> Any:
         logits = super()._model_call(*args, **kwargs)

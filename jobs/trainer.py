@@ -14,6 +14,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from hpo.records import write_json
 from jobs.adapter import write_adapter
+from jobs.card import Card
 from jobs.checkpoints import Checkpoints
 from jobs.disk import disk_errors
 from jobs.loss import token_losses
@@ -21,6 +22,7 @@ from jobs.precision import Precision
 from jobs.progress import ProgressLog
 from jobs.recipe import TrainerRecipe
 from jobs.signals import Signals
+from jobs.sizing import Sizing
 
 TOTALS = "totals.json"
 STATE = "trainer_state.json"
@@ -34,6 +36,8 @@ class Totals:
     tokens: int = 0  # trained on, without padding
     losses: list[float] = field(default_factory=list)  # of every step, nats per token
     attempts: list[int] = field(default_factory=list)
+    skipped_steps: int = 0  # by the loss scaler, whose gradients overflowed
+    gpu_energy_wh: float | None = 0.0  # as far as checkpoints tell; None: a card had no counter
 
     @property
     def train_loss(self) -> float:
@@ -47,19 +51,20 @@ class Surroundings:
     """What a training needs of the trial around it."""
 
     precision: Precision
+    card: Card
     progress: ProgressLog
     checkpoints: Checkpoints
     signals: Signals
 
 
 def training_arguments(
-    trainer: TrainerRecipe, micro_batch: int, seed: int, steps: int, precision: Precision
+    trainer: TrainerRecipe, sizing: Sizing, seed: int, steps: int, precision: Precision
 ) -> TrainingArguments:
     """The Trainer's settings: ours, and whatever `trainer.args` names.
 
     Args:
         trainer: of the recipe.
-        micro_batch: examples a forward pass; divides the batch.
+        sizing: examples a forward pass, and whether activations are made again.
         seed: of dropout.
         steps: optimiser steps.
         precision: of this machine.
@@ -67,13 +72,13 @@ def training_arguments(
     chosen: dict[str, Any] = {
         **trainer.args,
         "learning_rate": trainer.learning_rate,
-        "per_device_train_batch_size": micro_batch,
-        "gradient_accumulation_steps": trainer.batch_size // micro_batch,
+        "per_device_train_batch_size": sizing.micro_batch,
+        "gradient_accumulation_steps": trainer.batch_size // sizing.micro_batch,
         "max_steps": steps,
         "seed": seed,
         "fp16": precision.scales_loss,
         "bf16": precision.compute is torch.bfloat16,
-        "activation_checkpointing": trainer.gradient_checkpointing,
+        "activation_checkpointing": sizing.checkpointing,
         **OWN_ARGUMENTS,
     }
     return TrainingArguments(**chosen)
@@ -102,6 +107,7 @@ class AdapterTrainer(Trainer):
         self.totals = totals
         self.step_loss = 0.0
         self.tokens_before_step = 0
+        self.most_tokens = 0  # of a forward pass, padding among them
         super().__init__(**options)
         self.remove_callback(PrinterCallback)
 
@@ -123,6 +129,7 @@ class AdapterTrainer(Trainer):
         losses, _ = token_losses(model, inputs, self.surroundings.precision)
         mask = inputs.get("attention_mask")  # packed rows have none, and no padding
         self.totals.tokens += inputs["input_ids"].numel() if mask is None else int(mask.sum())
+        self.most_tokens = max(self.most_tokens, inputs["input_ids"].numel())
         return losses.sum() / (len(losses) if num_items_in_batch is None else num_items_in_batch)
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -145,6 +152,11 @@ class AdapterTrainer(Trainer):
         if self.surroundings.signals.due:
             self.surroundings.signals.answer()
 
+    def account_energy(self) -> None:
+        """Add what the card has drawn since this was last called."""
+        drawn, sofar = self.surroundings.card.drawn_wh(), self.totals.gpu_energy_wh
+        self.totals.gpu_energy_wh = None if drawn is None or sofar is None else sofar + drawn
+
     def _write(self, folder: Path) -> None:
         assert isinstance(self.model, PeftModel)
         write_adapter(self.model, folder)
@@ -152,5 +164,6 @@ class AdapterTrainer(Trainer):
             self._save_optimizer_and_scheduler(str(folder))
             self._save_scaler(str(folder))
             self._save_rng_state(str(folder))
+        self.account_energy()
         self.state.save_to_json(str(folder / STATE))
         write_json(folder / TOTALS, vars(self.totals))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from jobs.data import Collator, Examples, Ordered
 from jobs.errors import Diverged, OutOfMemory
 from jobs.packing import Packer
 from jobs.recipe import TrainerRecipe
-from jobs.schedule import reading_order
+from jobs.resources import model_of
+from jobs.schedule import largest_pass, reading_order
+from jobs.sizing import Sizing, choose
 from jobs.trainer import TOTALS, AdapterTrainer, Surroundings, Totals, training_arguments
 
 
@@ -70,6 +72,7 @@ class StepWatch(TrainerCallback):
             bound = self._recipe.divergence_loss
             raise Diverged(f"loss at step {state.global_step}: got {loss}, expected at most {bound} (finite)")
         totals.losses.append(loss)
+        totals.skipped_steps += bool(self._trainer.accelerator.optimizer_step_was_skipped)
         self._trainer.surroundings.progress.step(progress_line(self._trainer, "training"))
         if self._trainer.surroundings.signals.due or now - self._saved_at >= self._recipe.checkpoint_every_s:
             control.should_save = True
@@ -107,6 +110,7 @@ class Plan:
     seed: int
     attempt: int
     folder: Path
+    memory_factor: float = 1.0  # see `jobs.memory.correction`
 
 
 def train(
@@ -143,9 +147,13 @@ def train(
     padded = isinstance(collator, Collator)
     order = reading_order(lengths, recipe.batch_size, plan.steps, plan.seed, by_length=padded)
     read = Ordered(examples.train, order)
-    micro = recipe.micro_batch
+    in_order = [lengths[place] for place in order]
+    tokens = partial(largest_pass, in_order, padded=padded)
+    sizing = choose(recipe, model_of(adapted), tokens, surroundings.card.bytes, plan.memory_factor)
+    say(f"{described(sizing, recipe)}, {recipe.batch_size} a step, on {surroundings.card.described}")
     while True:
-        arguments = training_arguments(recipe, micro, plan.seed, plan.steps, surroundings.precision)
+        surroundings.card.restart_peak()
+        arguments = training_arguments(recipe, sizing, plan.seed, plan.steps, surroundings.precision)
         arguments.output_dir = str(plan.folder)
         trainer = AdapterTrainer(
             surroundings, totals, model=adapted, args=arguments, train_dataset=read, data_collator=collator
@@ -153,23 +161,36 @@ def train(
         trainer.add_callback(StepWatch(trainer, recipe, first_step))
         trainer.surroundings.progress.phase(progress_line(trainer, "training"))
         first_step = _nothing  # the trial has begun, whatever fits
-        if _fits(trainer, resumed):
+        smaller = sizing.smaller(recipe)
+        if _fits(trainer, resumed, last=smaller is None):
             return trainer
-        micro = smaller(micro, recipe.batch_size)
-        say(f"out of memory: going on with {micro} examples a forward pass, still {recipe.batch_size} a step")
+        assert smaller is not None
+        sizing = smaller
+        say(f"out of memory: going on with {described(sizing, recipe)}, still {recipe.batch_size} a step")
         resumed = after_out_of_memory(trainer)
+
+
+def described(sizing: Sizing, recipe: TrainerRecipe) -> str:
+    """How a batch goes through the card, for people.
+
+    Args:
+        sizing: how.
+        recipe: of the trainer.
+    """
+    made_again = " with gradient checkpointing" if sizing.checkpointing else ""
+    return f"{sizing.micro_batch} examples a forward pass{made_again}"
 
 
 def _nothing() -> None:
     """What the first step calls where it is not the trial's first."""
 
 
-def _fits(trainer: AdapterTrainer, resumed: Path | None) -> bool:
-    """Train to the last step; False where the card's memory does not suffice."""
+def _fits(trainer: AdapterTrainer, resumed: Path | None, *, last: bool) -> bool:
+    """Train to the last step; False where the card's memory does not suffice, unless this is the last try."""
     try:
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     except torch.OutOfMemoryError as error:
-        if trainer.args.per_device_train_batch_size == 1:
+        if last:
             raise OutOfMemory(
                 f"GPU memory: got too little for one example a forward pass: {error}",
                 "less data.max_length or lora_rank, trainer.gradient_checkpointing=true, or a larger card",
@@ -193,17 +214,4 @@ def after_out_of_memory(trainer: AdapterTrainer) -> Path | None:
     done = len(trainer.totals.losses)
     if done:
         trainer.save_now()
-    gc.collect()
-    if trainer.surroundings.precision.device.type == "cuda":
-        torch.cuda.empty_cache()
     return trainer.surroundings.checkpoints.newest() if done else None
-
-
-def smaller(micro: int, batch_size: int) -> int:
-    """The next smaller micro-batch, at most half, that divides the batch.
-
-    Args:
-        micro: above 1.
-        batch_size: examples an optimiser step.
-    """
-    return next(size for size in range(micro // 2, 0, -1) if batch_size % size == 0)

@@ -17,10 +17,11 @@ from jobs.adapter import AdapterSize, add_adapter, save_adapter
 from jobs.attempt import Attempt
 from jobs.base_model import Base, load, obtain_base
 from jobs.baseline import read_baseline
+from jobs.card import Card
 from jobs.console import say
 from jobs.data import Collator, Examples, pad_token
 from jobs.data_recipe import DataRecipe, Packing
-from jobs.environment import cores, machine, peak_host_memory_gib, seconds_since_start, versions
+from jobs.environment import cores, machine, seconds_since_start, versions
 from jobs.evaluation import Judgement
 from jobs.examples import obtain_examples
 from jobs.judging import Judge
@@ -28,6 +29,7 @@ from jobs.packing import Packer, attend_within_examples
 from jobs.precision import Precision, of_this_machine
 from jobs.progress import ProgressLog
 from jobs.recipe import Recipe, parse
+from jobs.resources import energy_metrics, memory_metrics
 from jobs.rows import data_key
 from jobs.scores import measure_with
 from jobs.trainer import AdapterTrainer, Surroundings
@@ -108,29 +110,32 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     progress = ProgressLog(attempt.paths.progress, attempt.number)
     progress.phase(Progress(attempt.number, "loading"))
     precision = of_this_machine()
-    attempt.log.on_device(_device_name(precision))
+    card = Card.of(precision.device)
+    attempt.log.on_device(card.name)
     loaded = load_all(recipe, cache, precision, signals.answer_if_due)
     origin = recipe.model.path or str(loaded.base.plain)
     collator = _collator(loaded, recipe.data)
     adapted = add_adapter(cast(Any, loaded.model), recipe.trainer, spec.seed, origin)
     signals.answer_if_due()
     times = Times()
-    surroundings = Surroundings(precision, progress, attempt.checkpoints, signals)
+    surroundings = Surroundings(precision, card, progress, attempt.checkpoints, signals)
     steps = recipe.trainer.steps(len(loaded.examples.train), spec.fidelity)
-    plan = Plan(steps, spec.seed, attempt.number, attempt.paths.checkpoints)
+    plan = Plan(steps, spec.seed, attempt.number, attempt.paths.checkpoints, spec.memory_factor)
 
     def first_step() -> None:
         times.start = seconds_since_start()
         say(f"first step {times.start:.1f} s after the start of the process")
 
     trainer = train(adapted, loaded.examples, collator, recipe.trainer, plan, surroundings, first_step)
+    memory = memory_metrics(trainer, recipe.trainer)
     judge = Judge(recipe, cache, loaded.tokenizer, loaded.examples.validation, loaded.collator, precision)
     evaluation = TrialEvaluation(trainer, attempt, judge, loaded.base.key)
     judgement, tasks = evaluation.as_trained()
     attempt.owner.confirm()
     size = attempt.insist(lambda: save_adapter(adapted, attempt.paths.adapter), "write the adapter")
-    metrics = {**_metrics(trainer, judgement, size, times), **tasks, **evaluation.on_plain_base()}
+    metrics = {**_metrics(trainer, judgement, size, times), **tasks, **evaluation.on_plain_base(), **memory}
     metrics["eval_seconds"] = Metric(evaluation.seconds)
+    metrics |= energy_metrics(trainer)
     progress.phase(progress_line(trainer, "done", judgement.loss))
     return TrialResult(spec.trial, attempt.number, metrics, _details(spec, recipe, trainer, loaded))
 
@@ -154,28 +159,18 @@ def _metrics(
         "start_seconds": Metric(times.start),
         "tokens": Metric(totals.tokens),
         "tokens_per_second": Metric(totals.tokens / totals.train_seconds),
-        "peak_memory_gib": Metric(_peak_memory_gib(trainer.surroundings.precision)),
+        "peak_memory_gib": Metric(trainer.surroundings.card.peak_bytes() / 2**30),
+        "skipped_steps": Metric(totals.skipped_steps),
         "trainable_parameters": Metric(size.trainable_parameters),
         "adapter_bytes": Metric(size.file_bytes),
     }
-
-
-def _device_name(precision: Precision) -> str:
-    return torch.cuda.get_device_name(precision.device) if precision.device.type == "cuda" else "cpu"
-
-
-def _peak_memory_gib(precision: Precision) -> float:
-    """Of the card, or of the process where there is none."""
-    if precision.device.type == "cuda":
-        return torch.cuda.max_memory_reserved(precision.device) / 2**30
-    return peak_host_memory_gib()
 
 
 def _details(spec: TrialSpec, recipe: Recipe, trainer: AdapterTrainer, loaded: Loaded) -> dict[str, Any]:
     precision, cache = trainer.surroundings.precision, Path(spec.cache)
     baseline = read_baseline(recipe, cache)
     details = {
-        "device": _device_name(precision),
+        "device": trainer.surroundings.card.name,
         "compute": str(precision.compute).removeprefix("torch."),
         "machine": machine(),
         "versions": versions(),
@@ -183,6 +178,7 @@ def _details(spec: TrialSpec, recipe: Recipe, trainer: AdapterTrainer, loaded: L
         "attempts": trainer.totals.attempts,
         "steps": trainer.state.global_step,
         "micro_batch": trainer.args.per_device_train_batch_size,
+        "gradient_checkpointing": trainer.args.activation_checkpointing,
         "train_examples": len(loaded.examples.train),
         "validation_examples": len(loaded.examples.validation),
         "hashes": {"recipe": spec.recipe_hash, "base": loaded.base.key, "data": data_key(recipe.data, cache)},

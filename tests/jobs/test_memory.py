@@ -13,6 +13,10 @@ LLAMA_70B = Architecture(8192, 28672, 80, 8192, 1024, 128256, tied=False)
 ALL = tuple(LLAMA_8B.linears)
 
 
+def _of_512(examples: int) -> int:
+    return 512 * examples
+
+
 def _hugging_face(tokens: int) -> Load:
     """Rank 32, all linear layers, embeddings and head in float32 as peft's preparation leaves them."""
     return Load(rank=32, targets=ALL, tokens=tokens, weight_bytes=4)
@@ -98,7 +102,7 @@ def test_micro_batch_that_fits_and_trains_fastest(gigabytes: float, expected: ob
     example, 31.2 GB three (two divide 16), 79 GB ten (eight). With checkpointing a token takes 2.4 MB.
     """
     load = Load(rank=16, targets=ALL, tokens=0)
-    chosen = fitting(LLAMA_8B, load, 512, 16, gigabytes * 1e9)
+    chosen = fitting(LLAMA_8B, load, _of_512, (1, 2, 4, 8, 16), (False, True), gigabytes * 1e9)
     assert chosen == expected
     if chosen is not None:
         used = replace(load, tokens=chosen[0] * 512, checkpointing=chosen[1])

@@ -13,7 +13,8 @@ from hpo.paths import TrialPaths
 from hpo.records import Failure, TrialResult
 from jobs import run_trial, trainer
 from jobs.loss import chunked
-from jobs.training import smaller
+from jobs.recipe import parse
+from jobs.sizing import Sizing
 
 MakeTrial = Callable[..., TrialPaths]
 pytestmark = pytest.mark.usefixtures("keep_handlers")
@@ -70,9 +71,19 @@ def test_card_too_small_for_one_example_is_infeasible(
     assert "one example" in failure.message
 
 
-def test_next_smaller_micro_batch_divides_the_batch() -> None:
-    """By hand."""
-    assert [smaller(12, 12), smaller(6, 12), smaller(3, 12), smaller(7, 7)] == [6, 3, 1, 1]
+def test_next_smaller_micro_batch_divides_the_batch(recipe: dict[str, Any]) -> None:
+    """By hand; after one example, activations are made again where that is left open."""
+
+    def steps(**settings: Any) -> list[tuple[int, bool]]:
+        recipe["trainer"] |= settings
+        trainer, found = parse(recipe).trainer, list[tuple[int, bool]]()
+        sizing: Sizing | None = Sizing(settings["batch_size"], checkpointing=False)
+        while sizing := sizing.smaller(trainer):
+            found.append((sizing.micro_batch, sizing.checkpointing))
+        return found
+
+    assert steps(batch_size=12, gradient_checkpointing=False) == [(6, False), (3, False), (1, False)]
+    assert steps(batch_size=7, gradient_checkpointing="auto") == [(1, False), (1, True)]
 
 
 def test_chunked_loss_and_gradients_are_those_of_the_whole() -> None:

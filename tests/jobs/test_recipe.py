@@ -205,4 +205,4 @@ def test_right_argument_is_no_problem(recipe: dict[str, Any], name: str, value: 
 def test_objectives_of_the_demo_are_among_the_metrics(recipe: dict[str, Any]) -> None:
     """What the shipped objectives minimise is what a trial reports."""
     assert {"eval_loss", "train_seconds"} <= set(Qlora().metrics(recipe))
-    assert set(Qlora().metrics(recipe)) == set(METRICS)
+    assert set(METRICS) <= set(Qlora().metrics(recipe))
