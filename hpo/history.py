@@ -25,6 +25,7 @@ class Origin(StrEnum):
     GRID = "grid"
     MODEL = "model"
     EVOLUTION = "evolution"
+    PARTITION = "partition"
     REPLICATE = "replicate"
     RELATED = "related"
 

@@ -20,8 +20,7 @@ from hpo.history import History, Observation, Origin, Outlook, Proposal
 from hpo.objectives import Objective, describe_objectives, parse_objectives
 from hpo.records import SCHEMA_VERSION, Params, ParamValue
 from hpo.space import Parameter, Point, SearchSpace, parse_space
-from hpo.strategies import make_strategy
-from hpo.strategies.bo import BayesianOptimisation
+from hpo.strategies import Particular, make_strategy
 from hpo.told import Value, read_value
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class Optimizer:
             self._strategy = make_strategy(strategy, settings)
         except InputError as error:
             problems += error.problems
-        if not problems and isinstance(self._strategy, BayesianOptimisation):
+        if not problems and isinstance(self._strategy, Particular):
             problems += self._strategy.problems(len(self.objectives))
         if problems:
             raise InputError(problems)

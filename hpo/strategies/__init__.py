@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from hpo.errors import InputError
+from hpo.errors import InputError, Problem
 from hpo.history import History, Proposal
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "strategy"
@@ -21,12 +21,22 @@ CONF = Path(__file__).resolve().parents[2] / "conf" / "strategy"
 STRATEGIES: dict[str, str] = {
     "bo": "hpo.strategies.bo:BayesianOptimisation",
     "nsga2": "hpo.strategies.nsga2:NSGA2",
+    "soo": "hpo.strategies.optimistic:SOO",
+    "bamsoo": "hpo.strategies.optimistic:BaMSOO",
     "sobol": "hpo.strategies.sobol:Sobol",
     "random": "hpo.strategies.random:Random",
     "lhs": "hpo.strategies.lhs:LatinHypercube",
     "grid": "hpo.strategies.grid:Grid",
     "powers_of_two": "hpo.strategies.powers_of_two:PowersOfTwo",
 }
+
+
+@runtime_checkable
+class Particular(Protocol):
+    """A strategy that does not take every study."""
+
+    def problems(self, objectives: int) -> list[Problem]:
+        """What does not fit a study of so many objectives, by key path."""
 
 
 class Strategy(Protocol):
