@@ -164,7 +164,7 @@ def test_bamsoo_needs_no_more_evaluations_than_soo(value: Value) -> None:
 
 @pytest.mark.slow  # sixty fits, and a long way for SOO
 def test_bamsoo_is_far_ahead_where_the_model_fits() -> None:
-    """As published: 50 evaluations leave a tenth of what SOO's 100 leave on Branin, a thousandth on a bowl."""
+    """As published: its 50 evaluations leave a tenth of what 100 of SOO leave, a thousandth on a bowl."""
     for value, factor in ((branin, 0.1), (bowl, 1e-3)):
         assert lowest("bamsoo", value, 50, 2)[-1] < factor * lowest("soo", value, 100, 2)[-1]
 
