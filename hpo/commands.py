@@ -53,6 +53,13 @@ def command_parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="for scripts")
     status.add_argument("--watch", action="store_true", help="again every few seconds, until Ctrl-C")
     _add_study(commands, "report", "pictures, trials.csv and one HTML page of a study")
+    export = _add_study(commands, "export", "a study in the format of another tool")
+    formats = ("csv", "parquet", "optuna", "mlflow", "tensorboard")
+    export.add_argument("--format", choices=formats, default="csv", help="default: csv")
+    place = (
+        "a new file or folder, or the address of a database or server (default: the study's folder export)"
+    )
+    export.add_argument("--to", metavar="PLACE", help=place)
     cancel = _add_study(commands, "cancel", "stop what is in flight; it stays stopped")
     cancel.add_argument("trials", nargs="*", metavar="TRIAL", help="only these (default: the whole study)")
     retry = _add_study(
@@ -137,6 +144,12 @@ def _report(options: argparse.Namespace, out: Console) -> int:
     return report(options.study, Path(options.root), out)
 
 
+def _export(options: argparse.Namespace, out: Console) -> int:
+    from hpo.export import export
+
+    return export(options.study, Path(options.root), options.format, options.to, out)
+
+
 def _cancel(options: argparse.Namespace, out: Console) -> int:
     from hpo.manage import cancel
 
@@ -176,6 +189,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
     "prefetch": _prefetch,
     "status": _status,
     "report": _report,
+    "export": _export,
     "cancel": _cancel,
     "retry": _retry,
     "pause": _pause,

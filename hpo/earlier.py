@@ -9,6 +9,7 @@ from typing import Any
 from hpo.errors import InputError
 from hpo.journal import load_study
 from hpo.objectives import Objective
+from hpo.prior import is_table, read_trials
 from hpo.space import SearchSpace
 from hpo.store import find_study
 from hpo.study import TrialState
@@ -22,7 +23,7 @@ def gather(
     """The results of earlier studies, as the journal of a new one keeps them.
 
     Args:
-        settings: `known` and `related`, each a list of study names or folders.
+        settings: `known` and `related`, each a list of study names or folders, or CSV files (`hpo.prior`).
         root: where studies are.
         space: of the new study; trials outside it are left out.
         objectives: of the new study; trials without one of them are left out.
@@ -32,7 +33,7 @@ def gather(
         standard error or None]).
 
     Raises:
-        InputError: a study that is not there, or one with fewer than two trials that fit, by key path.
+        InputError: a study or file that is not there, or with fewer than two trials that fit, by key path.
     """
     problems, found = [], dict[str, list[dict[str, Any]]]()
     for key in ("known", "related"):
@@ -50,6 +51,11 @@ def gather(
 def _trials(
     name: str, root: Path, space: SearchSpace, objectives: Mapping[str, Objective]
 ) -> list[dict[str, Any]]:
+    if is_table(name):
+        rows = read_trials(Path(name), space, objectives)
+        if len(rows) < _FEWEST:
+            raise InputError(f"{name}: expected at least {_FEWEST} completed trials, got {len(rows)}")
+        return rows
     study = load_study(find_study(name, root).journal)
     completed = study.in_state(TrialState.COMPLETED)
     trials = [

@@ -42,7 +42,7 @@ def used(study: Study) -> Usage:
     """What the attempts that are over have used."""
     useful = lost = 0.0
     for end in study.ends:
-        seconds, gpus = _measured(study, end)
+        seconds, gpus = measured(study, end)
         kept = seconds if end.cause is None else min(end.useful_seconds, seconds)
         useful += kept * gpus
         lost += (seconds - kept) * gpus
@@ -59,7 +59,7 @@ def used_by_now(study: Study, paths: StudyPaths) -> Usage:
     return Usage(past.useful, past.lost, running)
 
 
-def _measured(study: Study, end: AttemptEnd) -> tuple[float, int]:
+def measured(study: Study, end: AttemptEnd) -> tuple[float, int]:
     """(seconds, cards) of an attempt; the accounting's word where it knows this execution."""
     batch = study.batches[end.batch]
     if end.trial in batch.trials:

@@ -170,6 +170,11 @@ class StudyPaths:
         """Pictures and tables made by `report`."""
         return self.folder / "report"
 
+    @property
+    def export(self) -> Path:
+        """What `export` makes for other tools."""
+        return self.folder / "export"
+
     def helper(self, name: str) -> Path:
         """Submission files and logs of a small job of the controller's own."""
         return self.folder / "helpers" / name

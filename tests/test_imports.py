@@ -42,6 +42,10 @@ CONFINED = {
     "omegaconf": ("hpo.compose", "hpo.grammar", "hpo.config"),
     "matplotlib": ("hpo.figures",),
     "pymoo": ("hpo.strategies.nsga2",),
+    "optuna": ("hpo.export", "hpo.exports.optuna_study"),
+    "sqlalchemy": ("hpo.exports.sqlite",),
+    "mlflow": ("hpo.exports.mlflow_runs",),
+    "tensorboard": ("hpo.exports.tensorboard_runs",),
 }
 # package -> what it may import of the other packages
 ALLOWED = {"hpo": (), "slurm": (), "jobs": ("hpo.records", "hpo.paths")}
