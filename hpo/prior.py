@@ -89,9 +89,8 @@ def _trial(
             params[name] = _value(parameter, text)
         elif isinstance(parameter, Constant) and name not in row:
             params[name] = parameter.value
-    wrong = [
-        (name, text) for name, value in params.items() if (text := space.parameters[name].problem(value))
-    ]
+    alone = ((name, space.parameters[name].problem(value)) for name, value in params.items())
+    wrong = [(name, said) for name, said in alone if said]
     if not wrong:
         derived = [name for name, own in space.parameters.items() if isinstance(own, Derived)]
         computed = space.from_unit(space.to_unit(params)) if set(derived) - set(params) else {}
