@@ -53,7 +53,10 @@ def _losses(
 def chunked(
     head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tensor, size: int = CHUNK
 ) -> torch.Tensor:
-    """Cross-entropy of a head's logits, a piece at a time; gradients make each piece's logits again.
+    """Cross-entropy of a head's logits, a piece of them at a time.
+
+    With a frozen linear head each piece makes its own gradient as it goes by, and nothing is computed twice;
+    others make their logits again in the backward pass.
 
     Args:
         head: hidden state to logits.
@@ -64,6 +67,8 @@ def chunked(
     Returns:
         Losses in nats, float32, `n`.
     """
+    if type(head) is torch.nn.Linear and not any(weight.requires_grad for weight in head.parameters()):
+        return cast(torch.Tensor, _Pieces.apply(hidden, head.weight, head.bias, targets, size))  # type: ignore[no-untyped-call]
     if len(hidden) <= size:
         return _cross_entropy(head(hidden), targets)
 
@@ -75,6 +80,38 @@ def chunked(
         for rows, own in zip(torch.split(hidden, size), torch.split(targets, size), strict=True)
     ]
     return torch.cat(parts)
+
+
+class _Pieces(torch.autograd.Function):
+    """Losses of a frozen linear head: d loss_i / d hidden_i = (softmax(logits_i) - onehot(target_i)) W."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        targets: torch.Tensor,
+        size: int,
+    ) -> torch.Tensor:
+        losses = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
+        gradients = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        for start in range(0, len(hidden), size):
+            rows = slice(start, start + size)
+            own = targets[rows, None]
+            logs = F.log_softmax(F.linear(hidden[rows], weight, bias).float(), dim=-1)  # size x vocabulary
+            losses[rows] = -logs.gather(1, own)[:, 0]
+            if gradients is not None:
+                weights = logs.exp_()
+                weights.scatter_add_(1, own, weights.new_full((1, 1), -1.0).expand_as(own))
+                gradients[rows] = weights.to(weight.dtype) @ weight
+        ctx.save_for_backward(gradients)
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, *outer: torch.Tensor) -> tuple[torch.Tensor | None, None, None, None, None]:
+        (gradients,) = ctx.saved_tensors
+        return (gradients * outer[0][:, None]).to(gradients.dtype), None, None, None, None
 
 
 def _cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -86,26 +86,59 @@ def test_next_smaller_micro_batch_divides_the_batch(recipe: dict[str, Any]) -> N
     assert steps(batch_size=7, gradient_checkpointing="auto") == [(1, False), (1, True)]
 
 
-def test_chunked_loss_and_gradients_are_those_of_the_whole() -> None:
-    """To 1e-6, over chunks that do not divide the rows; every row's logits are made in a piece of its own."""
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+def test_chunked_loss_and_gradients_are_those_of_the_whole(frozen: bool, bias: bool) -> None:
+    """To 1e-6, over chunks that do not divide the rows, with losses that count for more or less."""
     torch.manual_seed(0)
-    head = torch.nn.Linear(32, 500, bias=False)
+    head = torch.nn.Linear(32, 500, bias=bias).requires_grad_(not frozen)
     targets = torch.randint(500, (130,))
     hidden = torch.randn(130, 32, requires_grad=True)
-    most = 0
-
-    def note(module: Any, inputs: Any, output: torch.Tensor) -> None:
-        nonlocal most
-        most = max(most, len(output))
-
+    shares = torch.rand(130)
     whole = F.cross_entropy(head(hidden).float(), targets, reduction="none")
-    whole.sum().backward()
-    wanted = (hidden.grad.clone(), head.weight.grad.clone())
+    (shares * whole).sum().backward()
+    wanted = (hidden.grad.clone(), head.weight.grad)
     hidden.grad = head.weight.grad = None
-    head.register_forward_hook(note)
     pieces = chunked(head, hidden, targets, size=32)
-    pieces.sum().backward()
-    assert most == 32
+    (shares * pieces).sum().backward()
     assert torch.allclose(pieces, whole, atol=1e-6, rtol=0)
     assert torch.allclose(hidden.grad, wanted[0], atol=1e-6, rtol=0)
-    assert torch.allclose(head.weight.grad, wanted[1], atol=1e-5, rtol=1e-5)
+    if not frozen:
+        assert torch.allclose(head.weight.grad, wanted[1], atol=1e-5, rtol=1e-5)
+    with torch.no_grad():
+        assert torch.equal(chunked(head, hidden, targets, size=32), pieces)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_logits_never_exist_whole(frozen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more rows of them at once than a piece has, forward and backward."""
+    most = 0
+    real = F.linear
+
+    def linear(rows: torch.Tensor, *rest: Any) -> torch.Tensor:
+        nonlocal most
+        most = max(most, len(rows))
+        return real(rows, *rest)
+
+    monkeypatch.setattr(F, "linear", linear)
+    head = torch.nn.Linear(8, 50, bias=False).requires_grad_(not frozen)
+    hidden = torch.randn(130, 8, requires_grad=True)
+    chunked(head, hidden, torch.randint(50, (130,)), size=32).sum().backward()
+    assert most == 32
+
+
+def test_half_precision_gradients_are_scaled_as_by_autograd() -> None:
+    """Under autocast, with a large loss scale: the gradients of autograd to its own precision."""
+    torch.manual_seed(0)
+    head = torch.nn.Linear(32, 500, bias=False, dtype=torch.bfloat16).requires_grad_(False)
+    targets, hidden = torch.randint(500, (70,)), torch.randn(70, 32, requires_grad=True)
+    found = []
+    for size in (32, None):
+        hidden.grad = None
+        with torch.autocast("cpu", torch.bfloat16):
+            whole = F.cross_entropy(head(hidden).float(), targets, reduction="none")
+            losses = whole if size is None else chunked(head, hidden, targets, size=size)
+        assert losses.dtype is torch.float32
+        (2.0**16 * losses.mean()).backward()
+        found.append(hidden.grad.clone())
+    assert torch.allclose(found[0], found[1], rtol=0.05, atol=0.01 * float(found[1].abs().max()))
