@@ -84,6 +84,10 @@ def _add_configured(
         epilog=OVERRIDES + EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    if name in ("tune", "step"):
+        parser.add_argument(
+            "-m", "--multirun", action="store_true", help="one study per combination of values: seed=1,2,3"
+        )
     parser.add_argument("--config-dir", metavar="DIR", help="a folder with configuration groups of your own")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides of the configuration")
 
@@ -96,11 +100,18 @@ def _add_study(commands: Commands, name: str, text: str) -> argparse.ArgumentPar
 
 
 def _tune(options: argparse.Namespace, out: Console) -> int:
-    from hpo.tune import tune
+    from hpo.arms import drive
+    from hpo.sweep import expand
 
     # a login node's reaper and scancel send TERM: leave as on Ctrl-C, the lease given back
     signal.signal(signal.SIGTERM, _interrupt)
-    return tune(options.overrides, options.config_dir, out, once=options.command == "step")
+    overrides, once = options.overrides, options.command == "step"
+    studies = expand(overrides, options.config_dir) if options.multirun else [overrides]
+    for own in studies:
+        status = drive(own, options.config_dir, out, once=once)
+        if status:
+            return status
+    return 0
 
 
 def _interrupt(signum: int, frame: object) -> None:

@@ -56,6 +56,29 @@ def compose_config(
     return config, [*problems, *refused]
 
 
+def swept(text: str) -> list[str]:
+    """The overrides that a sweep stands for, one per value; the text itself where it is none.
+
+    Args:
+        text: an override; under `space.` and `objectives.` a sweep says what is searched, and is none.
+
+    Raises:
+        InputError: a sweep that does not list its values, such as an interval.
+    """
+    if text.lstrip("+").startswith(OPEN_GROUPS):
+        return [text]
+    try:
+        parsed = OverridesParser.create().parse_override(text)
+    except HydraException:
+        return [text]  # told of where the study is composed
+    if not parsed.is_sweep_override():
+        return [text]
+    if not parsed.is_discrete_sweep():
+        problem = f"got {text.partition('=')[2]}, expected values to sweep over"
+        raise InputError([(parsed.key_or_group, problem)])
+    return [f"{parsed.get_key_element()}={value}" for value in parsed.sweep_string_iterator()]
+
+
 def _compose(texts: Sequence[str], config_dir: str | None) -> tuple[dict[str, Any], list[Problem]]:
     extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
     try:

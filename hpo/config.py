@@ -101,6 +101,8 @@ class StudyConfig:
     objectives: Annotated[dict[str, Any], Field(min_length=1)]
     strategy: dict[str, Any]
     cluster: dict[str, Any]
+    seed: NotNegative = 0
+    arms: dict[str, list[str]] = field(default_factory=dict)
     recipe: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -86,7 +86,7 @@ def write_further(recipe: Recipe, cache: Path, measured: Mapping[str, float]) ->
 
 def _further_path(recipe: Recipe, cache: Path) -> Path:
     tasks = recipe.evaluation.tasks
-    own = Path(tasks.folder) if tasks is not None and tasks.folder else None
+    own = None if tasks is None else tasks.place
     files = [] if own is None else [path for path in sorted(own.rglob("*")) if path.suffix in TASK_FILES]
     key = key_of(
         loss=baseline_path(recipe, cache).stem,

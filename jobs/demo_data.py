@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from random import Random
 from typing import TypeVar
 
@@ -121,3 +122,50 @@ def rows(seed: int) -> list[Row]:
                 prompts.add(task)
                 made.append({"prompt": f"{task}\n", "completion": answer, "kind": kind.__name__.strip("_")})
     return made
+
+
+def questions(kinds: Sequence[str], count: int, seed: int) -> list[dict[str, object]]:
+    """Generate questions with four answers to choose from, one of them right.
+
+    Args:
+        kinds: of `KINDS`, by name.
+        count: how many, taken from the kinds in turn.
+        seed: of everything that is drawn, above 0; what the rows of seed 0 ask is left out.
+
+    Returns:
+        Rows with columns prompt, choices (4 texts) and gold (index of the right one).
+    """
+    known = {row["prompt"] for row in rows(0)}
+    chosen = [row for row in rows(seed) if row["kind"] in kinds and row["prompt"] not in known]
+    by_kind = [[row for row in chosen if row["kind"] == kind] for kind in kinds]
+    in_turn = [row for turn in zip_longest(*by_kind) for row in turn if row is not None]
+    random = Random(1000 * seed + len(KINDS))
+    made: list[dict[str, object]] = []
+    for row in in_turn[:count]:
+        wrong: list[str] = []
+        while len(wrong) < 3:
+            other = _changed(random, row["completion"])
+            if other not in (*wrong, row["completion"]):
+                wrong.append(other)
+        gold = _below(random, 4)
+        made.append(
+            {
+                "prompt": row["prompt"],
+                "choices": [*wrong[:gold], row["completion"], *wrong[gold:]],
+                "gold": gold,
+            }
+        )
+    return made
+
+
+def _changed(random: Random, answer: str) -> str:
+    """A wrong answer that looks like the right one: two words are swapped, or one sign is another."""
+    words = answer.split(" ")
+    if len(words) > 1 and random.random() < 0.7:
+        first, second = _some(random, range(len(words)), 2)
+        words[first], words[second] = words[second], words[first]
+        return " ".join(words)
+    place = _one(random, [number for number, sign in enumerate(answer) if sign.isalnum()])
+    signs = "0123456789" if answer[place].isdigit() else "abcdefghijklmnopqrstuvwxyz"
+    sign = _one(random, signs)
+    return f"{answer[:place]}{sign.upper() if answer[place].isupper() else sign}{answer[place + 1 :]}"

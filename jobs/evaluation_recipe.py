@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, Field
@@ -10,6 +11,8 @@ from pydantic.dataclasses import dataclass
 
 STRICT = ConfigDict(extra="forbid", protected_namespaces=())
 Count = Annotated[int, Field(ge=1)]
+DEMO = "demo"  # as evaluation.tasks.folder: the tasks that come with the package
+DEMO_TASKS = Path(__file__).with_name("demo_tasks")
 
 
 class Base(StrEnum):
@@ -37,6 +40,13 @@ class TaskRecipe:
     fewshot: Annotated[int, Field(ge=0)] | None  # null: what the task says
     chat_template: bool
     shard_documents: Count
+
+    @property
+    def place(self) -> Path | None:
+        """The folder of task files; None: there is none."""
+        if self.folder is None:
+            return None
+        return DEMO_TASKS if self.folder == DEMO else Path(self.folder).expanduser()
 
 
 @dataclass(frozen=True, config=STRICT)

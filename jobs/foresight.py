@@ -15,10 +15,11 @@ from jobs.baseline import read_baseline
 from jobs.data_problems import data_problems, file_problems
 from jobs.data_recipe import resolve_data
 from jobs.errors import ModelError, TrialError
+from jobs.evaluation_recipe import DEMO
 from jobs.foretell import memory_seen, packing_problems, peak_memory
 from jobs.recipe import ModelRecipe, examine, parse
 from jobs.sizing import MEMORY_KEYS
-from jobs.sources import find_source
+from jobs.sources import awaits_fetching, find_source
 from jobs.task_metrics import metric_names, survey
 
 METRICS = (
@@ -82,7 +83,7 @@ class Qlora:
         if model.get("path") and Path(model["path"]).expanduser().is_dir():
             model["path"] = str(Path(model["path"]).expanduser().resolve())
         evaluation = groups.get("evaluation", {})
-        if isinstance(tasks := evaluation.get("tasks"), Mapping) and tasks.get("folder"):
+        if isinstance(tasks := evaluation.get("tasks"), Mapping) and tasks.get("folder") not in (None, DEMO):
             folder = str(Path(tasks["folder"]).expanduser().resolve())
             evaluation["tasks"] = {**tasks, "folder": folder}
         return resolved
@@ -200,6 +201,8 @@ def _follow(command: Sequence[str], say: Callable[[str], None]) -> None:
 
 
 def _model_problems(model: ModelRecipe) -> list[Problem]:
+    if awaits_fetching(model):
+        return []  # `prepare` fetches it
     try:
         find_source(model)
     except ModelError as error:

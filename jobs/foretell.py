@@ -107,7 +107,7 @@ def _model(model: ModelRecipe, cache: Path) -> Model | None:
         folder = cache / "models" / source_key(source, cache) if source.packed else source.path
         file = folder / "config.json"
         return _read(file, file.stat().st_mtime_ns)
-    return None
+    return Model.of(model.sizes) if model.sizes else None
 
 
 @lru_cache(maxsize=64)  # a proposal asks for hundreds of configurations of one model

@@ -1,4 +1,4 @@
-"""Data sets of the hub: fetched once where there is a network, then rows in the cache like any other file."""
+"""What comes from the hub: fetched once where there is a network, and found on this disk from then on."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from pathlib import Path
 
 from jobs.cache import intact, key_of, obtain
 from jobs.data_recipe import DataRecipe, Source
-from jobs.errors import DataError
+from jobs.errors import DataError, ModelError
+from jobs.recipe import ModelRecipe
+from jobs.sources import awaits_fetching
 
 ROWS = "rows.parquet"
+MODEL_FILES = ("*.json", "*.model", "*.jinja", "*.txt", "*.safetensors")
+OLDER_WEIGHTS = ("pytorch_model*.bin",)  # of models without safetensors
 
 
 def hub_file(source: Source, cache: Path | None) -> Path:
@@ -74,4 +78,40 @@ def _fetch(source: Source, cache: Path) -> None:
             f"or a data set of the hub that can be reached: {type(error).__name__}: {said}",
             "on a machine with network that shares the cache: `frontrunner prefetch` with the same settings, "
             "data.hub.subset and .split among them",
+        ) from error
+
+
+def fetch_model(model: ModelRecipe, say: Callable[[str], None]) -> None:
+    """Put a base model that is named by its hub name into the local hub cache, unless it is there.
+
+    Args:
+        model: of the recipe.
+        say: told of what takes long.
+
+    Raises:
+        ModelError: the hub does not answer, has no such model or revision, or wants its licence accepted.
+    """
+    if not awaits_fetching(model):
+        return
+    from huggingface_hub import snapshot_download  # slow, and needed for hub names only
+    from huggingface_hub.errors import HfHubHTTPError
+
+    say(f"fetching {model.path}, once for this hub cache")
+    own = ("*.py",) if model.trust_remote_code else ()
+
+
+    def get(*patterns: str) -> Path:
+        wanted = [*patterns, *own]
+        return Path(snapshot_download(str(model.path), revision=model.revision, allow_patterns=wanted))
+
+    try:
+        if not any(get(*MODEL_FILES).glob("*.safetensors")):
+            get(*MODEL_FILES, *OLDER_WEIGHTS)
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        said = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"model.path: got {model.path!r}, expected an existing folder, or a model of the hub that can be "
+            f"reached: {type(error).__name__}: {said}",
+            "on a machine with network that shares the hub cache (HF_HOME): `frontrunner prefetch` with the "
+            "same settings; a model with a licence needs it accepted, and `hf auth login`",
         ) from error

@@ -13,7 +13,7 @@ from jobs.baseline import read_baseline, read_further, write_baseline, write_fur
 from jobs.console import say
 from jobs.environment import go_offline, keep_quiet
 from jobs.errors import TrialError
-from jobs.hub import fetch
+from jobs.hub import fetch, fetch_model
 from jobs.parts import Computed
 from jobs.recipe import Quantisation, Recipe, parse
 
@@ -35,6 +35,7 @@ def main(recipe_file: str, cache: str) -> int:
     """
     try:
         recipe = parse(json.loads(Path(recipe_file).read_text(encoding="utf-8")))
+        fetch_model(recipe.model, say)
         fetch(recipe.data, Path(cache), say)
         keep_quiet()
         if read_further(recipe, Path(cache)) is not None:  # else data sets of tasks may have to be fetched

@@ -54,6 +54,7 @@ class ModelRecipe:
     package: str | None
     file: str | None
     trust_remote_code: bool
+    sizes: dict[str, Any] | None = None  # what its config.json says, for forecasts before it is here
 
 
 def _known_targets(chosen: str | list[str]) -> str | list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,7 @@ from jobs.errors import ModelError
 from jobs.recipe import ModelRecipe, Quantisation, TrainerRecipe
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 LAYOUT = 1  # raised when what is written into an entry changes
 
 
@@ -52,6 +54,17 @@ def find_source(model: ModelRecipe) -> Source:
     return Source(folder)
 
 
+def awaits_fetching(model: ModelRecipe) -> bool:
+    """Whether a base model has a hub name and is not in the local hub cache."""
+    if model.path is None or Path(model.path).expanduser().exists() or not HUB_NAME.fullmatch(model.path):
+        return False
+    try:
+        _from_hub_cache(model)
+    except ModelError:
+        return True
+    return False
+
+
 def _packaged(model: ModelRecipe) -> Path:
     found = importlib.util.find_spec(model.package) if model.package else None
     if found is None or not found.submodule_search_locations:
@@ -79,7 +92,8 @@ def _from_hub_cache(model: ModelRecipe) -> Path:
         raise ModelError(
             f"model.path: got {model.path!r}, "
             "expected an existing folder, or a hub name in the local hub cache",
-            f"on a machine with network: `hf download {model.path}`",
+            "on a machine with network: `frontrunner prefetch` with the same overrides, "
+            f"or `hf download {model.path}`",
         ) from error
 
 

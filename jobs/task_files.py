@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -85,7 +85,7 @@ class TaskFiles:
         Args:
             tag: as the files have it.
         """
-        own = set() if self.folder is None else _tagged_in(self.folder, tag)
+        own = set() if self.folder is None else _tagged_in(_texts(self.folder), tag)
         return sorted(own | _tagged_in_shipped(tag))
 
     def like(self, name: str) -> list[str]:
@@ -142,12 +142,18 @@ def _named_in(folder: Path) -> dict[str, Path]:
 
 @cache
 def _tagged_in_shipped(tag: str) -> set[str]:
-    return _tagged_in(shipped_tasks(), tag)
+    return _tagged_in(_shipped_texts(), tag)
 
 
-def _tagged_in(root: Path, tag: str) -> set[str]:
+@cache
+def _shipped_texts() -> tuple[tuple[Path, str], ...]:
+    """lm-eval's thousands of files, read once: a group such as mmlu asks for several tags."""
+    return tuple(_texts(shipped_tasks()))
+
+
+def _tagged_in(texts: Iterable[tuple[Path, str]], tag: str) -> set[str]:
     found = set()
-    folders = {path.parent for path, text in _texts(root) if tag in text}  # a tag may come by an include
+    folders = {path.parent for path, text in texts if tag in text}  # a tag may come by an include
     for content in (_read(path) for folder in folders for path in folder.glob("*.yaml")):
         tags = content.get("tag")
         if "task" in content and tag in ([tags] if isinstance(tags, str) else tags or []):

@@ -65,7 +65,7 @@ def survey(tasks: TaskRecipe) -> Survey:
         What there is, and every problem with the rest.
     """
     try:
-        return _survey(tasks, TaskFiles(Path(tasks.folder).expanduser() if tasks.folder else None))
+        return _survey(tasks, TaskFiles(tasks.place))
     except RecipeError as error:
         key, _, problem = str(error).partition(": ")
         return Survey((), (), (), ((key, problem),))

@@ -80,7 +80,7 @@ def judge_by_tasks(
         TrialError: see `load_tasks`; or a task does not report what its file names.
     """
     training = model.training
-    with data_from_cache(cache, Path(tasks.folder) if tasks.folder else None):
+    with data_from_cache(cache, tasks.place):
         loaded = load_tasks(tasks)
         asked = ShardedModel(model, tokenizer, asking, parts)  # which puts the model into evaluation mode
         results = evaluator.evaluate(

@@ -40,7 +40,7 @@ CONFINED = {
     "submitit": ("slurm",),
     "hydra": ("hpo.compose", "hpo.grammar", "hpo.config"),
     "omegaconf": ("hpo.compose", "hpo.grammar", "hpo.config"),
-    "matplotlib": ("hpo.figures",),
+    "matplotlib": ("hpo.figures", "hpo.arms_figure"),
     "pymoo": ("hpo.strategies.nsga2",),
     "optuna": ("hpo.export", "hpo.exports.optuna_study"),
     "sqlalchemy": ("hpo.exports.sqlite",),
