@@ -99,7 +99,6 @@ def fetch_model(model: ModelRecipe, say: Callable[[str], None]) -> None:
     say(f"fetching {model.path}, once for this hub cache")
     own = ("*.py",) if model.trust_remote_code else ()
 
-
     def get(*patterns: str) -> Path:
         wanted = [*patterns, *own]
         return Path(snapshot_download(str(model.path), revision=model.revision, allow_patterns=wanted))
