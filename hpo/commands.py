@@ -60,6 +60,7 @@ def command_parser() -> argparse.ArgumentParser:
         "a new file or folder, or the address of a database or server (default: the study's folder export)"
     )
     export.add_argument("--to", metavar="PLACE", help=place)
+    _add_compare(commands)
     cancel = _add_study(commands, "cancel", "stop what is in flight; it stays stopped")
     cancel.add_argument("trials", nargs="*", metavar="TRIAL", help="only these (default: the whole study)")
     retry = _add_study(
@@ -97,6 +98,17 @@ def _add_study(commands: Commands, name: str, text: str) -> argparse.ArgumentPar
     parser.add_argument("study", metavar="STUDY", help="a study folder, or a name under the study root")
     parser.add_argument("--root", default="studies", help="the study root (default: studies)")
     return parser
+
+
+def _add_compare(commands: Commands) -> None:
+    text = "studies side by side: curves with their noise over seeds, and who gets there sooner"
+    parser = commands.add_parser("compare", help=text, description=text)
+    parser.add_argument("studies", nargs="+", metavar="STUDY", help="study folders, or names under the root")
+    parser.add_argument("--root", default="studies", help="the study root (default: studies)")
+    groups = "what makes a group (default: studies that differ in nothing but the seed)"
+    parser.add_argument("--group", choices=("auto", "strategy", "name"), default="auto", help=groups)
+    parser.add_argument("--objective", metavar="NAME", help="compare the best value of one objective")
+    parser.add_argument("--to", default="comparison", metavar="DIR", help="default: comparison")
 
 
 def _tune(options: argparse.Namespace, out: Console) -> int:
@@ -161,6 +173,13 @@ def _export(options: argparse.Namespace, out: Console) -> int:
     return export(options.study, Path(options.root), options.format, options.to, out)
 
 
+def _compare(options: argparse.Namespace, out: Console) -> int:
+    from hpo.compare import compare
+
+    root, to = Path(options.root), Path(options.to)
+    return compare(options.studies, root, options.group, options.objective, to, out)
+
+
 def _cancel(options: argparse.Namespace, out: Console) -> int:
     from hpo.manage import cancel
 
@@ -201,6 +220,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
     "status": _status,
     "report": _report,
     "export": _export,
+    "compare": _compare,
     "cancel": _cancel,
     "retry": _retry,
     "pause": _pause,

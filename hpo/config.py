@@ -85,6 +85,14 @@ class ControllerSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
+class NotifySettings:
+    """Who is told that a study has ended."""
+
+    command: list[str]
+    timeout_seconds: Positive
+
+
+@dataclass(frozen=True, config=STRICT)
 class StudyConfig:
     """A whole study. The groups whose keys belong to other packages stay plain mappings."""
 
@@ -92,6 +100,7 @@ class StudyConfig:
     budget: Budget
     batch: BatchSettings
     controller: ControllerSettings
+    notify: NotifySettings
     cache: str | None
     model: dict[str, Any]
     data: dict[str, Any]

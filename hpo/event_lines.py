@@ -46,6 +46,8 @@ def event_line(event: Mapping[str, Any], study: Study) -> str:
             return f"{trial} cancelled {event.get('message', '')}".rstrip()
         case Event.SUBMISSION_FAILED:
             return f"{batch} could not be submitted, trying again later: {event['message']}"
+        case Event.NOTIFIED if not event["message"]:
+            return f"told that the study is {event['what']}: notify.command ended well"
         case Event.STUDY_FINISHED:
             return f"study complete: {event['reason']}"
     return ""

@@ -31,7 +31,8 @@ def replay(events: Iterable[Mapping[str, Any]]) -> Study:
 def apply(study: Study, event: Mapping[str, Any]) -> None:
     """Bring the study up to date with one more event."""
     _HANDLERS[Event(event["event"])](study, event)
-    study.last_at = event["at"]
+    if event["event"] != Event.NOTIFIED:  # telling of the end is no part of the study's time
+        study.last_at = event["at"]
 
 
 def _created(study: Study, event: Mapping[str, Any]) -> None:
@@ -42,6 +43,8 @@ def _created(study: Study, event: Mapping[str, Any]) -> None:
 
 def _started(study: Study, event: Mapping[str, Any]) -> None:
     study.stopped, study.errors, study.excluded = "", [], {}
+    if study.untold == "stopped":
+        study.untold = ""  # somebody has taken it up: that it had stopped is no news any more
     study.started, study.failed_requests = True, 0
     for batch in study.batches.values():
         batch.tries = batch.refusals = 0
@@ -213,7 +216,7 @@ def _accounted(study: Study, event: Mapping[str, Any]) -> None:
 
 
 def _stopped(study: Study, event: Mapping[str, Any]) -> None:
-    study.stopped = event["message"]
+    study.stopped, study.untold = event["message"], "stopped"
 
 
 def _lifted(study: Study, event: Mapping[str, Any]) -> None:
@@ -221,7 +224,11 @@ def _lifted(study: Study, event: Mapping[str, Any]) -> None:
 
 
 def _finished(study: Study, event: Mapping[str, Any]) -> None:
-    study.finished = event["reason"]
+    study.finished, study.untold = event["reason"], "finished"
+
+
+def _notified(study: Study, event: Mapping[str, Any]) -> None:
+    study.untold = ""
 
 
 _HANDLERS = {
@@ -248,4 +255,5 @@ _HANDLERS = {
     Event.STUDY_STOPPED: _stopped,
     Event.STUDY_REOPENED: _lifted,
     Event.STUDY_FINISHED: _finished,
+    Event.NOTIFIED: _notified,
 }

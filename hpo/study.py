@@ -58,6 +58,7 @@ class Event(StrEnum):
     STUDY_STOPPED = "study_stopped"
     STUDY_REOPENED = "study_reopened"
     STUDY_FINISHED = "study_finished"
+    NOTIFIED = "notified"
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,7 @@ class Study:
     earlier: dict[str, Any] = field(default_factory=dict)  # results of other studies, see hpo.earlier
     finished: str = ""  # why, once it is
     stopped: str = ""
+    untold: str = ""  # an end that notify.command was not told of: finished, or stopped
     last_at: str = ""
 
     def in_state(self, *states: TrialState) -> list[Trial]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hpo.errors import InputError, StudyError
 from hpo.journal import Journal, load_study
 from hpo.lease import HeldLease, refuse_second_controller
 from hpo.loop import Loop
+from hpo.notify import tell
 from hpo.objectives import describe_objectives
 from hpo.paths import StudyPaths
 from hpo.snapshot import elapsed_s, take
@@ -52,6 +54,7 @@ def tune(overrides: Sequence[str], config_dir: str | None, console: Console, *, 
     if not paths.journal.exists():
         _begin(parts, console)
     elif _complete(parts, study := load_study(paths.journal)):
+        _tell_late(parts, study, console)
         _show_end(parts, console, f"study {paths.name} is complete; nothing to do")
         return 0
     else:
@@ -89,7 +92,9 @@ def _complete(parts: Assembly, study: Study) -> bool:
 
 def _take_up(parts: Assembly, study: Study, console: Console, *, once: bool) -> None:
     """Make ready to go on with a study."""
-    if once and study.stopped:  # cron would start again and again what was stopped for a reason
+    if once and study.stopped:
+        _tell_late(parts, study, console)
+        # cron would start again and again what was stopped for a reason
         raise StudyError(
             f"study {study.name} is stopped: {study.stopped}",
             hint="`tune` goes on with it, and so do single steps after `frontrunner retry`",
@@ -144,13 +149,10 @@ def _drive(
     view = make_view(console)
     try:
         controller = insist(lambda: _controller(parts, lease, view, anew=anew), view.say)
-        loop = Loop(parts, controller, view)
-        ended = loop.pass_once() if once else loop.run()
-        if chain and not ended:
-            ended = loop.until_settled(CHAIN_LINGER_S)
-        if chain and not ended:
-            jobs = follow_up(loop.controller, parts.executor, parts.paths, chain)
-            view.say(f"the study goes on by itself, next with {', '.join(jobs) or 'the jobs in the queue'}")
+        try:
+            ended = _work(parts, controller, view, once=once, chain=chain)
+        finally:  # also where the study is stopped by an error
+            _tell(parts, controller.journal, view.say)
     except KeyboardInterrupt:
         view.close()
         goes_on = f"what runs goes on running. The same command continues study {parts.paths.name}"
@@ -162,6 +164,31 @@ def _drive(
     if ended:
         _show_end(parts, console, f"study {parts.paths.name} is complete")
     return 0
+
+
+def _work(parts: Assembly, controller: Controller, view: View, *, once: bool, chain: Sequence[str]) -> bool:
+    """Passes of the loop; returns whether the study has ended."""
+    loop = Loop(parts, controller, view)
+    ended = loop.pass_once() if once else loop.run()
+    if chain and not ended:
+        ended = loop.until_settled(CHAIN_LINGER_S)
+    if chain and not ended:
+        jobs = follow_up(controller, parts.executor, parts.paths, chain)
+        view.say(f"the study goes on by itself, next with {', '.join(jobs) or 'the jobs in the queue'}")
+    return ended
+
+
+def _tell(parts: Assembly, journal: Journal, say: Callable[[str], None]) -> None:
+    own = parts.config.notify
+    with suppress(OSError):  # of a disk that does not take that it was told: then it is told again
+        tell(journal, parts.paths, own.command, own.timeout_seconds, say)
+
+
+def _tell_late(parts: Assembly, study: Study, console: Console) -> None:
+    """Tell of an end that an earlier controller could not tell of, as it was killed."""
+    if study.untold and parts.config.notify.command:
+        with suppress(InputError), HeldLease(parts.paths.controller):  # another controller tells of it
+            _tell(parts, Journal(parts.paths.journal), lambda line: console.print(line, markup=False))
 
 
 def _controller(parts: Assembly, lease: HeldLease, view: View, *, anew: bool) -> Controller:

@@ -40,7 +40,7 @@ CONFINED = {
     "submitit": ("slurm",),
     "hydra": ("hpo.compose", "hpo.grammar", "hpo.config"),
     "omegaconf": ("hpo.compose", "hpo.grammar", "hpo.config"),
-    "matplotlib": ("hpo.figures", "hpo.arms_figure"),
+    "matplotlib": ("hpo.figures", "hpo.arms_figure", "hpo.comparison_figures"),
     "pymoo": ("hpo.strategies.nsga2",),
     "optuna": ("hpo.export", "hpo.exports.optuna_study"),
     "sqlalchemy": ("hpo.exports.sqlite",),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -267,3 +269,21 @@ def test_unknown_study_is_named_with_those_there_are(run: StudyRun) -> None:
     assert refused.returncode == 2
     assert "nope" in refused.stderr
     assert "study" in refused.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("error", "event", "code"), [(0, "finished", 0), (1, "stopped", 1)])
+def test_the_end_of_a_study_is_told_once(
+    error: int, event: str, code: int, run: StudyRun, tmp_path: Path
+) -> None:
+    """To a command of the user's, whether the budget ended the study or errors stopped it."""
+    keep = tmp_path / "keep.py"
+    keep.write_text(f"import sys; open({str(tmp_path / 'out')!r}, 'a').write(sys.stdin.read() + chr(10))")
+    options = [f"notify.command=[{sys.executable},{keep}]", f"trainer.fail_error={error}"]
+    controller = run.start(*options)
+    output, _ = controller.communicate(timeout=240)
+    assert controller.returncode == code, output
+    if event == "finished":
+        assert "nothing to do" in run.finish(*options, timeout_s=60)
+    [told] = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
+    assert (told["event"], told["study"]) == (event, "study")
