@@ -181,25 +181,19 @@ def _show(compared: Comparison, console: Console) -> None:
             f"{name}={number(own.minimised(value))}"
             for (name, own), value in zip(measure.objectives.items(), measure.reference, strict=True)
         )
-        text = (
-            f"hypervolume within {point}: one reference point for all, from the front of all studies together"
-        )
-        console.print(text, highlight=False, soft_wrap=True)
+        rule = "one reference point for all, from the front of all studies together"
+        console.print(f"hypervolume within {point}: {rule}", highlight=False, soft_wrap=True)
+    console.print(f"\nafter {compared.length} trials each", highlight=False)
     console.print(_group_table(compared))
     if len(compared.groups) > 1:
-        console.print(_reach_table(compared))
+        console.print("\ntrials until the mean reaches the final level of", highlight=False)
+        console.print(_reach_table(compared), "")
         for line in statements(compared):
             console.print(line, highlight=False, soft_wrap=True)
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", box=None, pad_edge=False)
-
-
 def _group_table(compared: Comparison) -> Table:
-    table = Table(
-        title=f"After {compared.length} trials each", title_justify="left", box=None, pad_edge=False
-    )
+    table = Table(box=None, pad_edge=False)
     for title in ("group", "studies", "seeds", compared.measure.name, "standard error", "GPU-hours"):
         table.add_column(title, justify="left" if title in ("group", "seeds") else "right")
     for name, runs in compared.groups.items():
@@ -215,7 +209,7 @@ def _group_table(compared: Comparison) -> Table:
 
 
 def _reach_table(compared: Comparison) -> Table:
-    table = _table("Trials until the mean reaches the final level of")
+    table = Table(box=None, pad_edge=False)
     table.add_column("group")
     for name in compared.groups:
         table.add_column(name, justify="right")

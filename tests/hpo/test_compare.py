@@ -200,7 +200,7 @@ def test_one_objective_over_seeds(tmp_path: Path) -> None:
         make_study(tmp_path, f"b{seed}", seed, [(3.0,), (2.0 + seed / 10,), (1.9,)], ONE, strategy="random")
     said = compared(tmp_path, ["a0", "a1", "a2", "b0", "b1", "b2"])
     assert "incumbent of loss (min)" in said
-    assert "After 3 trials each" in said
+    assert "after 3 trials each" in said
     assert "final loss: bo is better than random, not shown to be beyond noise" in said
     assert "two-sided p = 0.1; the smallest that so few can give is 0.1: take 4 seeds each" in said
     rows = list(csv.DictReader((tmp_path / "out" / "curves.csv").open()))
