@@ -29,8 +29,8 @@ SITE_HAS_GPUS = test "$$SLURM_CONF" != "$(OWN_CLUSTER)" && timeout 10 sinfo -h -
 
 RUN := $(BIN)/python -m hpo
 
-.PHONY: help setup tune step plan doctor status report cancel test test-slow test-slurm test-gpu lint type \
-	slurm-up slurm-down benchmark chaos clean
+.PHONY: help setup tune step plan doctor status report evaluate train cancel test test-slow test-slurm test-gpu \
+	lint type slurm-up slurm-down benchmark chaos clean
 
 help:  ## this list
 	@echo 'usage: make TARGET [ARGS="key=value ..."] [STUDY=name]'
@@ -78,6 +78,12 @@ status: $(READY)  ## how the study STUDY stands
 
 report: $(READY)  ## pictures, CSV and a page of the study STUDY
 	@$(RUN) report $(STUDY) $(ARGS)
+
+evaluate: $(READY)  ## judge the front of the study STUDY and the untuned model by tasks
+	@$(RUN) evaluate $(STUDY) $(ARGS)
+
+train: $(READY)  ## train a trial of the study STUDY for longer (ARGS="--trial 0002 trainer.max_steps=240")
+	@$(RUN) train $(STUDY) $(ARGS)
 
 cancel: $(READY)  ## stop the study STUDY
 	@$(RUN) cancel $(STUDY) $(ARGS)

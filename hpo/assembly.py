@@ -21,12 +21,13 @@ from hpo.config import (
 from hpo.earlier import gather
 from hpo.errors import InputError, Problem
 from hpo.extremes import extreme_values
+from hpo.given import Given
 from hpo.limits import Limits
 from hpo.objectives import Objective, describe_objectives, parse_objectives
 from hpo.optimizer import Optimizer
 from hpo.paths import StudyPaths, cache_root
 from hpo.ports import Executor, TrialKind
-from hpo.proposals import Proposer
+from hpo.proposals import Proposer, Proposes
 from hpo.recipe import apply_params, completed, unknown_names
 from hpo.records import ParamValue
 from hpo.space import SearchSpace, parse_space
@@ -48,6 +49,7 @@ class Assembly:
     executor: Executor
     recipe: Mapping[str, Any]  # resolved: paths absolute
     cache: str
+    given: Given | None = None  # trials that were decided on beforehand, in place of a search
 
     @property
     def paths(self) -> StudyPaths:
@@ -59,8 +61,15 @@ class Assembly:
         """What may not change while the study goes on."""
         described = describe_objectives(self.objectives)
         own = self.config.study
-        earlier = {name: names for name in ("known", "related") if (names := getattr(own, name))}
-        return identity(self.space.describe(), described, self.recipe, {"seed": own.seed, **earlier})
+        same = {name: names for name in ("known", "related") if (names := getattr(own, name))}
+        if self.given:
+            same["of"] = self.given.of
+        return identity(self.space.describe(), described, self.recipe, {"seed": own.seed, **same})
+
+    @property
+    def target(self) -> str:
+        """`module:function` that runs a trial."""
+        return self.given.target if self.given else self.kind.target
 
     def earlier(self) -> dict[str, Any]:
         """What earlier studies found; see `hpo.earlier.gather`.
@@ -103,8 +112,10 @@ class Assembly:
             propose_on_job=config.controller.propose_on == "job",
         )
 
-    def proposer(self) -> Proposer:
+    def proposer(self) -> Proposes:
         """What makes the specs of the next trials."""
+        if self.given:
+            return self.given.proposer(list(self.objectives), self.cache)
         return Proposer(
             space=self.space,
             objectives=self.objectives,
@@ -136,13 +147,13 @@ def assemble(raw: Mapping[str, Any], problems: list[Problem]) -> Assembly:
     recipe: dict[str, Any] = {name: without_target(raw[name]) for name in RECIPE_GROUPS}
     if kind:
         found += _recipe_problems(kind, recipe, space, objectives)
-    if space and objectives:
+    if space is not None and objectives:
         found += _strategy_problems(raw, space, objectives)
     if config and config.controller.chain and executor and executor.name != "slurm":
         found.append(
             ("controller.chain", "got true: only Slurm can start a job after another (cluster=slurm)")
         )
-    if found or not (config and space and objectives and kind and executor):
+    if found or not (config and space is not None and objectives and kind and executor):
         hinted = any("hint: " in text for _, text in found)
         raise InputError(
             _unique(found), hint="" if hinted else "`frontrunner tune --help` explains overrides"
@@ -202,7 +213,7 @@ def _recipe_problems(
         for name in objectives or {}
         if name not in known
     ]
-    if space:
+    if space is not None:  # one in which nothing varies has no length
         in_recipe = [name for name, own in space.parameters.items() if not own.auxiliary]
         misplaced = unknown_names(recipe, in_recipe)
         found += misplaced or _extremes(kind, recipe, ends, found)

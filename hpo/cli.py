@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from hpo.commands import COMMANDS, command_parser
+from hpo.commands import COMMANDS, read_command
 from hpo.errors import FrontrunnerError, InputError
 from hpo.ports import of_an_executor
 from hpo.records import Cause, RecordError
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 failed, 2 bad input, 3 interrupted but resumable.
     """
-    options = command_parser().parse_args(arguments)
+    options = read_command(arguments)
     out = Console(width=None if sys.stdout.isatty() else 160)
     try:
         return COMMANDS[options.command](options, out)

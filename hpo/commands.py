@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -31,6 +31,22 @@ every key and its default is in the YAML files of conf/.
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 bad input, 3 interrupted but resumable"
 
 
+def read_command(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command and its arguments; overrides may stand before, between and after the options.
+
+    Args:
+        arguments: see `hpo.cli.main`.
+    """
+    parser = command_parser()
+    options, rest = parser.parse_known_args(arguments)
+    wrong = [text for text in rest if text.startswith("-") or not hasattr(options, "overrides")]
+    if wrong:
+        parser.error(f"unrecognized arguments: {' '.join(wrong)}")
+    if rest:  # argparse gives up on `*` once an option has come after the first positional
+        options.overrides += rest
+    return options
+
+
 def command_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
     parser = argparse.ArgumentParser(
@@ -52,6 +68,18 @@ def command_parser() -> argparse.ArgumentParser:
     status = _add_study(commands, "status", "trials, queue, budget, front and last errors of a study")
     status.add_argument("--json", action="store_true", help="for scripts")
     status.add_argument("--watch", action="store_true", help="again every few seconds, until Ctrl-C")
+    train = _add_derived(
+        commands, "train", "train the configuration of a trial for longer, or merge its weights"
+    )
+    train.add_argument("--trial", required=True, metavar="ID", help="of a completed trial")
+    train.add_argument("--from-adapter", action="store_true", help="go on from the trial's weights")
+    train.add_argument("--merge", action="store_true", help="then write base model and adapter as one model")
+    train.add_argument(
+        "--merge-only", action="store_true", help="write it of the trial as it is; train nothing"
+    )
+    evaluate = _add_derived(commands, "evaluate", "judge trials and the untuned base model by held-out tasks")
+    evaluate.add_argument("--trials", metavar="IDS", help="0003,0007 or all (default: the Pareto front)")
+    evaluate.add_argument("--bases", metavar="BASES", help="4bit,16bit (default: evaluation.bases)")
     _add_study(commands, "report", "pictures, trials.csv and one HTML page of a study")
     export = _add_study(commands, "export", "a study in the format of another tool")
     formats = ("csv", "parquet", "optuna", "mlflow", "tensorboard")
@@ -91,6 +119,16 @@ def _add_configured(
         )
     parser.add_argument("--config-dir", metavar="DIR", help="a folder with configuration groups of your own")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides of the configuration")
+
+
+def _add_derived(commands: Commands, name: str, text: str) -> argparse.ArgumentParser:
+    parser = _add_study(commands, name, text)
+    parser.add_argument(
+        "--name", metavar="NAME", help="of what is made (default: from the study's and its own)"
+    )
+    parser.add_argument("--config-dir", metavar="DIR", help="a folder with configuration groups of your own")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides of what the study ran")
+    return parser
 
 
 def _add_study(commands: Commands, name: str, text: str) -> argparse.ArgumentParser:
@@ -161,6 +199,22 @@ def _status(options: argparse.Namespace, out: Console) -> int:
     return status(options.study, Path(options.root), out, as_json=options.json, watch=options.watch)
 
 
+def _train(options: argparse.Namespace, out: Console) -> int:
+    from hpo.train import Wanted, train
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    wanted = Wanted(options.trial, options.name, options.from_adapter, options.merge, options.merge_only)
+    return train(options.study, Path(options.root), wanted, options.overrides, options.config_dir, out)
+
+
+def _evaluate(options: argparse.Namespace, out: Console) -> int:
+    from hpo.evaluate import Choice, evaluate
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    choice = Choice(options.trials, options.bases, options.name)
+    return evaluate(options.study, Path(options.root), choice, options.overrides, options.config_dir, out)
+
+
 def _report(options: argparse.Namespace, out: Console) -> int:
     from hpo.report import report
 
@@ -218,6 +272,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
     "data": _data,
     "prefetch": _prefetch,
     "status": _status,
+    "train": _train,
+    "evaluate": _evaluate,
     "report": _report,
     "export": _export,
     "compare": _compare,

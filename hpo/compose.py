@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -79,6 +81,42 @@ def swept(text: str) -> list[str]:
     return [f"{parsed.get_key_element()}={value}" for value in parsed.sweep_string_iterator()]
 
 
+def override_config(
+    base: Mapping[str, Any], overrides: Sequence[str], config_dir: str | None = None
+) -> tuple[dict[str, Any], list[Problem]]:
+    """Put overrides on top of a configuration that was composed earlier.
+
+    Args:
+        base: the configuration, as plain values.
+        overrides: see `compose_config`; the choice of a group, as in `cluster=slurm`, replaces it whole.
+        config_dir: see `compose_config`.
+
+    Returns:
+        See `compose_config`.
+    """
+    texts, problems = _prepared(overrides)
+    choices = [text for text in texts if _options(text.partition("=")[0], config_dir)]
+    values = [text for text in texts if text not in choices]
+    with _hydra():
+        chosen, refused = _compose(choices, config_dir)
+    groups = {key: chosen[key] for text in choices if (key := text.partition("=")[0]) in chosen}
+    with tempfile.TemporaryDirectory() as folder:
+        content = yaml.safe_dump(_escaped({**base, **groups}), allow_unicode=True, sort_keys=False)
+        (Path(folder) / "config.yaml").write_text(content, encoding="utf-8")
+        with _hydra(Path(folder)):
+            config, wrong = _compose(values, None)
+    return config, [*problems, *refused, *wrong]
+
+
+def _escaped(value: Any) -> Any:
+    """Plain values in which nothing is taken for an interpolation."""
+    if isinstance(value, Mapping):
+        return {key: _escaped(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_escaped(one) for one in value]
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
+
+
 def _compose(texts: Sequence[str], config_dir: str | None) -> tuple[dict[str, Any], list[Problem]]:
     extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
     try:
@@ -104,11 +142,14 @@ def _plain(texts: Sequence[str]) -> dict[str, Any]:
 
 
 class _hydra:
-    """Hydra's global state, for the duration of a block."""
+    """Hydra's global state, for the duration of a block; `config.yaml` is that of a folder."""
+
+    def __init__(self, folder: Path = CONF) -> None:
+        self._folder = folder
 
     def __enter__(self) -> None:
         GlobalHydra.instance().clear()
-        self._scope = initialize_config_dir(str(CONF), version_base="1.3")
+        self._scope = initialize_config_dir(str(self._folder), version_base="1.3")
         self._scope.__enter__()
 
     def __exit__(self, *exception: object) -> None:

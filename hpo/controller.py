@@ -18,7 +18,7 @@ from hpo.limits import Limits
 from hpo.paths import StudyPaths
 from hpo.policy import Action, decide
 from hpo.ports import Executor, Task, TaskView
-from hpo.proposals import Proposed, Proposer
+from hpo.proposals import Proposed, Proposes
 from hpo.records import Cause
 from hpo.remote import Remote
 from hpo.study import Event, Study, TrialState
@@ -45,7 +45,7 @@ class Controller:
         paths: StudyPaths,
         journal: Journal,
         executor: Executor,
-        proposer: Proposer,
+        proposer: Proposes,
         limits: Limits,
         lease: HeldLease,
         target: str,

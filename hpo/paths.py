@@ -49,6 +49,11 @@ class TrialPaths:
         return self.folder / "evaluation"
 
     @property
+    def documents(self) -> Path:
+        """Of an evaluation by tasks: what every single document scored; written before the result."""
+        return self.folder / "documents.json"
+
+    @property
     def metrics(self) -> Path:
         """The result; the first commit wins."""
         return self.folder / "metrics.json"

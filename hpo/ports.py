@@ -164,10 +164,43 @@ class Executor(Protocol):
         """(level, what, hint) per line, level one of ok, warn, fail: what `doctor` prints."""
 
 
+class Score(TypedDict):
+    """One number that an evaluation by tasks gives."""
+
+    name: str  # of the metric: hellaswag_acc_norm
+    task: str
+    metric: str  # acc_norm
+
+
+class Adapters(Protocol):
+    """What can be done with the adapters that a kind of trial leaves; loads no torch."""
+
+    @property
+    def evaluation_target(self) -> str:
+        """`module:function` that judges an adapter or an untuned base model by tasks; called as a trial's."""
+
+    @property
+    def merge_target(self) -> str:
+        """`module:function` that writes the weights of base model and adapter together."""
+
+    @property
+    def fixed(self) -> Sequence[str]:
+        """The groups and keys of a recipe that must stay where training goes on from an adapter."""
+
+    def scores(self, recipe: Mapping[str, Any]) -> Sequence[Score]:
+        """What the tasks of a recipe report; empty where it has none."""
+
+    def prepare(
+        self, recipe: Mapping[str, Any], cache: str, bases: Sequence[str], say: Callable[[str], None]
+    ) -> None:
+        """Put into the cache what an evaluation on these bases (4bit, 16bit) needs, without running one."""
+
+
 class TrialKind(Protocol):
     """What can be known of a kind of trial without running one; loads no torch.
 
     Its errors have an attribute `cause`, of `hpo.records.Cause`, and tell a hint in their text.
+    A kind whose trials leave adapters has an attribute `adapters`, see `Adapters`.
     """
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from hpo.config import strategy_settings
 from hpo.objectives import Objective
@@ -34,6 +34,18 @@ class Proposed:
             "origin": self.origin,
             "note": self.note,
         }
+
+
+class Proposes(Protocol):
+    """Makes the next trials of a study; the same study always gives the same ones."""
+
+    exhausted: bool
+
+    def propose(self, study: Study, room: int) -> list[Proposed]:
+        """At most `room` new trials; fewer where there are no more."""
+
+    def proposed(self, study: Study, chosen: Sequence[tuple[Params, str, str]]) -> list[Proposed]:
+        """The next trials of a study, from (parameters, origin, note) of each."""
 
 
 @dataclass

@@ -199,6 +199,7 @@ class TrialSpec(Record):
     recipe_hash: str  # of the study's recipe, before the parameters were applied
     fidelity: float = 1.0
     memory_factor: float = 1.0  # measured over foretold peaks of the trials that had finished before
+    adapter: str | None = None  # absolute path: weights to begin from, to judge or to merge
 
 
 @dataclass(frozen=True)

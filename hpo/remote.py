@@ -20,7 +20,7 @@ from hpo.errors import StudyError
 from hpo.journal import Journal, load_study
 from hpo.paths import StudyPaths
 from hpo.ports import OVER, Executor, Task, TaskView
-from hpo.proposals import Proposed, Proposer
+from hpo.proposals import Proposed, Proposes
 from hpo.records import RecordError, read_json, write_json_once
 from hpo.study import Event, Request
 from hpo.submission import study_prefix
@@ -46,7 +46,7 @@ class Remote:
     paths: StudyPaths
     journal: Journal
     executor: Executor
-    proposer: Proposer
+    proposer: Proposes
     clock: Callable[[], float]
     say: Callable[[str], None]
 

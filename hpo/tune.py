@@ -66,21 +66,19 @@ def tune(overrides: Sequence[str], config_dir: str | None, console: Console, *, 
         console.print("another controller is at work; nothing to do", highlight=False)
         return 0
     with lease:
-        anew = not once
-        if not chain:
-            return _drive(parts, lease, console, once=once, anew=anew)
         own = [*(["--config-dir", str(Path(config_dir).resolve())] if config_dir else []), *overrides]
-        return _drive(parts, lease, console, once=True, anew=anew, chain=["step", *own])
+        command = ["step", *own] if chain else []
+        return drive(parts, lease, console, _show_end, once=once or chain, anew=not once, chain=command)
 
 
 def _begin(parts: Assembly, console: Console) -> None:
     """Create the study, once all that can be wrong with it has been looked at."""
     if parts.paths.folder.exists():
-        _refuse_foreign_folder(parts.paths)
+        refuse_foreign_folder(parts.paths)
     earlier = parts.earlier()
     refuse_unwritable(parts.paths.folder.parent)
     _prepare(parts, console)
-    create_study(parts.paths, parts.raw, parts.identity, {**_configured(parts), "earlier": earlier})
+    create_study(parts.paths, parts.raw, parts.identity, {**configured(parts), "earlier": earlier})
 
 
 def _complete(parts: Assembly, study: Study) -> bool:
@@ -126,26 +124,46 @@ def _lease(paths: StudyPaths, *, once: bool, wait_s: float) -> HeldLease | None:
             time.sleep(5.0)
 
 
-def _configured(parts: Assembly) -> dict[str, Any]:
+def configured(parts: Assembly) -> dict[str, Any]:
+    """What the journal says of a configuration."""
     return {"objectives": describe_objectives(parts.objectives), "settings": parts.settings}
 
 
-def _refuse_foreign_folder(paths: StudyPaths) -> None:
+def refuse_foreign_folder(paths: StudyPaths) -> None:
+    """Raise InputError: a folder that is there is no study."""
     raise InputError(
         f"study.name: expected a new folder or one of ours, got {paths.folder}, which holds no journal.jsonl",
         hint="study.name=ANOTHER or study.root=PATH names another place",
     )
 
 
-def _drive(
+def drive(
     parts: Assembly,
     lease: HeldLease,
     console: Console,
+    show_end: Callable[[Assembly, Console, str], None],
     *,
-    once: bool,
-    anew: bool,
+    once: bool = False,
+    anew: bool = True,
     chain: Sequence[str] = (),
 ) -> int:
+    """Drive a study whose folder is there.
+
+    Args:
+        parts: the study's.
+        lease: of its controller.
+        console: where to show it.
+        show_end: called with a headline once the study is complete.
+        once: one pass.
+        anew: the user has just asked for it, so an earlier `cancel` counts no more.
+        chain: the command that a job is to go on with.
+
+    Returns:
+        0, or 3 when interrupted.
+
+    Raises:
+        FrontrunnerError: the study cannot go on.
+    """
     view = make_view(console)
     try:
         controller = insist(lambda: _controller(parts, lease, view, anew=anew), view.say)
@@ -162,7 +180,7 @@ def _drive(
     finally:
         view.close()
     if ended:
-        _show_end(parts, console, f"study {parts.paths.name} is complete")
+        show_end(parts, console, f"study {parts.paths.name} is complete")
     return 0
 
 
@@ -198,7 +216,7 @@ def _controller(parts: Assembly, lease: HeldLease, view: View, *, anew: bool) ->
         baseline = parts.kind.baseline(parts.recipe, parts.cache)
         journal.record(Event.CONTROLLER_STARTED, baseline=dict(baseline or {}))
     if (study.settings, study.identity) != (parts.settings, parts.identity):
-        journal.record(Event.SETTINGS_CHANGED, **_configured(parts), identity=parts.identity)
+        journal.record(Event.SETTINGS_CHANGED, **configured(parts), identity=parts.identity)
     if anew:
         parts.paths.stop.unlink(missing_ok=True)  # of an earlier `cancel`: the user has thought better of it
     controller = Controller(
@@ -208,7 +226,7 @@ def _controller(parts: Assembly, lease: HeldLease, view: View, *, anew: bool) ->
         parts.proposer(),
         parts.limits,
         lease,
-        parts.kind.target,
+        parts.target,
         say=view.say,
     )
     controller.adopt()

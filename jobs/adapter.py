@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
-from safetensors.torch import save
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file, save
 from transformers import PreTrainedModel
 
 from jobs.disk import disk_errors
+from jobs.errors import RecipeError
 from jobs.recipe import TrainerRecipe
 from jobs.targets import resolve
 
@@ -99,6 +100,33 @@ def save_adapter(adapted: PeftModel, folder: Path) -> AdapterSize:
         shutil.rmtree(made, ignore_errors=True)
     trainable = sum(weight.numel() for weight in adapted.parameters() if weight.requires_grad)
     return AdapterSize(trainable, (folder / WEIGHTS).stat().st_size)
+
+
+def begin_from(adapted: PeftModel, folder: Path) -> None:
+    """Put the weights of another trial's adapter into a fresh one.
+
+    Args:
+        adapted: with an adapter of the same rank and target modules.
+        folder: of the other adapter.
+
+    Raises:
+        RecipeError: the adapters differ in rank or target modules, or the folder holds none.
+    """
+    try:
+        weights = load_file(folder / WEIGHTS)
+    except OSError as error:
+        raise RecipeError(
+            f"adapter: got {folder}, expected a folder that holds {WEIGHTS}: {error}"
+        ) from error
+    own = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    if {name: weight.shape for name, weight in own.items()} != {n: w.shape for n, w in weights.items()}:
+        count = sum(weight.numel() for weight in weights.values())
+        raise RecipeError(
+            f"adapter: got {folder} of {len(weights)} matrices with {count} weights, expected the rank and "
+            f"the targets of this recipe: {len(own)} matrices with {sum(w.numel() for w in own.values())}",
+            "leave trainer.lora_rank and trainer.target_modules as they are, or train from scratch",
+        )
+    set_peft_model_state_dict(adapted, weights)
 
 
 def adapter_digest(adapted: PeftModel) -> str:

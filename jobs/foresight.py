@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jobs.adapters import QloraAdapters
+from jobs.apart import run_apart
 from jobs.arguments import argument_problems
 from jobs.baseline import read_baseline
 from jobs.data_problems import data_problems, file_problems
 from jobs.data_recipe import resolve_data
-from jobs.errors import ModelError, TrialError
+from jobs.errors import ModelError
 from jobs.evaluation_recipe import DEMO
 from jobs.foretell import memory_seen, packing_problems, peak_memory
 from jobs.recipe import ModelRecipe, examine, parse
@@ -38,6 +40,11 @@ class Qlora:
     def target(self) -> str:
         """`module:function` that runs a trial."""
         return "jobs.run_trial:main"
+
+    @property
+    def adapters(self) -> QloraAdapters:
+        """What can be done with what the trials leave."""
+        return QloraAdapters()
 
     def problems(self, recipe: Mapping[str, Any]) -> Sequence[Problem]:
         """Everything that is wrong with a recipe, as far as it can be seen without loading a model.
@@ -99,7 +106,7 @@ class Qlora:
         Raises:
             TrialError: with the message of what failed.
         """
-        _run_apart("jobs.prepare", recipe, cache, say)
+        run_apart("jobs.prepare", recipe, cache, say)
 
     def preview(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
         """Tell what became of the rows, how long the examples are, and what some of them look like.
@@ -112,7 +119,7 @@ class Qlora:
         Raises:
             TrialError: with the message of what failed.
         """
-        _run_apart("jobs.preview", recipe, cache, say)
+        run_apart("jobs.preview", recipe, cache, say)
 
     def peak_memory(
         self, recipe: Mapping[str, Any], cache: str, card: float | None = None, factor: float = 1.0
@@ -178,26 +185,6 @@ class Qlora:
             return [
                 (level, what, hint) for level, what, hint in json.loads(answer.read_text(encoding="utf-8"))
             ]
-
-
-def _run_apart(module: str, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "recipe.json"
-        file.write_text(json.dumps(dict(recipe)), encoding="utf-8")
-        _follow([sys.executable, "-m", module, str(file), cache], say)
-
-
-def _follow(command: Sequence[str], say: Callable[[str], None]) -> None:
-    with (
-        tempfile.TemporaryFile("w+", encoding="utf-8") as complaints,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True) as process,
-    ):
-        assert process.stdout is not None
-        for line in process.stdout:
-            say(line.rstrip())
-        if process.wait() != 0:
-            complaints.seek(0)
-            raise TrialError(complaints.read().strip() or f"{command[2]} ended with {process.returncode}")
 
 
 def _model_problems(model: ModelRecipe) -> list[Problem]:

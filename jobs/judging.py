@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -20,6 +20,9 @@ from jobs.parts import Parts
 from jobs.precision import Precision
 from jobs.recipe import Quantisation, Recipe
 from jobs.task_metrics import PLAIN_SUFFIX
+
+if TYPE_CHECKING:
+    from jobs.tasks import TaskScores
 
 
 @dataclass(frozen=True)
@@ -66,14 +69,31 @@ class Judge:
         Raises:
             TrialError: see `jobs.tasks.judge_by_tasks`.
         """
-        evaluation = self.recipe.evaluation
-        if evaluation.tasks is None:
+        if self.recipe.evaluation.tasks is None:
             return {}
+        return self.scores(model, parts, after_batch).metrics
+
+    def scores(
+        self, model: torch.nn.Module, parts: Parts, after_batch: Callable[[], None], *, each: bool = False
+    ) -> TaskScores:
+        """Everything that the recipe's tasks say of a model; it has some.
+
+        Args:
+            model: see `loss`.
+            parts: see `loss`.
+            after_batch: see `loss`.
+            each: also tell what each document scored.
+
+        Raises:
+            TrialError: see `jobs.tasks.judge_by_tasks`.
+        """
+        evaluation = self.recipe.evaluation
+        assert evaluation.tasks is not None
         from jobs.task_model import Asking  # lm-eval: seconds of imports
         from jobs.tasks import judge_by_tasks
 
         asking = Asking(evaluation.batch_size, evaluation.tasks.shard_documents, self.precision, after_batch)
-        return judge_by_tasks(model, self.tokenizer, evaluation.tasks, self.cache, asking, parts)
+        return judge_by_tasks(model, self.tokenizer, evaluation.tasks, self.cache, asking, parts, each=each)
 
     def plain_base(self) -> tuple[PreTrainedModel, str]:
         """The base model that is not quantised, and the key of its content.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,23 @@ from jobs.task_model import SEED, Asking, ShardedModel
 
 PYTHON_SEED = 0
 BOOTSTRAPS = 1000  # only for metrics whose standard error has no closed form
+
+
+@dataclass(frozen=True)
+class Documents:
+    """What single documents of a task scored."""
+
+    digest: str  # of the documents: two models are compared one by one only where it is the same
+    values: list[float]
+
+
+@dataclass(frozen=True)
+class TaskScores:
+    """Everything that tasks say of a model, by the metrics that `jobs.task_metrics` names."""
+
+    metrics: dict[str, Metric]
+    documents: dict[str, Documents] = field(default_factory=dict)  # where the metric is the mean over them
+    higher_is_better: dict[str, bool] = field(default_factory=dict)  # where the task says it
 
 
 def load_tasks(tasks: TaskRecipe) -> dict[str, Any]:
@@ -61,7 +80,9 @@ def judge_by_tasks(
     cache: Path,
     asking: Asking,
     parts: Parts,
-) -> dict[str, Metric]:
+    *,
+    each: bool = False,
+) -> TaskScores:
     """Judge a model by every task of a recipe; its training mode is put back afterwards.
 
     Args:
@@ -71,6 +92,7 @@ def judge_by_tasks(
         cache: root of the cache.
         asking: how the model is asked.
         parts: shards that are finished, and the place for those to come.
+        each: also tell what each document scored.
 
     Returns:
         Every metric that `jobs.task_metrics` names, with its standard error where it has one.
@@ -83,18 +105,51 @@ def judge_by_tasks(
     with data_from_cache(cache, tasks.place):
         loaded = load_tasks(tasks)
         asked = ShardedModel(model, tokenizer, asking, parts)  # which puts the model into evaluation mode
-        results = evaluator.evaluate(
+        found: Mapping[str, Any] | None = evaluator.evaluate(
             asked,
             loaded,
             limit=tasks.limit,
             bootstrap_iters=BOOTSTRAPS,
-            log_samples=False,
+            log_samples=each,
             apply_chat_template=tasks.chat_template,
             fewshot_as_multiturn=tasks.chat_template,
         )
     model.train(training)
-    assert results is not None  # only processes beside the first one get none
-    return read_results(results["results"], survey(tasks).reported)
+    assert found is not None  # only processes beside the first one get none
+    reported = survey(tasks).reported
+    metrics = read_results(found["results"], reported)
+    if not each:
+        return TaskScores(metrics)
+    known = {one.name: found["higher_is_better"].get(one.task, {}).get(one.metric) for one in reported}
+    higher = {name: answer for name, answer in known.items() if answer is not None}
+    return TaskScores(metrics, read_documents(found["samples"], reported, metrics), higher)
+
+
+def read_documents(
+    samples: Mapping[str, Sequence[Mapping[str, Any]]],
+    reported: Sequence[Reported],
+    metrics: Mapping[str, Metric],
+) -> dict[str, Documents]:
+    """What each document scored, by metric, where the metric is the mean over the documents.
+
+    Args:
+        samples: lm-eval's, by task.
+        reported: what is wanted.
+        metrics: the values.
+    """
+    found = {}
+    for one in reported:
+        own = [sample for sample in samples.get(one.task, ()) if sample["filter"] == one.filter]
+        values = [sample.get(one.metric) for sample in own]
+        numbers = [float(value) for value in values if isinstance(value, int | float | np.number)]
+        if not numbers or len(numbers) < len(values):  # as of a perplexity, made of sums
+            continue
+        if math.isclose(
+            math.fsum(numbers) / len(numbers), metrics[one.name].value, rel_tol=1e-9, abs_tol=1e-12
+        ):
+            digest = hashlib.sha256("".join(str(sample["doc_hash"]) for sample in own).encode())
+            found[one.name] = Documents(digest.hexdigest()[:20], numbers)
+    return found
 
 
 def read_results(results: dict[str, dict[str, Any]], reported: Sequence[Reported]) -> dict[str, Metric]:

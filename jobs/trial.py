@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from hpo.records import Metric, Progress, TrialResult, TrialSpec
-from jobs.adapter import AdapterSize, add_adapter, save_adapter
+from jobs.adapter import AdapterSize, add_adapter, begin_from, save_adapter
 from jobs.attempt import Attempt
 from jobs.base_model import Base, load, obtain_base
 from jobs.baseline import read_baseline
@@ -116,6 +116,8 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     origin = recipe.model.path or str(loaded.base.plain)
     collator = _collator(loaded, recipe.data)
     adapted = add_adapter(cast(Any, loaded.model), recipe.trainer, spec.seed, origin)
+    if spec.adapter is not None:
+        begin_from(adapted, Path(spec.adapter))  # the newest checkpoint, if there is one, outranks it
     signals.answer_if_due()
     times = Times()
     surroundings = Surroundings(precision, card, progress, attempt.checkpoints, signals)
@@ -183,4 +185,6 @@ def _details(spec: TrialSpec, recipe: Recipe, trainer: AdapterTrainer, loaded: L
         "validation_examples": len(loaded.examples.validation),
         "hashes": {"recipe": spec.recipe_hash, "base": loaded.base.key, "data": data_key(recipe.data, cache)},
     }
+    if spec.adapter is not None:
+        details["from_adapter"] = spec.adapter
     return details if baseline is None else {**details, "base_eval_loss": baseline["eval_loss"]}

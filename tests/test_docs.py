@@ -19,7 +19,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 TARGETS = (
-    *("setup", "tune", "step", "plan", "doctor", "status", "report", "cancel", "test", "test-slurm"),
+    *("setup", "tune", "step", "plan", "doctor", "status", "report", "evaluate", "train", "cancel"),
+    *("test", "test-slurm"),
     *("test-gpu", "lint", "type", "slurm-up", "slurm-down", "benchmark", "chaos", "clean"),
 )
 
@@ -41,7 +42,7 @@ def overrides_of(command: str) -> list[str] | None:
     words = shlex.split(command)
     for word in words:
         if word.startswith("ARGS="):
-            return shlex.split(word.removeprefix("ARGS="))
+            return [own for own in shlex.split(word.removeprefix("ARGS=")) if "=" in own]
     if words[0] in ("frontrunner", "sbatch"):
         return [word for word in words[2:] if "=" in word]
     return None

@@ -1,0 +1,47 @@
+"""Runs a piece of work that loads torch in a process of its own, so that the caller stays light."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jobs.errors import TrialError
+
+
+def run_apart(
+    module: str, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None], *more: str
+) -> None:
+    """Run `python -m MODULE RECIPE.json CACHE`.
+
+    Args:
+        module: of ours.
+        recipe: written into the file.
+        cache: root of the cache.
+        say: told what it prints, a line at a time.
+        more: further arguments.
+
+    Raises:
+        TrialError: with what it complained of.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "recipe.json"
+        file.write_text(json.dumps(dict(recipe)), encoding="utf-8")
+        _follow([sys.executable, "-m", module, str(file), cache, *more], say)
+
+
+def _follow(command: Sequence[str], say: Callable[[str], None]) -> None:
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8") as complaints,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            say(line.rstrip())
+        if process.wait() != 0:
+            complaints.seek(0)
+            raise TrialError(complaints.read().strip() or f"{command[2]} ended with {process.returncode}")
