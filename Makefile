@@ -29,8 +29,8 @@ SITE_HAS_GPUS = test "$$SLURM_CONF" != "$(OWN_CLUSTER)" && timeout 10 sinfo -h -
 
 RUN := $(BIN)/python -m hpo
 
-.PHONY: help setup tune step plan doctor status report evaluate train cancel test test-slow test-slurm test-gpu \
-	lint type slurm-up slurm-down benchmark chaos clean
+.PHONY: help setup tune step plan doctor status report evaluate train cancel test test-slow test-slurm test-browser \
+	test-gpu lint type slurm-up slurm-down benchmark chaos clean
 
 help:  ## this list
 	@echo 'usage: make TARGET [ARGS="key=value ..."] [STUDY=name]'
@@ -89,13 +89,16 @@ cancel: $(READY)  ## stop the study STUDY
 	@$(RUN) cancel $(STUDY) $(ARGS)
 
 test: $(READY) $(DEMO_MODEL)  ## the default tier: no Slurm, no GPU, under 3 minutes
-	@$(BIN)/pytest -n 3 --dist worksteal -m 'not slow and not slurm and not gpu' $(ARGS)
+	@$(BIN)/pytest -n 3 --dist worksteal -m 'not slow and not slurm and not gpu and not browser' $(ARGS)
 
 test-slow: $(READY) $(DEMO_MODEL)  ## what takes minutes: the README's commands as written, the demo model
 	@FRONTRUNNER_REQUIRE_SLURM=1 $(BIN)/pytest -n 2 --dist worksteal -m 'slow and not gpu' $(ARGS)
 
 test-slurm: $(READY) $(DEMO_MODEL)  ## against a true Slurm cluster that the tests start on this machine
 	@FRONTRUNNER_REQUIRE_SLURM=1 $(BIN)/pytest -n 2 --dist worksteal -m 'slurm and not slow' $(ARGS)
+
+test-browser: $(READY) $(DEMO_MODEL)  ## reports in a headless Chromium (Debian: apt-get install chromium)
+	@FRONTRUNNER_REQUIRE_BROWSER=1 $(BIN)/pytest -m browser $(ARGS)
 
 test-gpu: $(READY)  ## needs a CUDA device
 	@$(BIN)/pytest -m gpu $(ARGS)

@@ -84,7 +84,7 @@ class Assembly:
     @property
     def settings(self) -> dict[str, Any]:
         """What may change while the study goes on, as the journal records it."""
-        names = ("budget", "batch", "strategy", "cluster")
+        names = ("budget", "batch", "strategy", "cluster", "cost")
         return {name: self.raw[name] for name in names} | {"executor": self.executor.name}
 
     @property

@@ -80,7 +80,9 @@ def command_parser() -> argparse.ArgumentParser:
     evaluate = _add_derived(commands, "evaluate", "judge trials and the untuned base model by held-out tasks")
     evaluate.add_argument("--trials", metavar="IDS", help="0003,0007 or all (default: the Pareto front)")
     evaluate.add_argument("--bases", metavar="BASES", help="4bit,16bit (default: evaluation.bases)")
-    _add_study(commands, "report", "pictures, trials.csv and one HTML page of a study")
+    report = _add_study(commands, "report", "one HTML page, pictures and trials.csv of a study, at any time")
+    limit = "of which trials may be taken, as 'train_seconds<=7200'; may be given again"
+    report.add_argument("--limit", action="append", default=[], metavar="METRIC<=NUMBER", help=limit)
     export = _add_study(commands, "export", "a study in the format of another tool")
     formats = ("csv", "parquet", "optuna", "mlflow", "tensorboard")
     export.add_argument("--format", choices=formats, default="csv", help="default: csv")
@@ -218,7 +220,7 @@ def _evaluate(options: argparse.Namespace, out: Console) -> int:
 def _report(options: argparse.Namespace, out: Console) -> int:
     from hpo.report import report
 
-    return report(options.study, Path(options.root), out)
+    return report(options.study, Path(options.root), out, options.limit)
 
 
 def _export(options: argparse.Namespace, out: Console) -> int:

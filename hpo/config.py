@@ -5,11 +5,12 @@ The defaults live in `conf/`; a key that is missing here is a key that is missin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from hpo.errors import Problem
@@ -84,6 +85,23 @@ class ControllerSettings:
     retries: Retries
 
 
+def _prices(given: Any) -> Any:
+    """One message for one mistake: a union would tell what each of its branches minds."""
+    each = given.values() if isinstance(given, Mapping) else [] if given is None else [given]
+    if all(
+        isinstance(own, int | float) and not isinstance(own, bool) and 0 <= own < math.inf for own in each
+    ):
+        return given
+    raise ValueError("expected a price of at least 0, or one by a part of the card's name: {V100: 1.5}")
+
+
+@dataclass(frozen=True, config=STRICT)
+class CostSettings:
+    """What the report puts on hours."""
+
+    gpu_hour: Annotated[float | dict[str, float] | None, PlainValidator(_prices)]
+
+
 @dataclass(frozen=True, config=STRICT)
 class NotifySettings:
     """Who is told that a study has ended."""
@@ -101,6 +119,7 @@ class StudyConfig:
     batch: BatchSettings
     controller: ControllerSettings
     notify: NotifySettings
+    cost: CostSettings
     cache: str | None
     model: dict[str, Any]
     data: dict[str, Any]

@@ -106,15 +106,15 @@ def _diagnostics(
     own = (data.X[:, d:] == 0).all(1)  # rows of earlier studies have a further coordinate, which is not 0
     mean, deviation = (part[own] for part in leave_one_out(data, process))
     y = data.y[own]
-    ends = np.stack([_in_own_unit(transform, objective, mean + z * deviation) for z in (-_Z, _Z)])
+    ends = np.stack([in_own_unit(transform, objective, mean + z * deviation) for z in (-_Z, _Z)])
     lower, upper = ends.min(0), ends.max(0)
-    observed = _in_own_unit(transform, objective, y)
+    observed = in_own_unit(transform, objective, y)
     variance = float(y.var())
     unit = transform.scale * (float(np.median(np.abs(observed))) if transform.log else 1.0)
     return Diagnostics(
         points=data.X[own][:, :d],
         observed=observed,
-        predicted=_in_own_unit(transform, objective, mean),
+        predicted=in_own_unit(transform, objective, mean),
         deviations=(upper - lower) / (2 * _Z),
         lower=lower,
         upper=upper,
@@ -127,7 +127,7 @@ def _diagnostics(
     )
 
 
-def _in_own_unit(transform: Transform, objective: Objective, y: Array) -> Array:
+def in_own_unit(transform: Transform, objective: Objective, y: Array) -> Array:
     """Values of the model (n) in the objective's own unit (n)."""
     modelled = transform.sign * (y * transform.scale + transform.centre)
     # a logarithm is of the magnitude; below 0 the transform has the direction's own sign, above the other

@@ -180,6 +180,10 @@ class StudyPaths:
         """What `export` makes for other tools."""
         return self.folder / "export"
 
+    def evaluations(self) -> list[Path]:
+        """What stand-alone evaluations found, by name."""
+        return sorted(self.folder.glob("evaluations/*/evaluation.json"))
+
     def helper(self, name: str) -> Path:
         """Submission files and logs of a small job of the controller's own."""
         return self.folder / "helpers" / name

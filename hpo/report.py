@@ -1,46 +1,58 @@
-"""`report`: pictures, trials.csv and one self-contained HTML page of a study, at any stage of it."""
+"""`report`: one self-contained HTML page, pictures and trials.csv of a study, at any stage of it."""
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
 from rich.console import Console
 
 from hpo.errors import FrontrunnerError
-from hpo.records import utc_now, write_text
+from hpo.records import write_text
+from hpo.reporting.choosing import parse_limits
 from hpo.snapshot import Snapshot, pareto_trials, take
 from hpo.store import find_study, read_configuration
 from hpo.study import Trial
-from hpo.tables import counts_line, number
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 
-def report(name: str, root: Path, console: Console) -> int:
+def report(name: str, root: Path, console: Console, limits: Sequence[str] = ()) -> int:
     """Write a study's report folder and say where it is.
 
+    Args:
+        name: a study folder, or a name under the study root.
+        root: the study root.
+        console: told what is done and where it is.
+        limits: on the trial to be taken, as `train_seconds<=7200`.
+
     Raises:
-        InputError: there is no such study.
-        FrontrunnerError: the plotting library is missing.
+        InputError: there is no such study, or a limit is none.
+        FrontrunnerError: a library of the extra `report` is missing.
     """
-    try:
-        from hpo.figures import draw
-    except ImportError as error:
-        hint = "pip install 'frontrunner[report]'"
-        raise FrontrunnerError(f"`report` draws with matplotlib: {error}", hint) from error
     paths = find_study(name, root)
     snapshot = take(paths)
+    known = list(dict.fromkeys(own for trial in snapshot.study.trials.values() for own in trial.metrics))
+    bounds = parse_limits(limits, known)
+    try:
+        from hpo.reporting.material import gather
+        from hpo.reporting.page import render
+        from hpo.reporting.pictures import draw
+    except ImportError as error:
+        hint = "pip install 'frontrunner[report]'"
+        raise FrontrunnerError(f"`report` needs a library that is not there: {error}", hint) from error
+
+    def say(text: str) -> None:
+        console.print(f"{text} ...", style="dim", highlight=False)
+
+    material = gather(snapshot, read_configuration(paths), bounds, say)
     paths.report.mkdir(exist_ok=True)
-    write_text(paths.report / "trials.csv", trials_csv(snapshot))
-    pictures = draw(snapshot.study, snapshot.objectives, paths.report)
-    page = paths.report / "report.html"
-    write_text(page, render(snapshot, pictures, read_configuration(paths)))
-    for path in [page, paths.report / "trials.csv", *pictures]:
+    table, page = paths.report / "trials.csv", paths.report / "report.html"
+    write_text(table, trials_csv(snapshot))
+    say("drawing")
+    pictures = draw(material, paths.report)
+    write_text(page, render(material))
+    for path in [page, table, *pictures]:
         console.print(str(path), highlight=False, soft_wrap=True)
     return 0
 
@@ -76,23 +88,3 @@ def _metric_cells(trial: Trial, names: list[str]) -> list[object]:
         error = None if metric is None else metric.standard_error
         cells += ["" if metric is None else metric.value, "" if error is None else error]
     return cells
-
-
-def render(snapshot: Snapshot, pictures: list[Path], configuration: Mapping[str, object]) -> str:
-    """The page; all texts are escaped, all pictures are inside it."""
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
-    environment.filters["number"] = number
-    encoded = {path.stem: base64.b64encode(path.read_bytes()).decode() for path in pictures}
-    study = snapshot.study
-    return environment.get_template("report.html.j2").render(
-        study=study,
-        state=snapshot.state,
-        counts=counts_line(snapshot),
-        made_at=utc_now(),
-        objectives=snapshot.objectives,
-        front=pareto_trials(study, snapshot.objectives),
-        params=list(dict.fromkeys(name for trial in study.trials.values() for name in trial.params)),
-        trials=list(study.trials.values()),
-        pictures=encoded,
-        configuration=configuration,
-    )

@@ -21,7 +21,7 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 TARGETS = (
     *("setup", "tune", "step", "plan", "doctor", "status", "report", "evaluate", "train", "cancel"),
     *("test", "test-slurm"),
-    *("test-gpu", "lint", "type", "slurm-up", "slurm-down", "benchmark", "chaos", "clean"),
+    *("test-browser", "test-gpu", "lint", "type", "slurm-up", "slurm-down", "benchmark", "chaos", "clean"),
 )
 
 

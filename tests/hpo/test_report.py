@@ -6,17 +6,23 @@ import csv
 import io
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
+from written_study import OBJECTIVES, SECTIONS, write_study
 
+from hpo.errors import InputError
 from hpo.journal import Journal
 from hpo.overview import overview
 from hpo.paths import StudyPaths
 from hpo.records import Progress, append_jsonl
 from hpo.report import report, trials_csv
+from hpo.reporting.blocks import Table, Text, inside_script
+from hpo.reporting.evaluation_section import evaluation_section
+from hpo.reporting.running_sections import without_secrets
 from hpo.snapshot import last_progress, pareto_trials, take
 from hpo.status import to_json
 from hpo.store import create_study
@@ -74,18 +80,122 @@ STAGES: dict[str, tuple[list[Any], dict[str, Any] | None]] = {
 }
 
 
-@pytest.mark.parametrize("stage", STAGES)
+OURS = re.compile(r"<script(?: type=\"application/json\" id=\"[\w-]+\")?>(.*?)</script>", re.DOTALL)
+
+
+def page_of(paths: StudyPaths, *limits: str) -> str:
+    """The page of a study's report without what is in its script elements."""
+    assert report(str(paths.folder), paths.folder.parent, Console(file=io.StringIO()), limits) == 0
+    page = (paths.report / "report.html").read_text()
+    assert page.rstrip().endswith("</html>")
+    assert [name for name in SECTIONS if f'<section id="{name}">' not in page] == []
+    scripts, rest = OURS.findall(page), OURS.sub("", page)
+    assert "<script" not in rest
+    assert not any("</script" in text for text in scripts)
+    assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", rest)
+    return rest
+
+
+def stages() -> Iterator[Any]:
+    """Two stages in the default tier, since each draws a dozen pictures; the others are slow together."""
+    for name in STAGES:
+        yield pytest.param(name, marks=() if name in ("no trial", "mixed") else pytest.mark.slow)
+
+
+@pytest.mark.parametrize("stage", stages())
 def test_report_is_made_at_every_stage(stage: str, tmp_path: Path) -> None:
     """Whatever there is so far, a whole page and a table come out, and no text of a trial becomes markup."""
     outcomes, objectives = STAGES[stage]
     paths = make_study(tmp_path, outcomes, objectives)
-    assert report(str(paths.folder), tmp_path, Console(file=io.StringIO())) == 0
-    page = (paths.report / "report.html").read_text()
-    assert page.rstrip().endswith("</html>")
-    assert "<script" not in page
-    assert not re.search(r"""(?:src|href)=["'](?!data:)""", page)
+    page_of(paths)
     rows = list(csv.DictReader(io.StringIO((paths.report / "trials.csv").read_text())))
     assert [row["trial"] for row in rows] == [f"{n:04d}" for n in range(len(outcomes))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objectives", [1, 2, 3])
+def test_page_of_a_study_with_a_model(objectives: int, tmp_path: Path) -> None:
+    """Failures, preemptions, prices and curves, one to three objectives; secrets stay out."""
+    paths = write_study(tmp_path, 30, objectives=list(OBJECTIVES)[:objectives])
+    rest = page_of(paths, "train_seconds<=600")
+    assert "There is no surrogate" not in rest
+    assert "with train_seconds &lt;= 600" in rest
+    assert "frontrunner train" in rest
+    assert "&lt;script&gt;document.title" in rest
+    assert "hf_hidden" not in (paths.report / "report.html").read_text()
+    pictures = {path.name for path in paths.report.glob("*.png")}
+    assert {"hypervolume.png", "importance.png", "learning_curves.png"} < pictures
+    assert len([name for name in pictures if name.startswith("front_")]) == objectives * (objectives - 1) / 2
+
+
+@pytest.mark.slow
+def test_page_where_a_parameter_did_not_vary_and_trials_run(tmp_path: Path) -> None:
+    """All trials with one warmup, and the last three still at work: there is a model all the same."""
+    paths = write_study(tmp_path, 20, fixed={"warmup": 0.1}, running=3)
+    assert "There is no surrogate" not in page_of(paths)
+
+
+@pytest.mark.slow
+def test_page_of_a_study_whose_objectives_were_changed(tmp_path: Path) -> None:
+    """Trials from before the change lack the new objective: they are passed over."""
+    paths = make_study(tmp_path, [(1.0, 0.5), (2.0, 0.9), None])
+    objectives = {**BOTH, "time": BOTH["eval_loss"]}
+    journal = Journal(paths.journal)
+    journal.record(Event.SETTINGS_CHANGED, objectives=objectives, settings={}, identity={})
+    metrics = {name: {"value": 1.0, "standard_error": None} for name in objectives}
+    journal.record(Event.TRIAL_COMPLETED, trial="0002", metrics=metrics)
+    assert "<td>0002</td>" in page_of(paths).partition('id="front"')[0]
+
+
+def test_limit_that_is_none_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    """The message names the option, what it got and what it expected."""
+    paths = make_study(tmp_path, [(1.0, 0.5)])
+    with pytest.raises(InputError, match=r"--limit: expected METRIC<=NUMBER \(or >=, <, >\), got 'soon'"):
+        report(str(paths.folder), tmp_path, Console(file=io.StringIO()), ["soon"])
+    assert not paths.report.exists()
+
+
+def test_text_in_a_script_element_cannot_end_it() -> None:
+    """The JSON of a figure or a hover holds no `<`, and reads as what it was."""
+    text = "</script><script>alert(1)</script>"
+    held = inside_script(json.dumps({"text": text}))
+    assert "<" not in held
+    assert json.loads(held) == {"text": text}
+
+
+def test_evaluations_are_shown_as_evaluate_wrote_them(tmp_path: Path) -> None:
+    """Scores with deltas on either base, a part that failed, and a file that cannot be read."""
+    paths = StudyPaths(tmp_path)
+    assert evaluation_section(paths) is None
+    delta = {"value": 0.05, "standard_error": 0.02, "paired": True}
+    score = {"value": 0.4512, "standard_error": 0.011, "documents": 100, "delta": delta, "over_4bit": None}
+    metric = {"name": "arc_acc", "task": "arc", "metric": "acc", "headline": True, "seen": True}
+    row = {"subject": "0003", "base": "4bit", "state": "completed", "message": "", "average": None}
+    failed = {**row, "base": "16bit", "state": "failed", "message": "<b>no memory</b>", "scores": {}}
+    plain = {**row, "base": "16bit", "scores": {"arc_acc": {**score, "over_4bit": delta}}}
+    rows = [{**row, "scores": {"arc_acc": score}}, failed, plain]
+    record = {"schema_version": 1, "complete": True, "metrics": [metric], "rows": rows}
+    for name, text in (("held_out", json.dumps(record)), ("torn", "{")):
+        (tmp_path / "evaluations" / name).mkdir(parents=True)
+        (tmp_path / "evaluations" / name / "evaluation.json").write_text(text)
+    section = evaluation_section(paths)
+    assert section is not None
+    scores, over, torn = section.blocks
+    assert isinstance(scores, Table)
+    assert list(scores.head) == ["", "base", "arc acc (seen)", "average"]
+    assert scores.rows[0] == ["0003", "4-bit", "0.4512 ± 0.011 (+0.05 ± 0.02)", ""]
+    assert scores.rows[1] == ["0003", "16-bit", "failed <b>no memory</b>", ""]
+    assert isinstance(over, Table)
+    assert over.rows == [["0003", "16 - 4", "+0.05 ± 0.02", ""]]
+    assert isinstance(torn, Text)
+    assert "torn: evaluation.json cannot be read" in torn.text
+
+
+def test_secrets_are_left_out_of_the_configuration() -> None:
+    """By the names of their keys, at any depth; counts of tokens and the tokenizer are none."""
+    tree = {"hub_token": "x", "a": [{"api_key": "y"}], "tokenizer": "z", "max_tokens": 3, "token": None}
+    left_out = {"hub_token": "(left out)", "a": [{"api_key": "(left out)"}]}
+    assert without_secrets(tree) == {**tree, **left_out}
 
 
 def test_front_is_hand_worked(tmp_path: Path) -> None:

@@ -1,0 +1,110 @@
+"""How a study got on: hypervolume and incumbents after each result, and what had been spent by then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from hpo.ledger import measured
+from hpo.objectives import Objectives
+from hpo.pareto import Row, front, hypervolume, reference_point
+from hpo.reporting.results import results
+from hpo.snapshot import objective_row
+from hpo.study import Study
+
+_MOST_VOLUMES = 150  # with three and more objectives each one is dear
+
+
+@dataclass(frozen=True)
+class Advance:
+    """One row for each completed trial, in the order of completion.
+
+    Args:
+        trials: their numbers.
+        gpu_hours: spent by every attempt that was over by then, whatever became of it.
+        hours: since the study was created.
+        rows: their objectives, signed so that less is better.
+        volumes: hypervolumes of the results so far, all from `reference`.
+        counted: after how many results each volume was taken.
+        reference: the reference point that all results imply.
+    """
+
+    trials: list[int]
+    gpu_hours: list[float]
+    hours: list[float]
+    rows: list[tuple[float, ...]]
+    volumes: list[float]
+    counted: list[int]
+    reference: tuple[float, ...]
+
+    def incumbents(self, objective: int) -> list[float]:
+        """The best value of one objective after each result, signed so that less is better."""
+        best: list[float] = []
+        for row in self.rows:
+            best.append(min(row[objective], best[-1]) if best else row[objective])
+        return best
+
+    def last_gain(self) -> int | None:
+        """After how many results the hypervolume last grew; None without a result."""
+        grown = [
+            count
+            for before, now, count in zip([0.0, *self.volumes], self.volumes, self.counted, strict=False)
+            if now > before * (1 + 1e-9)
+        ]
+        return grown[-1] if grown else None
+
+
+def advance(study: Study, objectives: Objectives) -> Advance:
+    """Follow a study from result to result.
+
+    Args:
+        study: as the journal tells it.
+        objectives: what is optimised.
+    """
+    trials, spent, hours, rows = [], [], [], []
+    shown = {trial.id for trial in results(study, objectives)}
+    gpu_seconds = 0.0
+    for end in study.ends:
+        seconds, gpus = measured(study, end)
+        gpu_seconds += seconds * gpus
+        trial = study.trials[end.trial]
+        if end.cause is None and trial.id in shown:
+            trials.append(trial.number)
+            spent.append(gpu_seconds / 3600)
+            hours.append(_hours_between(study.created_at, end.at))
+            rows.append(objective_row(trial, objectives))
+    reference = reference_point(rows, objectives)
+    counted = _counted(len(rows), len(objectives))
+    return Advance(trials, spent, hours, rows, _volumes(rows, reference, counted), counted, reference)
+
+
+def _hours_between(start: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds() / 3600
+
+
+def _counted(results: int, objectives: int) -> list[int]:
+    if objectives <= 2 or results <= _MOST_VOLUMES:
+        return list(range(1, results + 1))
+    return sorted({round(1 + step * (results - 1) / (_MOST_VOLUMES - 1)) for step in range(_MOST_VOLUMES)})
+
+
+def _volumes(rows: Sequence[Row], reference: Row, counted: Sequence[int]) -> list[float]:
+    """Hypervolumes of growing parts of the rows; only the front so far is carried on."""
+    kept: list[Row] = []
+    volumes: list[float] = []
+    done = 0
+    for count in counted:
+        fresh = [row for row in rows[done:count] if not _covered(row, kept)]
+        if fresh or not volumes:
+            kept += fresh
+            kept = [kept[place] for place in front(kept)]
+            volumes.append(hypervolume(kept, reference))
+        else:
+            volumes.append(volumes[-1])
+        done = count
+    return volumes
+
+
+def _covered(row: Row, kept: Sequence[Row]) -> bool:
+    return any(all(x <= y for x, y in zip(other, row, strict=True)) for other in kept)

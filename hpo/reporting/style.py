@@ -1,0 +1,112 @@
+"""What all figures of a page share: colours, symbols, fonts, and the texts that hovering shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import plotly.graph_objects as go
+
+from hpo.objectives import Objectives
+from hpo.study import Study, Trial, TrialState
+from hpo.tables import number
+
+FRONT = "#c0262d"
+GREY = "#9aa3ad"
+# group -> colour, symbol of plotly, symbol of matplotlib
+GROUPS: Mapping[str, tuple[str, str, str]] = {
+    "initial design": ("#7a8794", "circle", "o"),
+    "model-proposed": ("#1f6fb4", "diamond", "D"),
+    "random": ("#d08a1d", "square", "s"),
+    "evolved": ("#6d4fa3", "triangle-up", "^"),
+    "grid": ("#2b8a74", "pentagon", "p"),
+    "measured again": ("#17a2b8", "hexagon", "h"),
+    "given by hand": ("#8c5a2b", "star", "*"),
+}
+_DESIGN = frozenset({"centre", "sobol", "lhs", "related"})
+_NAMES = {
+    "model": "model-proposed",
+    "evolution": "evolved",
+    "replicate": "measured again",
+    "enqueued": "given by hand",
+}
+
+
+def group_of(trial: Trial) -> str:
+    """Which of `GROUPS` a trial belongs to, by the way it was proposed."""
+    return "initial design" if trial.origin in _DESIGN else _NAMES.get(trial.origin, trial.origin)
+
+
+def look(group: str) -> tuple[str, str, str]:
+    """Colour and symbols of a group, also of one that a later version adds."""
+    return GROUPS.get(group, ("#555555", "x", "X"))
+
+
+def by_group(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
+    """The trials of each group, the groups in the order of `GROUPS`."""
+    found: dict[str, list[Trial]] = {}
+    for trial in trials:
+        found.setdefault(group_of(trial), []).append(trial)
+    order = [*GROUPS, *sorted(found.keys() - GROUPS.keys())]
+    return {group: found[group] for group in order if group in found}
+
+
+def failed(study: Study) -> list[Trial]:
+    """The trials without a value: infeasible or failed."""
+    return study.in_state(TrialState.FAILED)
+
+
+def names_of(study: Study) -> list[str]:
+    """Every parameter that a trial has."""
+    return list(dict.fromkeys(name for trial in study.trials.values() for name in trial.params))
+
+
+def hover(trial: Trial) -> str:
+    """Everything about a trial, as lines of plotly's markup; all text of the study is escaped."""
+    lines = [f"<b>trial {escape(trial.id)}</b>  {trial.state.value}, {escape(group_of(trial))}"]
+    if trial.cause:
+        lines.append(f"{trial.cause.value}: {escape(trial.message[:120])}")
+    lines += [f"{escape(name)} = {escape(number(value))}" for name, value in trial.params.items()]
+    for name, metric in trial.metrics.items():
+        error = f" ± {metric.standard_error:.2g}" if metric.standard_error else ""
+        lines.append(f"<i>{escape(name)}</i> = {number(metric.value)}{error}")
+    return "<br>".join(lines)
+
+
+def marks(trials: Sequence[Trial], **settings: Any) -> dict[str, Any]:
+    """What makes a trace's points tell of their trials: the page fills in the texts, which it holds once."""
+    return {"customdata": [trial.number for trial in trials], "meta": "trials", **settings}
+
+
+def axis_title(name: str, objectives: Objectives) -> str:
+    """An objective with its direction, else the metric's name."""
+    return f"{escape(name)} ({objectives[name].direction.value})" if name in objectives else escape(name)
+
+
+def finish(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
+    """Give a figure the house's looks.
+
+    Args:
+        figure: with its traces.
+        height: pixels.
+        layout: further settings of the layout.
+    """
+    figure.update_layout(
+        template="none",
+        height=height,
+        margin={"l": 78, "r": 24, "t": 36, "b": 56},
+        font={"family": "system-ui, sans-serif", "size": 12, "color": "#222"},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+        hoverlabel={"bgcolor": "white", "font": {"size": 12}, "align": "left"},
+        hovermode="closest",
+    )
+    figure.update_layout(**layout)
+    figure.update_xaxes(
+        gridcolor="#e8ebee", zeroline=False, linecolor="#b8c0c8", ticks="outside", exponentformat="e"
+    )
+    figure.update_yaxes(
+        gridcolor="#e8ebee", zeroline=False, linecolor="#b8c0c8", ticks="outside", exponentformat="e"
+    )
+    figure.update_annotations(font_size=12)
+    return figure
