@@ -25,6 +25,7 @@ from hpo.given import Given
 from hpo.limits import Limits
 from hpo.objectives import Objective, describe_objectives, parse_objectives
 from hpo.optimizer import Optimizer
+from hpo.outlook import Foreteller
 from hpo.paths import StudyPaths, cache_root
 from hpo.ports import Executor, TrialKind
 from hpo.proposals import Proposer, Proposes
@@ -124,7 +125,13 @@ class Assembly:
             seed=self.config.study.seed,
             enqueue=list(self.config.study.enqueue),
             cache=self.cache,
+            foreteller=self.foreteller(),
         )
+
+    def foreteller(self) -> Foreteller:
+        """What foretells the memory of trials."""
+        card_gib = self.config.cluster.get("gpu_memory_gb")
+        return Foreteller(self.kind, self.space, self.recipe, self.cache, card_gib)
 
 
 def assemble(raw: Mapping[str, Any], problems: list[Problem]) -> Assembly:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpo.feasibility import Prior, fit_feasibility
+from hpo.beliefs import Prior
+from hpo.feasibility import fit_feasibility
 from hpo.gp import Array, Data, FitError, Hyperparameters, leave_one_out
 from hpo.history import History
 from hpo.objectives import Objective

@@ -12,7 +12,7 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,13 +22,13 @@ from scipy.stats import norm
 from torch import Tensor
 
 from hpo.acquisition import torch_covariance
+from hpo.beliefs import Prior
 from hpo.gp import Array, Kernel, distances, furthest_first, matern
 from hpo.history import History
 from hpo.laplace import TYPICAL_ELL, TYPICAL_SIGMA2, find_mode, fit, likelihood
 from hpo.space import Point
 from hpo.surrogate import hamming_flags
 
-Prior = Callable[[Array], Array]  # k x d points, not always rounded, to k probabilities of working
 Flags = np.typing.NDArray[np.bool_]
 
 # On the mixed problem of the benchmark these let 4% of the proposals fail, 6 below 0.8 let 5.5% (5 seeds).
@@ -36,7 +36,8 @@ _RISK_AVERSION = 8.0
 _SAFE = 0.85
 _MOST_POINTS = 300
 _MOST_FAILURES = 150
-_FIRMEST = 2.0  # of a prior's latent values, either way: a few trials that say otherwise outweigh it
+# Of a prior's latent values, 2 either way, as probabilities: a few trials that say otherwise outweigh it.
+_FIRMEST_P = (float(norm.cdf(-2.0)), float(norm.cdf(2.0)))
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,10 @@ class Feasibility:
     root: Array
 
     def log_probability(self, X: Tensor) -> Tensor:
-        """Log probability (k) of working at X (k x d); differentiable in X, the prior as a constant."""
+        """Log probability (k) of working at X (k x d); differentiable in X, as far as the prior is."""
         rows, ell, hamming = (torch.from_numpy(own) for own in (self.X, self.ell, self.hamming))
         k = self.sigma2 * torch_covariance(X, rows, ell, hamming, Kernel.MATERN)
-        believed = torch.from_numpy(_shift(self.prior, X.detach().numpy()))
-        mean = self.mean + believed + k @ torch.from_numpy(self.slope)
+        mean = self.mean + _shift(self.prior, X) + k @ torch.from_numpy(self.slope)
         variance = (self.sigma2 - (k @ torch.from_numpy(self.root)).square().sum(-1)).clamp_min(0)
         probability: Tensor = torch.special.log_ndtr(mean / (1 + variance).sqrt())
         return probability
@@ -90,7 +90,7 @@ class Feasibility:
         Its own factor is divided out of the normal that stands for the posterior, so nothing is fitted again.
         """
         K = self.sigma2 * matern(distances(self.X, self.X, self.hamming), self.ell)
-        mean = self.mean + _shift(self.prior, self.X) + K @ self.slope
+        mean = self.mean + _shift(self.prior, torch.from_numpy(self.X)).numpy() + K @ self.slope
         variance = self.sigma2 - ((K @ self.root) ** 2).sum(1)
         _, gradient, W, _ = likelihood(mean, np.where(self.worked, 1.0, -1.0))
         without = 1.0 / np.maximum(1.0 / variance - W, 1e-12)
@@ -113,7 +113,7 @@ def fit_feasibility(history: History, prior: Prior | None = None) -> Feasibility
     hamming = hamming_flags(history.space)
     tried = list(dict.fromkeys(own.point for own in history.observations))
     X, signs = _kept(list(history.failures), tried, hamming)
-    shift = _shift(prior, X)
+    shift = _shift(prior, torch.from_numpy(X)).numpy()
     level = _level(len(tried), len(history.failures), None if prior is None else shift)
     D = distances(X, X, hamming)
     # with successes alone nothing says where failures begin, so there are no length scales to learn
@@ -125,12 +125,12 @@ def fit_feasibility(history: History, prior: Prior | None = None) -> Feasibility
     return Feasibility(X, signs > 0, hamming, ell, sigma2, level, prior, mode.a, root)
 
 
-def _shift(prior: Prior | None, X: Array) -> Array:
+def _shift(prior: Prior | None, X: Tensor) -> Tensor:
     """The prior's latent values (k) at X (k x d); 0 without one."""
     if prior is None or not len(X):
-        return np.zeros(len(X))
-    latent = norm.ppf(np.clip(np.asarray(prior(X), dtype=np.float64), 0.0, 1.0))
-    return np.asarray(np.clip(latent, -_FIRMEST, _FIRMEST))
+        return torch.zeros(len(X), dtype=torch.float64)
+    latent: Tensor = torch.special.ndtri(prior(X).clamp(*_FIRMEST_P))
+    return latent
 
 
 def _level(worked: int, failed: int, believed: Array | None) -> float:

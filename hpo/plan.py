@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,6 +13,7 @@ from hpo.compose import compose_config
 from hpo.journal import load_study
 from hpo.ledger import used
 from hpo.limits import Limits, array_minutes
+from hpo.outlook import memory_cells, memory_line
 from hpo.ports import SiteLimits, Wishes
 from hpo.proposals import Proposed
 from hpo.study import Batch, Study, TrialState
@@ -36,7 +37,13 @@ def plan(overrides: Sequence[str], config_dir: str | None, console: Console) -> 
     console.print(_space_table(parts))
     room = min(parts.limits.batch_size, parts.limits.trials - len(study.trials))
     proposals = parts.proposer().propose(study, room)
-    console.print(_batch_table(parts, proposals, "Next batch" if there else "First batch"))
+    foreteller = parts.foreteller()
+    memory = foreteller.memory(study)
+    foretold = [memory_cells(foreteller.peak(each.spec.recipe, memory)) for each in proposals]
+    console.print(_batch_table(proposals, foretold, "Next batch" if there else "First batch"))
+    if any(foretold):
+        given = parts.config.cluster.get("gpu_memory_gb") is not None
+        console.print(memory_line(memory, given=given), highlight=False, soft_wrap=True)
     for line in cost_lines(study, parts.limits, parts.executor.limits()):
         console.print(line, highlight=False, soft_wrap=True)
     name = array_name(study, study.next_batch) + "nonce"
@@ -95,20 +102,21 @@ def _space_table(parts: Assembly) -> Table:
     return table
 
 
-def _batch_table(parts: Assembly, proposals: Sequence[Proposed], title: str) -> Table:
+def _batch_table(proposals: Sequence[Proposed], foretold: Sequence[Mapping[str, str]], title: str) -> Table:
+    """The trials, each with what is foretold of it: heading -> cell."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("trial")
     names = list(dict.fromkeys(name for proposed in proposals for name in proposed.spec.params))
     for name in names:
         table.add_column(name, justify="right")
-    peaks = [parts.kind.peak_memory(proposed.spec.recipe, parts.cache) for proposed in proposals]
-    if any(peaks):
-        table.add_column("GPU memory", justify="right")
+    headings = list(dict.fromkeys(heading for cells in foretold for heading in cells))
+    for heading in headings:
+        table.add_column(heading, justify="right")
     table.add_column("from")
-    for proposed, peak in zip(proposals, peaks, strict=True):
+    for proposed, cells in zip(proposals, foretold, strict=True):
         values = (number(proposed.spec.params.get(name, "")) for name in names)
-        foretold = [f"{peak['total'] / 2**30:.1f} GiB" if peak else ""] if any(peaks) else []
-        table.add_row(proposed.spec.trial, *values, *foretold, proposed.origin)
+        told = (cells.get(heading, "") for heading in headings)
+        table.add_row(proposed.spec.trial, *values, *told, proposed.origin)
     return table
 
 

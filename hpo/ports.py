@@ -237,7 +237,11 @@ class TrialKind(Protocol):
         """Key paths of the recipe on which `least` and `chance` depend, and no others."""
 
     def memory_seen(self, results: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-        """What the metrics of finished trials say: the `factor` of `peak_memory`, and the `card` if any."""
+        """What the metrics of finished trials say of the memory that later ones take.
+
+        Always the `factor` of `peak_memory` and from how many `trials` it is; where any trial tells its card,
+        `card`, the bytes of the smallest.
+        """
 
     def baseline(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
         """The metrics of the untuned model, where `prepare` has measured them."""

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from hpo.config import strategy_settings
 from hpo.objectives import Objective
 from hpo.optimizer import Optimizer
+from hpo.outlook import Foreteller
 from hpo.policy import learns
 from hpo.recipe import apply_params, content_hash
 from hpo.records import Params, ParamValue, TrialSpec
@@ -60,6 +61,7 @@ class Proposer:
         seed: of the study.
         enqueue: parameters to try first, in this order.
         cache: absolute path of the cache.
+        foreteller: of what trials take of a card; None: nothing is foretold.
     """
 
     space: SearchSpace
@@ -69,6 +71,7 @@ class Proposer:
     seed: int
     enqueue: list[Params]
     cache: str
+    foreteller: Foreteller | None = None
     exhausted: bool = False
 
     def propose(self, study: Study, room: int) -> list[Proposed]:
@@ -100,7 +103,12 @@ class Proposer:
         """The optimiser, told everything that the study knows."""
         settings = strategy_settings(self.strategy)
         optimizer = Optimizer(
-            self.space, self.objectives, strategy=self.strategy["name"], seed=self.seed, **settings
+            self.space,
+            self.objectives,
+            strategy=self.strategy["name"],
+            seed=self.seed,
+            outlook=self.foreteller.outlook(study) if self.foreteller else None,
+            **settings,
         )
         for known in study.earlier.get("known", ()):
             for told in known["trials"]:
@@ -137,6 +145,7 @@ class Proposer:
             seed=trial_seed(self.seed, number),
             cache=self.cache,
             recipe_hash=content_hash(self.recipe),
+            memory_factor=self.foreteller.memory(study).factor if self.foreteller else 1.0,
         )
 
 

@@ -14,7 +14,8 @@ from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from hpo.acquisition import Draws, Process
 from hpo.acquisitions import Acquisition, is_noisy, make_acquisition
-from hpo.feasibility import Prior, fit_feasibility
+from hpo.beliefs import belief
+from hpo.feasibility import fit_feasibility
 from hpo.gp import FitError
 from hpo.history import History
 from hpo.pareto import front
@@ -84,7 +85,8 @@ def model_points(history: History, count: int, taste: Taste) -> tuple[list[Point
 
 def _model_points(history: History, count: int, taste: Taste) -> tuple[list[Point], str]:
     surrogate = fit_surrogate(history)
-    feasibility = fit_feasibility(history, _prior(history))
+    prior = belief(history.outlook, history.space) if history.outlook else None
+    feasibility = fit_feasibility(history, prior)
     references = infer_references(surrogate, list(history.objectives.values()))
     acquisition = _acquisition(history, surrogate, references, count, taste)
 
@@ -105,14 +107,6 @@ def _model_points(history: History, count: int, taste: Taste) -> tuple[list[Poin
         if number + 1 < count:
             acquisition.add(torch.tensor(found[:1], dtype=torch.float64))
     return chosen, surrogate.note
-
-
-def _prior(history: History) -> Prior | None:
-    """The outlook as a function of points."""
-    outlook, space = history.outlook, history.space
-    if outlook is None:
-        return None
-    return lambda X: np.array([outlook(space.from_unit(row)) for row in X.tolist()], dtype=np.float64)
 
 
 def _acquisition(

@@ -69,14 +69,31 @@ class Command:
         """
         say("the program of trainer.argv reads its own data: nothing to show")
 
-    def peak_memory(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
+    def peak_memory(
+        self, recipe: Mapping[str, Any], cache: str, card: float | None = None, factor: float = 1.0
+    ) -> Mapping[str, float] | None:
         """Nothing can be said: the model is the program's own.
 
         Args:
             recipe: not used.
             cache: not used.
+            card: not used.
+            factor: not used.
         """
         return None
+
+    @property
+    def memory_keys(self) -> Sequence[str]:
+        """None: nothing is foretold."""
+        return ()
+
+    def memory_seen(self, results: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+        """Nothing: what a program measures of its memory is compared with no forecast.
+
+        Args:
+            results: not used.
+        """
+        return {"factor": 1.0, "trials": 0.0}
 
     def baseline(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
         """Nothing is known of what would be without tuning.

@@ -146,7 +146,8 @@ class Qlora:
             results: the metrics of each.
 
         Returns:
-            `factor`, to multiply what is foretold with; `card`, bytes of the smallest, where any was seen.
+            `factor`, to multiply what is foretold with, and from how many `trials`; `card`, bytes of the
+            smallest, where any was seen.
         """
         return memory_seen(results)
 

@@ -64,7 +64,8 @@ def memory_seen(results: Sequence[Mapping[str, float]]) -> dict[str, float]:
         results: the metrics of each.
 
     Returns:
-        `factor`, to multiply what is foretold with; `card`, bytes of the smallest, where any was seen.
+        `factor`, to multiply what is foretold with, and from how many `trials`; `card`, bytes of the
+        smallest, where any was seen.
     """
     gib = 2**30
     pairs = [
@@ -73,7 +74,8 @@ def memory_seen(results: Sequence[Mapping[str, float]]) -> dict[str, float]:
         if "foretold_memory_gib" in one and "training_memory_gib" in one
     ]
     cards = [one["gpu_memory_gib"] * gib for one in results if "gpu_memory_gib" in one]
-    return {"factor": correction(pairs), **({"card": min(cards)} if cards else {})}
+    found = {"factor": correction(pairs), "trials": float(len(pairs))}
+    return {**found, "card": min(cards)} if cards else found
 
 
 def _largest(trainer: TrainerRecipe) -> Sizing:

@@ -85,7 +85,7 @@ class Synthetic:
         Args:
             results: not used.
         """
-        return {"factor": 1.0}
+        return {"factor": 1.0, "trials": 0.0}
 
     def baseline(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
         """The made-up loss of the untuned model.

@@ -133,6 +133,7 @@ class ClusterSettings:
     account: Word | None
     qos: Word | None
     gres: Word | None
+    gpu_memory_gb: Annotated[float, Field(gt=0)] | None  # read by the controller alone
     constraint: Word | None
     cpus: Annotated[int, Field(ge=1)]
     mem_gb: Annotated[float, Field(gt=0)]

@@ -14,6 +14,7 @@ OURS = ("hpo", "jobs", "slurm")
 NUMERICAL = (
     "hpo.acquisition",
     "hpo.acquisitions",
+    "hpo.beliefs",
     "hpo.bounds",
     "hpo.diagnostics",
     "hpo.feasibility",

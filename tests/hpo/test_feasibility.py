@@ -7,9 +7,11 @@ import pytest
 import torch
 from scipy.integrate import quad
 from scipy.stats import norm
+from torch import Tensor
 
-from hpo.feasibility import Prior, fit_feasibility
-from hpo.gp import Array, distances, matern
+from hpo.beliefs import Prior
+from hpo.feasibility import fit_feasibility
+from hpo.gp import distances, matern
 from hpo.laplace import evidence, find_mode
 from hpo.optimizer import Optimizer
 from hpo.proposing import one_thread
@@ -109,9 +111,9 @@ def test_one_failure_right_beside_successes_leaves_its_neighbourhood_open() -> N
     assert float(fitted.log_probability(near).exp().min()) > 0.5
 
 
-def gloomy_above_half(X: Array) -> Array:
+def gloomy_above_half(X: Tensor) -> Tensor:
     """A prior: nothing works at x above a half. Coordinates are in the order of the names: c, x."""
-    return np.where(X[:, 1] > 0.5, 0.0, 1.0)
+    return (X[:, 1] <= 0.5).double()
 
 
 def believed(own: Optimizer, x: float, prior: Prior = gloomy_above_half) -> float:
@@ -142,7 +144,7 @@ def test_six_successes_overrule_a_prior(failed: list[float]) -> None:
 
 def test_failures_overrule_a_prior_that_expects_none() -> None:
     own = optimizer([0.1, 0.2, 0.3], [0.6, 0.7, 0.8, 0.9])
-    assert believed(own, 0.75, lambda X: np.ones(len(X))) < 0.3
+    assert believed(own, 0.75, lambda X: torch.ones(len(X), dtype=torch.float64)) < 0.3
 
 
 def test_successes_that_a_prior_ruled_out_are_no_reason_to_trust_it_less_elsewhere() -> None:
@@ -154,7 +156,7 @@ def test_successes_that_a_prior_ruled_out_are_no_reason_to_trust_it_less_elsewhe
     assert float(fitted.log_probability(point).exp()) < 0.4
 
 
-def test_gradients_take_a_prior_for_a_constant() -> None:
+def test_gradients_are_finite_where_a_prior_is_a_step() -> None:
     fitted = fit_feasibility(optimizer([0.1, 0.4], [0.7]).history, gloomy_above_half)
     assert fitted is not None
     X = torch.tensor([[0.2, 0.3], [0.5, 0.6]], dtype=torch.float64, requires_grad=True)

@@ -121,7 +121,7 @@ def test_what_is_foretold_of_a_recipe_names_the_choice_and_the_chance(
 
 def test_finished_trials_tell_the_card_and_the_factor() -> None:
     """The smallest card, and the median ratio without the context of 0.45 GB; a CPU tells none."""
-    assert memory_seen([{"eval_loss": 1.0}]) == {"factor": 1.0}
+    assert memory_seen([{"eval_loss": 1.0}]) == {"factor": 1.0, "trials": 0}
     context = CONTEXT / 2**30
     trials = [
         {
@@ -132,6 +132,7 @@ def test_finished_trials_tell_the_card_and_the_factor() -> None:
         for size, ratio in ((32.0, 1.1), (16.0, 1.3), (32.0, 0.9))
     ]
     seen = memory_seen([*trials, {"gpu_memory_gib": 40.0}])
+    assert seen["trials"] == 3
     assert seen["card"] == 16.0 * 2**30
     assert seen["factor"] == pytest.approx(1.1)
 
