@@ -13,13 +13,15 @@ from hpo.records import write_json
 from jobs.baseline import read_baseline
 from jobs.cache import intact, key_of
 from jobs.environment import go_offline
-from jobs.errors import TrialError
+from jobs.errors import DataError, TrialError
+from jobs.hub import fetched
 from jobs.recipe import Quantisation, Recipe, parse
 from jobs.rows import load
 from jobs.sources import base_settings
 
 Line = tuple[str, str, str]  # level (ok, warn, fail), what, hint
 LAST_DRIVER_WITH_VOLTA = 580
+FETCH = "nodes have no network: `frontrunner prefetch`, or the next `tune`, fetches it where there is one"
 
 
 def main(recipe_file: str, cache: str, answer: str) -> int:
@@ -38,6 +40,7 @@ def main(recipe_file: str, cache: str, answer: str) -> int:
         _driver,
         lambda: _model(recipe, Path(cache)),
         lambda: _data(recipe, Path(cache)),
+        lambda: _tasks(recipe, Path(cache)),
     ]
     write_json(Path(answer), [_safely(check) for check in checks])
     return 0
@@ -122,9 +125,33 @@ def _model(recipe: Recipe, cache: Path) -> Line:
 
 
 def _data(recipe: Recipe, cache: Path) -> Line:
+    sources = recipe.data.parts()
+    away = [source.origin for source in sources if source.on_hub and not fetched(source, cache)]
+    if away:
+        return ("warn", f"data: {', '.join(away)} of the hub is not in the cache {cache}", FETCH)
     rows = load(recipe.data, cache)
-    places = ", ".join(dict.fromkeys(source.origin for source in recipe.data.parts()))
-    return ("ok", f"data: {len(rows)} rows in {places}", "")
+    said = f"data: {len(rows)} rows in {', '.join(dict.fromkeys(source.origin for source in sources))}"
+    from jobs.examples import examples_key  # loads torch
+
+    if intact(cache / "tokens" / examples_key(recipe, cache)):
+        return ("ok", f"{said}; tokenised in the cache", "")
+    return ("warn", f"{said}; not tokenised in the cache {cache}", "the next `tune` does it")
+
+
+def _tasks(recipe: Recipe, cache: Path) -> Line:
+    """Whether nodes without a network can ask what the evaluation asks."""
+    tasks = recipe.evaluation.tasks
+    if tasks is None:
+        return ("ok", "evaluation: by the loss alone, which needs no further data", "")
+    from jobs.task_data import data_from_cache  # lm-eval: seconds of imports
+    from jobs.tasks import load_tasks
+
+    try:
+        with data_from_cache(cache, Path(tasks.folder) if tasks.folder else None):
+            names = sorted(load_tasks(tasks)["tasks"])
+    except DataError as error:
+        return ("warn", str(error).partition("\n\nhint: ")[0], FETCH)
+    return ("ok", f"evaluation: the data of {', '.join(names)} in the cache", "")
 
 
 if __name__ == "__main__":

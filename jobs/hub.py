@@ -36,6 +36,16 @@ def hub_file(source: Source, cache: Path | None) -> Path:
     return path
 
 
+def fetched(source: Source, cache: Path) -> bool:
+    """Whether the rows of a hub data set are in the cache, complete.
+
+    Args:
+        source: one that is on the hub.
+        cache: root of the cache.
+    """
+    return intact(_entry(source, cache))
+
+
 def fetch(data: DataRecipe, cache: Path, say: Callable[[str], None]) -> None:
     """Put the rows of every hub data set of a recipe into the cache, as far as it lacks them.
 
@@ -50,7 +60,7 @@ def fetch(data: DataRecipe, cache: Path, say: Callable[[str], None]) -> None:
         DataError: the hub does not answer, or has no such data set, subset, split or revision.
     """
     for source in data.parts():
-        if source.on_hub and not intact(_entry(source, cache)):
+        if source.on_hub and not fetched(source, cache):
             say(f"fetching {source.path}, once for this cache")
             _fetch(source, cache)
 

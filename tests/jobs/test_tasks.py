@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from tiny_llama import make_tokenizer
 
 from hpo.paths import TrialPaths
 from hpo.records import Metric, TrialResult, read_json
+from jobs import checks, prepare, run_trial
 from jobs import parts as parts_module
-from jobs import prepare, run_trial
 from jobs.errors import DataError, Diverged
+from jobs.examples import obtain_examples
 from jobs.foresight import ON_A_CARD, Qlora
 from jobs.parts import Computed, Kept
 from jobs.recipe import parse
@@ -212,6 +214,34 @@ def test_prepare_measures_the_untuned_model_by_the_tasks(
     assert {"eval_loss", *Qlora().metrics(with_tasks)[-7:]} <= set(known)
     entry = next((cache / "datasets").iterdir())
     assert read_json(entry / "manifest.json")["about"]["path"] == "json"
+
+
+@pytest.mark.slow  # lm-eval's tasks are loaded three times
+def test_doctor_tells_whether_data_are_in_the_cache(
+    with_tasks: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
+    """Rows and tasks: missing, there, and, where a task's data are out of reach, with what fetches them."""
+
+    def lines(recipe: dict[str, Any]) -> dict[str, tuple[str, str, str]]:
+        (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+        assert checks.main(str(tmp_path / "recipe.json"), str(own), str(tmp_path / "answer.json")) == 0
+        told = json.loads((tmp_path / "answer.json").read_text())
+        return {what.partition(":")[0]: (level, what, hint) for level, what, hint in told}
+
+    own = tmp_path / "cache"
+    found = lines(with_tasks)
+    assert found["data"][0] == "warn"
+    assert "40 rows" in found["data"][1]
+    assert found["evaluation"] == ("ok", "evaluation: the data of pick, say in the cache", "")
+    obtain_examples(parse(with_tasks), own, make_tokenizer, lambda line: None)
+    assert lines(with_tasks)["data"][0] == "ok"
+    content = yaml.safe_load((folder / "pick.yaml").read_text())
+    (folder / "pick.yaml").write_text(yaml.safe_dump({**content, "dataset_path": str(tmp_path / "none")}))
+    with_tasks["data"] |= {"path": "owner/name"}
+    found = lines(with_tasks)
+    assert found["evaluation.tasks"][0] == found["data"][0] == "warn"
+    assert "owner/name of the hub is not in the cache" in found["data"][1]
+    assert all("frontrunner prefetch" in found[key][2] for key in ("data", "evaluation.tasks"))
 
 
 def test_data_set_out_of_reach_is_told_with_what_to_do(
