@@ -147,7 +147,7 @@ def _tasks(recipe: Recipe, cache: Path) -> Line:
     from jobs.tasks import load_tasks
 
     try:
-        with data_from_cache(cache, Path(tasks.folder) if tasks.folder else None):
+        with data_from_cache(cache, tasks.place):
             names = sorted(load_tasks(tasks)["tasks"])
     except DataError as error:
         return ("warn", str(error).partition("\n\nhint: ")[0], FETCH)
