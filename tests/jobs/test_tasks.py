@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,30 @@ pytestmark = pytest.mark.usefixtures("keep_handlers")
 MakeTrial = Callable[..., TrialPaths]
 DOCUMENTS, LIMIT, SHARD = 20, 14, 4
 SHARDS = 2 * 4  # of two tasks
+STEPS = 20
+TIMED = ("seconds", "per_second", "_gib")  # ends of the names of metrics that depend on the machine
+
+# An attempt in a process of its own, which is killed after a step, before anything of it is saved, or after a
+# forward pass of the evaluation.
+ATTEMPT = """
+import os, signal, sys
+from jobs import run_trial
+from jobs.training import StepWatch
+from jobs.trial_evaluation import TrialEvaluation
+
+folder, where, at = sys.argv[1], sys.argv[2], int(sys.argv[3])
+kind, name = {"step": (StepWatch, "on_step_end"), "pass": (TrialEvaluation, "_after_batch")}[where]
+real, passes = getattr(kind, name), []
+
+def watched(self, *args, **kwargs):
+    real(self, *args, **kwargs)
+    passes.append(name)
+    if (args[1].global_step if where == "step" else len(passes)) == at:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+setattr(kind, name, watched)
+sys.exit(run_trial.main(folder, "000", "0002"))
+"""
 
 
 class Killed(BaseException):
@@ -81,6 +108,12 @@ def judged(paths: TrialPaths) -> dict[str, Metric]:
     """The metrics of evaluation, which do not depend on time."""
     metrics = TrialResult.read(paths.metrics).metrics
     return {name: metrics[name] for name in metrics if name.startswith(("eval_loss", "pick", "say"))}
+
+
+def exact(paths: TrialPaths) -> dict[str, Metric]:
+    """The metrics that do not depend on the machine."""
+    metrics = TrialResult.read(paths.metrics).metrics
+    return {name: metric for name, metric in metrics.items() if not name.endswith(TIMED)}
 
 
 def by_lm_eval(base: Path, adapter: Path, folder: Path) -> dict[str, Any]:
@@ -172,6 +205,29 @@ def test_interrupted_evaluation_goes_on_to_the_same_bits(
     assert len(written) == len(set(written)) == 1 + SHARDS
     assert judged(killed) == judged(undisturbed)
     assert TrialResult.read(killed.metrics).details["attempts"] == [1, 2]
+
+
+@pytest.mark.slow  # six processes with torch
+def test_trial_killed_five_times_ends_with_the_same_bits(
+    with_tasks: dict[str, Any], make_trial: MakeTrial
+) -> None:
+    """After four random steps and once inside the evaluation: all metrics but times, and the adapter."""
+    with_tasks["trainer"] |= {"max_steps": STEPS, "lora_dropout": 0.3, "micro_batch_size": 2}
+    with_tasks["trainer"]["checkpoint_every_s"] = 0
+    undisturbed, killed = make_trial(with_tasks, "0001"), make_trial(with_tasks, "0002")
+    draw = random.Random(2026)
+    ends = [("step", step) for step in sorted(draw.sample(range(1, STEPS), 4))]
+    ends.append(("pass", draw.randrange(3, 12)))  # of two for the loss, and eleven for the task `pick`
+    folder = str(killed.folder.parent.parent)
+    for where, at in ends:
+        done = subprocess.run([sys.executable, "-c", ATTEMPT, folder, where, str(at)], check=False)
+        assert done.returncode == -signal.SIGKILL
+    assert list(killed.evaluation.rglob("loss.json"))
+    assert run(killed) == run(undisturbed) == 0
+    assert TrialResult.read(killed.metrics).details["attempts"] == [1, 2, 3, 4, 5, 6]
+    assert exact(killed) == exact(undisturbed)
+    weights = "adapter_model.safetensors"
+    assert (killed.adapter / weights).read_bytes() == (undisturbed.adapter / weights).read_bytes()
 
 
 def test_parts_are_kept_by_adapter_and_question(tmp_path: Path) -> None:
