@@ -1,0 +1,1 @@
+"""What a trial costs beside what it trains: throughput, start-up, memory of the loss, many starts at once."""
