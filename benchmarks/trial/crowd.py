@@ -17,8 +17,9 @@ from pathlib import Path
 
 from benchmarks.records import RESULTS, Record, append
 from benchmarks.table import rows_of
+from benchmarks.trial.ours import BATCH_ID
 from benchmarks.trial.page import write_part
-from benchmarks.trial.scene import BATCH_ID, LIMIT_S, circumstances, environment, recipe_of, write_trial
+from benchmarks.trial.scene import LIMIT_S, circumstances, environment, recipe_of, write_trial
 from hpo.records import TrialResult
 from jobs.cache import intact
 

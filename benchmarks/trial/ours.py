@@ -1,4 +1,7 @@
-"""A trial as a node runs it, with a clock: `python -m benchmarks.trial.ours STUDY TRIAL ANSWER.json`."""
+"""A trial as a node runs it, with a clock: `python -m benchmarks.trial.ours STUDY TRIAL ANSWER.json`.
+
+Loads nothing that a trial does not load before its first step.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.trial.clock import Clock
-from benchmarks.trial.scene import BATCH_ID
 from hpo.records import TrialResult, TrialSpec
 from jobs.attempt import Attempt, conduct
 from jobs.environment import go_offline, seconds_since_start
 
+BATCH_ID = "000"
 # What `jobs.trial` calls between its imports and the first step: name there -> what to call it here.
 PARTS = {
     "obtain_base": "the base model's entry checked, or made",

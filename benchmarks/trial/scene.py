@@ -21,7 +21,6 @@ from hpo.records import TrialSpec, write_json
 
 CONF = ROOT / "conf"
 SEED = 3
-BATCH_ID = "000"
 LIMIT_S = 900.0
 
 
