@@ -64,12 +64,17 @@ class Case:
 
 def prepared(case: Case, cache: Path, folder: Path) -> dict[str, Any]:
     """The settings of the plain script: the same base model and the same examples, as tokens."""
+    from jobs.environment import keep_quiet
+
+    keep_quiet()
     from transformers import AutoTokenizer
 
     from jobs.base_model import obtain_base
     from jobs.examples import obtain_examples
     from jobs.recipe import parse
+    from jobs.trial import quiet
 
+    quiet()
     recipe = parse(case.recipe("none"))
     base = obtain_base(recipe, cache, print)
     examples = obtain_examples(recipe, cache, lambda: AutoTokenizer.from_pretrained(base.folder), print)
