@@ -99,6 +99,11 @@ def circumstances(threads: int) -> Record:
     return {"commit": commit(), "load": load, "cores": os.cpu_count(), "threads": threads, **packages}
 
 
+def named(model: str | None) -> str:
+    """What a record calls a model: where it lies on this machine is nobody's business."""
+    return "demo" if model is None else Path(model).name
+
+
 def default_cache() -> Path:
     """Where trials of this machine keep base models."""
     named = os.environ.get("FRONTRUNNER_CACHE")

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.records import RESULTS, Record, append, forget
 from benchmarks.table import rows_of
 from benchmarks.trial.page import write_part
-from benchmarks.trial.scene import circumstances, measured, recipe_of, write_trial
+from benchmarks.trial.scene import circumstances, measured, named, recipe_of, write_trial
 
 FILE = "trial_startup.jsonl"
 CACHES = {"cold": "empty cache", "warm": "full cache"}
@@ -32,7 +32,7 @@ def measure(model: str | None, rounds: int, warm: int, threads: int) -> list[Rec
             for place in range(warm + 1):
                 write_trial(Path(folder) / "study", f"{place:04}", recipe, Path(folder) / "cache")
                 own = measured("benchmarks.trial.ours", [str(Path(folder) / "study"), f"{place:04}"], threads)
-                found = {"cache": "warm" if place else "cold", "round": number, "model": model or "demo"}
+                found = {"cache": "warm" if place else "cold", "round": number, "model": named(model)}
                 kept = {name: own[name] for name in ("start_seconds", "start_cpu_s", "parts")}
                 records.append({**found, **kept, **circumstances(threads)})
                 print(f"{found['cache']}: {own['start_seconds']:.1f} s, {own['parts']}", flush=True)
@@ -79,7 +79,7 @@ def main() -> int:
     records = measure(options.model, options.rounds, options.warm, options.threads)
     print(section(records))
     if not options.dry:
-        forget(options.out / FILE, [{"model": options.model or "demo"}])
+        forget(options.out / FILE, [{"model": named(options.model)}])
         for record in records:
             append(options.out / FILE, record)
         write_part("startup", options.out)

@@ -20,7 +20,15 @@ from typing import Any
 from benchmarks.records import RESULTS, Record, append, forget
 from benchmarks.table import rows_of
 from benchmarks.trial.page import write_part
-from benchmarks.trial.scene import SEED, circumstances, default_cache, measured, recipe_of, write_trial
+from benchmarks.trial.scene import (
+    SEED,
+    circumstances,
+    default_cache,
+    measured,
+    named,
+    recipe_of,
+    write_trial,
+)
 
 FILE = "trial_throughput.jsonl"
 ARMS = {"plain": "plain transformers and peft", "ours": "trial", "packed": "trial, `data.packing=packed`"}
@@ -114,7 +122,7 @@ def measure(case: Case, arms: Sequence[str], rounds: int, threads: int, cache: P
                 kept = {
                     key: found[key] for key in ("steps", "tokens", "seconds", "cpu_s", "tokens_per_second")
                 }
-                about = {"spread": case.spread, "arm": arm, "round": number, "model": case.model or "demo"}
+                about = {"spread": case.spread, "arm": arm, "round": number, "model": named(case.model)}
                 sizes = {"batch": case.batch, "length": case.length}
                 records.append({**about, **sizes, **kept, **circumstances(threads)})
                 print(f"{case.spread} {arm} {number}: {found['tokens_per_second']} tokens/s", flush=True)
@@ -180,7 +188,7 @@ def main() -> int:
             ratio = statistics.median(rates["ours"]) / statistics.median(rates["plain"])
             good = good and ratio >= ASKED[spread]
         if not options.dry:
-            forget(options.out / FILE, [{"spread": spread, "model": options.model or "demo"}])
+            forget(options.out / FILE, [{"spread": spread, "model": named(options.model)}])
             for record in records:
                 append(options.out / FILE, record)
     if not options.dry:
