@@ -15,7 +15,7 @@ from jobs.cache import key_of, obtain
 from jobs.demo_model import convert
 from jobs.errors import ModelError
 from jobs.precision import INT8_FROM, Precision
-from jobs.recipe import ModelRecipe, Quantisation, Recipe, TrainerRecipe
+from jobs.recipe import Based, ModelRecipe, Quantisation, Stored
 from jobs.sources import base_settings, find_source
 
 Say = Callable[[str], None]
@@ -30,7 +30,7 @@ class Base:
     key: str  # the content of `folder`
 
 
-def obtain_base(recipe: Recipe, cache: Path, say: Say) -> Base:
+def obtain_base(recipe: Based, cache: Path, say: Say) -> Base:
     """The base model of a recipe, converted and quantised first if the cache does not hold it.
 
     Args:
@@ -63,7 +63,7 @@ def obtain_base(recipe: Recipe, cache: Path, say: Say) -> Base:
     return Base(obtain(cache / "bases" / key, quantise_plain, settings), plain, key)
 
 
-def quantise(plain: Path, folder: Path, trainer: TrainerRecipe, model: ModelRecipe) -> None:
+def quantise(plain: Path, folder: Path, trainer: Stored, model: ModelRecipe) -> None:
     """Write the model with its linear layers quantised, and its tokenizer.
 
     Args:
@@ -80,7 +80,7 @@ def quantise(plain: Path, folder: Path, trainer: TrainerRecipe, model: ModelReci
     AutoTokenizer.from_pretrained(plain, trust_remote_code=trust).save_pretrained(folder)
 
 
-def _bitsandbytes(trainer: TrainerRecipe) -> BitsAndBytesConfig:
+def _bitsandbytes(trainer: Stored) -> BitsAndBytesConfig:
     if trainer.quantisation is Quantisation.INT8:
         return BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
     return BitsAndBytesConfig(  # type: ignore[no-untyped-call]

@@ -52,6 +52,7 @@ class Kept:
         self._folder = folder
         self._confirm = confirm
         self.earlier_s = 0.0  # that earlier attempts spent on the parts that were there
+        self.spent_s = 0.0  # on all parts that were asked for, by whichever attempt
 
     def obtain(self, name: str, asked: Any, compute: Callable[[], Answers]) -> Answers:
         """See `Parts`; a part that answers another question is made anew."""
@@ -61,10 +62,12 @@ class Kept:
             record = read_json(path)
             if record["question"] == question:
                 self.earlier_s += float(record["seconds"])
+                self.spent_s += float(record["seconds"])
                 return list(record["answers"])
         began = time.monotonic()
         answers = plain(name, compute())
         seconds = time.monotonic() - began
+        self.spent_s += seconds
         self._confirm()
         self._write(
             path,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from enum import StrEnum
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -111,6 +111,30 @@ class TrainerRecipe:
         """
         full = self.max_steps or (self.epochs or 1.0) * train_examples / self.batch_size
         return max(1, round(full * fidelity))
+
+
+class Stored(Protocol):
+    """A trainer, as far as it decides how the base model is stored."""
+
+    @property
+    def quantisation(self) -> Quantisation:
+        """Of the linear layers."""
+
+    @property
+    def double_quantisation(self) -> bool:
+        """Of the 4-bit kinds."""
+
+
+class Based(Protocol):
+    """What has a base model."""
+
+    @property
+    def model(self) -> ModelRecipe:
+        """Which."""
+
+    @property
+    def trainer(self) -> Stored:
+        """How it is stored."""
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -11,7 +11,7 @@ from typing import Any
 
 from jobs.cache import key_of, known_digest
 from jobs.errors import ModelError
-from jobs.recipe import ModelRecipe, Quantisation, TrainerRecipe
+from jobs.recipe import ModelRecipe, Quantisation, Stored
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -111,7 +111,7 @@ def source_key(source: Source, cache: Path) -> str:
     return key_of(layout=LAYOUT, files={path.name: known_digest(path, cache) for path in files})
 
 
-def base_settings(model: ModelRecipe, trainer: TrainerRecipe, cache: Path) -> dict[str, Any]:
+def base_settings(model: ModelRecipe, trainer: Stored, cache: Path) -> dict[str, Any]:
     """Everything that decides the bytes of the quantised base model.
 
     Args:

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 from lm_eval.models.huggingface import HFLM
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
 
 from jobs.card import halving
 from jobs.parts import Answers, Parts
 from jobs.precision import Precision
 
-SEED = 1234  # lm-eval's own; of sampled answers, set before every shard, so that each stands for itself
+SEED = 1234  # lm-eval's own
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Asking:
     shard_documents: int
     precision: Precision
     after_batch: Callable[[], None]  # called after every forward pass
+    seed: int = SEED  # of sampled answers, set before every shard, so that each stands for itself
 
 
 class ShardedModel(HFLM):  # type: ignore[misc]
@@ -95,7 +96,7 @@ class ShardedModel(HFLM):  # type: ignore[misc]
 
         def ask(size: int) -> Answers:
             self.batch_size_per_gpu = size
-            torch.manual_seed(SEED)
+            torch.manual_seed(self._asking.seed)
             return compute(asked, disable_tqdm=True)
 
         answers, _ = halving(ask, self._asking.batch_size, f"task {asked[0].task_name}")
@@ -106,8 +107,46 @@ class ShardedModel(HFLM):  # type: ignore[misc]
         self._asking.after_batch()
         return logits
 
-    def _model_generate(self, *args: Any, **kwargs: Any) -> Any:
+    def _model_generate(self, context: Any, max_length: int, stop: list[str], **kwargs: Any) -> Any:
         with torch.no_grad():
-            tokens = super()._model_generate(*args, **kwargs)
+            if kwargs.get("num_beams", 1) > 1:
+                tokens = self._search_beams(context, max_length, stop, kwargs)
+            else:
+                tokens = super()._model_generate(context, max_length, stop, **kwargs)
         self._asking.after_batch()
         return tokens
+
+    def _search_beams(self, context: Any, max_length: int, stop: list[str], wishes: dict[str, Any]) -> Any:
+        """As lm-eval does, but for its stop signs, which end a whole batch with the first few beams of it."""
+        if not wishes.get("do_sample"):
+            wishes = {name: wish for name, wish in wishes.items() if name != "temperature"}
+        signs = StopSigns(stop, self.tokenizer, context.shape[1])
+        with torch.autocast(
+            self.device.type, self.mixed_precision_dtype, enabled=self.mixed_precision_dtype is not None
+        ):
+            return self.model.generate(
+                input_ids=context,
+                max_length=max_length,
+                stopping_criteria=StoppingCriteriaList([signs]),
+                pad_token_id=self.tokenizer.pad_token_id,
+                **wishes,
+            )
+
+
+class StopSigns(StoppingCriteria):
+    """Ends every beam by itself, once a stop sign is in what it has written.
+
+    Args:
+        signs: texts.
+        tokenizer: of the model.
+        begin: tokens of the question, padding included.
+    """
+
+    def __init__(self, signs: list[str], tokenizer: PreTrainedTokenizerBase, begin: int) -> None:
+        self._signs, self._tokenizer, self._begin = signs, tokenizer, begin
+
+    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
+        """Which of the n rows of tokens (n x length) have ended: n truth values."""
+        texts = self._tokenizer.batch_decode(input_ids[:, self._begin :])
+        ended = [any(sign in text for sign in self._signs) for text in texts]
+        return torch.tensor(ended, device=input_ids.device)

@@ -46,11 +46,12 @@ class TaskScores:
     higher_is_better: dict[str, bool] = field(default_factory=dict)  # where the task says it
 
 
-def load_tasks(tasks: TaskRecipe) -> dict[str, Any]:
+def load_tasks(tasks: TaskRecipe, decoding: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Tasks as lm-eval has them, with their documents; see `data_from_cache`.
 
     Args:
         tasks: of the evaluation.
+        decoding: how text is generated, where that is not as the tasks say.
 
     Raises:
         RecipeError: there are no such tasks.
@@ -70,6 +71,8 @@ def load_tasks(tasks: TaskRecipe) -> dict[str, Any]:
         if own != 0 and (own is None or tasks.fewshot is not None):  # 0 means that a task cannot have any
             task.set_config("num_fewshot", tasks.fewshot or 0)
         task.set_fewshot_seed(SEED)
+        if decoding:
+            task.set_config("generation_kwargs", dict(decoding), update=True)
     return loaded
 
 
@@ -80,6 +83,7 @@ def judge_by_tasks(
     cache: Path,
     asking: Asking,
     parts: Parts,
+    decoding: Mapping[str, Any] | None = None,
     *,
     each: bool = False,
 ) -> TaskScores:
@@ -92,6 +96,7 @@ def judge_by_tasks(
         cache: root of the cache.
         asking: how the model is asked.
         parts: shards that are finished, and the place for those to come.
+        decoding: see `load_tasks`.
         each: also tell what each document scored.
 
     Returns:
@@ -103,7 +108,7 @@ def judge_by_tasks(
     """
     training = model.training
     with data_from_cache(cache, tasks.place):
-        loaded = load_tasks(tasks)
+        loaded = load_tasks(tasks, decoding)
         asked = ShardedModel(model, tokenizer, asking, parts)  # which puts the model into evaluation mode
         found: Mapping[str, Any] | None = evaluator.evaluate(
             asked,

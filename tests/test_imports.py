@@ -113,6 +113,8 @@ def test_foreign_packages_stay_where_they_belong(repository: Path) -> None:
         ("jobs.run_synthetic", ("torch", "numpy", "pydantic", "transformers", "yaml")),
         ("jobs.command", ("torch", "transformers", "botorch", "yaml")),
         ("jobs.run_command", ("torch", "numpy", "transformers", "yaml", "hydra")),
+        ("jobs.decode", ("torch", "transformers", "lm_eval", "botorch")),
+        ("jobs.run_decode", ("torch", "transformers", "lm_eval")),
         ("jobs.synthetic", ("torch", "numpy", "pydantic", "transformers", "botorch")),
         ("slurm.slurm_executor", ("torch", "hpo", "jobs")),
         ("slurm.maskwrap", ("submitit", "torch", "hpo", "jobs")),

@@ -311,7 +311,9 @@ def test_paths_do_not_depend_on_where_a_command_is_given(
 
 
 EXAMPLES = re.findall(
-    r"^```yaml\n(.*?)^```", (REPOSITORY / "docs" / "trial_kinds.md").read_text(), re.MULTILINE | re.DOTALL
+    r"^```yaml\n(defaults:.*?)^```",
+    (REPOSITORY / "docs" / "trial_kinds.md").read_text(),
+    re.MULTILINE | re.DOTALL,
 )
 
 

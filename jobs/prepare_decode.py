@@ -1,0 +1,46 @@
+"""Puts into the cache what trials of decoding need: `python -m jobs.prepare_decode RECIPE.json CACHE`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from jobs.console import say
+from jobs.decode_recipe import DecodeRecipe, parse
+from jobs.environment import keep_quiet
+from jobs.errors import TrialError
+
+
+def main(recipe_file: str, cache: str) -> int:
+    """Convert, quantise and fetch what the cache lacks.
+
+    Args:
+        recipe_file: JSON with model, data, trainer and evaluation.
+        cache: root of the cache.
+
+    Returns:
+        0, or 2 after a message on stderr.
+    """
+    try:
+        recipe = parse(json.loads(Path(recipe_file).read_text(encoding="utf-8")))
+        keep_quiet()
+        _prepare(recipe, Path(cache))
+    except TrialError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _prepare(recipe: DecodeRecipe, cache: Path) -> None:
+    from jobs.base_model import obtain_base  # loads torch
+    from jobs.task_data import data_from_cache
+    from jobs.tasks import load_tasks
+
+    obtain_base(recipe, cache, say)
+    with data_from_cache(cache, Path(recipe.tasks.folder) if recipe.tasks.folder else None):
+        load_tasks(recipe.tasks)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
