@@ -250,8 +250,6 @@ def _show_end(parts: Assembly, console: Console, headline: str) -> None:
 
 
 def _files(paths: StudyPaths) -> str:
-    return (
-        f"\nfolder    {paths.folder}\n"
-        f"adapters  {paths.trials}/<trial>/adapter\n"
-        f"report    frontrunner report {paths.folder}"
-    )
+    trained = any(paths.trials.glob("*/adapter"))  # not every kind of trial does
+    adapters = f"adapters  {paths.trials}/<trial>/adapter\n" if trained else ""
+    return f"\nfolder    {paths.folder}\n{adapters}report    frontrunner report {paths.folder}"

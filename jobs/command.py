@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jobs.command_recipe import TRAIN_SECONDS, CommandRecipe, Problem, examine, parse
+from jobs.command_recipe import TRAIN_SECONDS, CommandRecipe, Problem, examine
 
 
 class Command:
@@ -114,7 +114,9 @@ class Command:
         Returns:
             (level, what, hint) per line.
         """
-        trainer = parse(recipe)
+        trainer, _ = examine(recipe)  # values that only the space gives may be missing, which is no problem
+        if trainer is None or not trainer.argv:
+            return [("fail", "trainer.argv: got no program, expected one", "")]
         program = str(trainer.argv[0])
         if "{" in program:
             return [("ok", f"the program {program} is chosen by the trial", "")]

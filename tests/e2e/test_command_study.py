@@ -33,6 +33,7 @@ def test_a_program_is_tuned_and_resumes_from_its_own_checkpoint(tmp_path: Path) 
     output, _ = controller.communicate(timeout=240)
     assert controller.returncode == 0, output
     assert "8 trials completed, 0 failed" in output
+    assert "adapters" not in output
     assert run.attempts() == {f"{number:04d}": 1 for number in range(8)}
     assert [trial.origin for trial in run.study.trials.values()][-4:] == ["model"] * 4
     assert AttemptRecord.read(warned.attempt(1)).signals == ["USR2"]

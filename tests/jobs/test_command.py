@@ -299,6 +299,15 @@ def test_program_that_ignores_the_warning_goes_on(
     assert (paths.program / "starts").read_text() == "x\n"
 
 
+@pytest.mark.parametrize(
+    ("program", "level"), [("sh", "ok"), ("{python}", "ok"), ("nosuchprogram", "warn"), ("/bin/sh", "ok")]
+)
+def test_doctor_looks_for_the_program(program: str, level: str, recipe: dict[str, Any]) -> None:
+    """Nodes may have what this machine lacks; that only the space gives a value is no problem."""
+    recipe["trainer"] |= {"argv": [program, "{lr}"]}
+    assert [line[0] for line in Command().check(recipe, "")] == [level]
+
+
 def test_paths_do_not_depend_on_where_a_command_is_given(
     recipe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
