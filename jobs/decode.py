@@ -11,7 +11,7 @@ from jobs.decode_recipe import DecodeRecipe, Problem, examine, parse
 from jobs.errors import ModelError, TrialError
 from jobs.foresight import Qlora, run_apart
 from jobs.recipe import Quantisation
-from jobs.sources import base_settings, find_source
+from jobs.sources import awaits_fetching, base_settings, find_source
 from jobs.task_metrics import metric_names
 
 METRICS = ("seconds_per_document", "eval_seconds", "start_seconds", "peak_memory_gib")
@@ -44,7 +44,7 @@ class Decode:
             recipe: mappings model, data, trainer and evaluation.
         """
         read, found = examine(recipe)
-        if read is not None:
+        if read is not None and not awaits_fetching(read.model):  # else `prepare` fetches it
             try:
                 find_source(read.model)
             except ModelError as error:

@@ -114,8 +114,7 @@ def _unfit(evaluation: EvaluationRecipe) -> Iterator[Problem]:
     yield from found.problems
     if found.problems:
         return
-    own = evaluation.tasks.folder
-    files = TaskFiles(Path(own).expanduser() if own else None)
+    files = TaskFiles(evaluation.tasks.place)
     for name in dict.fromkeys(one.task for one in found.reported):
         file = files.find(name)
         kind = GENERATES if file is None or "group" in file.content else _kind(file.content)

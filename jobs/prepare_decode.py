@@ -10,6 +10,7 @@ from jobs.console import say
 from jobs.decode_recipe import DecodeRecipe, parse
 from jobs.environment import keep_quiet
 from jobs.errors import TrialError
+from jobs.hub import fetch_model
 
 
 def main(recipe_file: str, cache: str) -> int:
@@ -24,6 +25,7 @@ def main(recipe_file: str, cache: str) -> int:
     """
     try:
         recipe = parse(json.loads(Path(recipe_file).read_text(encoding="utf-8")))
+        fetch_model(recipe.model, say)
         keep_quiet()
         _prepare(recipe, Path(cache))
     except TrialError as error:
@@ -38,7 +40,7 @@ def _prepare(recipe: DecodeRecipe, cache: Path) -> None:
     from jobs.tasks import load_tasks
 
     obtain_base(recipe, cache, say)
-    with data_from_cache(cache, Path(recipe.tasks.folder) if recipe.tasks.folder else None):
+    with data_from_cache(cache, recipe.tasks.place):
         load_tasks(recipe.tasks)
 
 
