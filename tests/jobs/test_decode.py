@@ -126,7 +126,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "share above 1": ({"trainer": {"top_p": 1.1}}, "trainer.top_p", "1"),
     "no beam": ({"trainer": {"num_beams": 0}}, "trainer.num_beams", "at least 1"),
     "misspelt key": ({"trainer": {"temprature": 1}}, "trainer.temprature", "unknown key"),
-    "no model": ({"model": {"path": "nowhere"}}, "model.path", "nowhere"),
+    "no model": ({"model": {"path": "./no/model"}}, "model.path", "no/model"),
 }
 
 
