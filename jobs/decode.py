@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jobs.apart import run_apart
 from jobs.cache import intact, key_of
 from jobs.decode_recipe import DecodeRecipe, Problem, examine, parse
 from jobs.errors import ModelError, TrialError
-from jobs.foresight import Qlora, run_apart
+from jobs.foresight import Qlora
 from jobs.recipe import Quantisation
 from jobs.sources import awaits_fetching, base_settings, find_source
 from jobs.task_metrics import metric_names

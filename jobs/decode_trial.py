@@ -97,7 +97,7 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     progress.phase(Progress(attempt.number, "done", shards.documents, shards.documents))
     peak = torch.cuda.max_memory_reserved(precision.device) / 2**30 if on_card else peak_host_memory_gib()
     metrics = {
-        **judged,
+        **judged.metrics,
         "seconds_per_document": Metric(shards.seconds / shards.documents),
         "eval_seconds": Metric(shards.seconds),
         "start_seconds": Metric(start),

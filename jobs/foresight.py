@@ -188,3 +188,12 @@ class Qlora:
             ]
 
 
+def _model_problems(model: ModelRecipe) -> list[Problem]:
+    if awaits_fetching(model):
+        return []  # `prepare` fetches it
+    try:
+        find_source(model)
+    except ModelError as error:
+        key, _, problem = str(error).partition(": ")
+        return [(key, problem)]
+    return []
