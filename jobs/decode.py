@@ -88,14 +88,31 @@ class Decode:
         limit = "all documents" if tasks.limit is None else f"the first {tasks.limit} documents of each task"
         say(f"nothing is learned; the model is asked {asked}: {limit}")
 
-    def peak_memory(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
+    def peak_memory(
+        self, recipe: Mapping[str, Any], cache: str, card: float | None = None, factor: float = 1.0
+    ) -> Mapping[str, float] | None:
         """Nothing is said: the forecast is one of training.
 
         Args:
             recipe: not used.
             cache: not used.
+            card: not used.
+            factor: not used.
         """
         return None
+
+    @property
+    def memory_keys(self) -> Sequence[str]:
+        """None: nothing is foretold."""
+        return ()
+
+    def memory_seen(self, results: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+        """Nothing: no forecast is there to be corrected.
+
+        Args:
+            results: not used.
+        """
+        return {"factor": 1.0, "trials": 0.0}
 
     def baseline(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
         """Nothing is measured beforehand: a first trial in `study.enqueue` can be what to compare with.
