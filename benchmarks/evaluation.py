@@ -120,7 +120,7 @@ def ours(wanted: Wanted) -> Scores:
     folder = _plain_model(wanted)
     asking = Asking(wanted.batch_size, tasks.shard_documents, precision, lambda: None)
     model, tokenizer = load(folder, recipe.model, precision), AutoTokenizer.from_pretrained(folder)
-    found = judge_by_tasks(model, tokenizer, tasks, wanted.cache, asking, Computed())
+    found = judge_by_tasks(model, tokenizer, tasks, wanted.cache, asking, Computed()).metrics
     metrics = {name: found[f"{NAME}_{name}"] for name in METRICS}
     return {name: (own.value, own.standard_error or 0.0) for name, own in metrics.items()}
 
