@@ -61,11 +61,11 @@ class StudyRun:
         assert controller.returncode == 0, output
         return output
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
         """Run any command of the program."""
         command = [sys.executable, "-m", "hpo", *arguments]
         return subprocess.run(
-            command, capture_output=True, text=True, env=self._env(), timeout=120, check=False
+            command, capture_output=True, text=True, env=self._env(), timeout=timeout_s, check=False
         )
 
     def kill_when(self, happened: Callable[[], bool], timeout_s: float = 120.0) -> None:

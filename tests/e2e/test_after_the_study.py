@@ -1,0 +1,111 @@
+"""`train` and `evaluate` as a user runs them: on a study of real trials, with kills in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import yaml
+from studies import SYNTHETIC, StudyRun, wait_until
+from tiny_llama import save_tiny_llama
+
+from hpo.journal import load_study
+from hpo.paths import StudyPaths
+from hpo.records import TrialResult, read_json
+
+pytestmark = pytest.mark.slow
+
+TWO = ["budget.trials=2", "batch.size=2", "batch.refill=2", "strategy=sobol", "~strategy.initial"]
+LOCAL = ["cluster=local", "cluster.mem_gb=2", "controller.poll_seconds=0.2"]
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> StudyRun:
+    """A complete study of two QLoRA trials of the tiny model."""
+    rows = [{"prompt": f"{n}:", "completion": "ok" * (1 + n % 5)} for n in range(40)]
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = [
+        f"model.path={save_tiny_llama(tmp_path / 'tiny')}",
+        f"data.path={data}",
+        f"cache={tmp_path / 'c'}",
+    ]
+    own = [*files, "data.template=completion", "trainer.max_steps=4"]
+    run = StudyRun(tmp_path / "studies", options=[*LOCAL, *TWO, *own])
+    run.finish()
+    return run
+
+
+def write_task(folder: Path) -> Path:
+    """A folder with one task of six questions."""
+    folder.mkdir()
+    rows = [{"question": str(n), "choices": ["a", "b b", "c"], "gold": n % 3} for n in range(6)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = {
+        "task": "pick", "output_type": "multiple_choice", "dataset_path": "json", "test_split": "test",
+        "dataset_kwargs": {"data_files": {"test": "rows.jsonl"}}, "doc_to_text": "Q: {{question}}A:",
+        "doc_to_choice": "choices", "doc_to_target": "gold",
+    }  # fmt: skip
+    (folder / "pick.yaml").write_text(yaml.safe_dump(task))
+    return folder
+
+
+def test_evaluation_adds_what_is_missing_and_then_does_nothing(tiny: StudyRun, tmp_path: Path) -> None:
+    """One trial at 4 bits, then both at 4 and 16: the first parts stay; a third call only shows the table."""
+    tasks = [f"evaluation.tasks.folder={write_task(tmp_path / 'tasks')}", "evaluation.tasks.limit=5"]
+    command = ["evaluate", str(tiny.paths.folder), *tasks]
+    first = tiny.run(*command, "--trials", "0001", "--bases", "4bit", timeout_s=600)
+    assert first.returncode == 0, first.stderr
+    [folder] = (tiny.paths.folder / "evaluations").iterdir()
+    parts = StudyPaths(folder)
+    early = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/metrics.json")}
+    assert len(early) == 2
+    second = tiny.run(*command, "--trials", "all", "--bases", "4bit,16bit", timeout_s=600)
+    assert second.returncode == 0, second.stderr
+    assert {path: path.stat().st_mtime_ns for path in early} == early
+    journal = parts.journal.read_bytes()
+    third = tiny.run(*command, "--trials", "all", "--bases", "4bit,16bit")
+    assert "complete; nothing to do" in third.stdout
+    assert parts.journal.read_bytes() == journal
+    found = read_json(folder / "evaluation.json")
+    rows = [(row["subject"], row["base"], row["scores"]["pick_acc"]["documents"]) for row in found["rows"]]
+    subjects = ("untuned", "0000", "0001")
+    assert rows == [(subject, base, 5) for subject in subjects for base in ("4bit", "16bit")]
+    assert all(row["scores"]["pick_acc_norm"]["delta"]["paired"] for row in found["rows"][2:])
+    assert len((folder / "evaluation.csv").read_text().splitlines()) == 1 + 6 * 2
+
+
+def test_training_goes_on_from_the_adapter_and_is_merged(tiny: StudyRun) -> None:
+    """A study of one trial beside the first; its adapter, and a model folder that needs neither."""
+    command = ["train", str(tiny.paths.folder), "--trial", "0001", "--from-adapter", "--merge"]
+    done = tiny.run(*command, "trainer.max_steps=8", timeout_s=600)
+    assert done.returncode == 0, done.stderr
+    trained = StudyPaths(tiny.root / "study-train-0001")
+    result = TrialResult.read(trained.trial("0000").metrics)
+    before = TrialResult.read(tiny.paths.trial("0001").metrics)
+    assert result.details["steps"] == 8
+    assert result.metrics["eval_loss"].value < before.metrics["eval_loss"].value
+    assert (trained.folder / "merged" / "0000" / "model" / "model.safetensors").is_file()
+
+
+def test_training_outlasts_kills_of_controller_and_trial(tmp_path: Path) -> None:
+    """Both are killed; the same command goes on with the same trial, and then has nothing to do."""
+    run = StudyRun(tmp_path / "studies", options=[*LOCAL, *TWO, *SYNTHETIC, "trainer.seconds=0.2"])
+    run.finish()
+    longer = ["trainer.seconds=4", "trainer.checkpoint_every_s=0.2"]
+    trained = StudyRun(run.root, "study-train-0001")
+    command = ["train", str(run.paths.folder), "--trial", "0001", *longer]
+    trained.command = lambda *more: [*run.command()[:3], *command]  # type: ignore[method-assign]
+    trained.kill_when(lambda: trained.paths.trial("0000").checkpoint_pointer.exists())
+    os.kill(trained.process("0000"), signal.SIGKILL)
+    wait_until(lambda: not Path(f"/proc/{trained.process('0000')}").exists(), 30)
+    done = run.run(*command)
+    assert done.returncode == 0, done.stderr
+    assert trained.attempts() == {"0000": 2}
+    result = TrialResult.read(trained.paths.trial("0000").metrics)
+    assert result.details["attempts"] == [1, 2]
+    assert len(load_study(trained.paths.journal).trials) == 1
+    assert "complete; nothing to do" in run.run(*command).stdout
