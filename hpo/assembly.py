@@ -29,12 +29,13 @@ from hpo.outlook import Foreteller
 from hpo.paths import StudyPaths, cache_root
 from hpo.ports import Executor, TrialKind
 from hpo.proposals import Proposer, Proposes
-from hpo.recipe import apply_params, completed, unknown_names
+from hpo.recipe import apply_params, completed, key_path, unknown_names
 from hpo.records import ParamValue
 from hpo.space import SearchSpace, parse_space
 from hpo.store import identity
 
 POLL_S = {"local": 1.0, "slurm": 10.0}
+GPUS = ["trainer", "gpus"]
 GONE_S = {"local": 0.0, "slurm": 30.0}
 
 
@@ -150,12 +151,16 @@ def assemble(raw: Mapping[str, Any], problems: list[Problem]) -> Assembly:
     space = _collect(found, lambda: parse_space(raw["space"]))
     objectives = _collect(found, lambda: parse_objectives(raw["objectives"]))
     kind = cast(TrialKind | None, _collect(found, lambda: _target(raw, "trainer")()))
-    executor = cast(Executor | None, _collect(found, lambda: _executor(raw)))
+    executor = cast(Executor | None, _collect(found, lambda: _executor(raw, gpus_of(raw))))
     recipe: dict[str, Any] = {name: without_target(raw[name]) for name in RECIPE_GROUPS}
     if kind:
         found += _recipe_problems(kind, recipe, space, objectives)
     if space is not None and objectives:
         found += _strategy_problems(raw, space, objectives)
+    tuned = [name for name in space.parameters if key_path(name, recipe) == GPUS] if space else []
+    found += [
+        (f"space.{name}", "expected no parameter: the trials of an array get the same") for name in tuned
+    ]
     if config and config.controller.chain and executor and executor.name != "slurm":
         found.append(
             ("controller.chain", "got true: only Slurm can start a job after another (cluster=slurm)")
@@ -193,14 +198,26 @@ def _target(raw: Mapping[str, Any], group: str) -> Any:
         ) from error
 
 
-def _executor(raw: Mapping[str, Any]) -> Any:
+def gpus_of(raw: Mapping[str, Any]) -> int | None:
+    """GPUs of each trial: what the trainer's key `gpus` says; None where it has none."""
+    gpus = raw["trainer"].get("gpus")
+    return gpus if isinstance(gpus, int) and gpus >= 1 else None  # else the trainer complains
+
+
+def _executor(raw: Mapping[str, Any], gpus: int | None) -> Any:
     build = _target(raw, "cluster")
+    settings = without_target(raw["cluster"])
+    if "gpus" in settings:
+        raise InputError([("cluster.gpus", "there is no such key; set trainer.gpus")])
     try:
-        return build(**without_target(raw["cluster"]))
+        return build(**settings, gpus=gpus)
     except ValidationError as error:
         raise InputError(problems_of(error, "cluster")) from error
     except TypeError as error:
         raise InputError([("cluster", str(error))]) from error
+    except ValueError as error:  # what this machine lacks
+        key, _, text = str(error).partition(": ")
+        raise InputError([(key, text)]) from error
 
 
 def _recipe_problems(

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hpo.assembly import Assembly, assemble
+from hpo.assembly import Assembly, assemble, gpus_of
 from hpo.compose import compose_config
 from hpo.journal import load_study
 from hpo.ledger import used
@@ -44,7 +44,7 @@ def plan(overrides: Sequence[str], config_dir: str | None, console: Console) -> 
     if any(foretold):
         given = parts.config.cluster.get("gpu_memory_gb") is not None
         console.print(memory_line(memory, given=given), highlight=False, soft_wrap=True)
-    for line in cost_lines(study, parts.limits, parts.executor.limits()):
+    for line in cost_lines(study, parts.limits, parts.executor.limits(), gpus_of(parts.raw) or 1):
         console.print(line, highlight=False, soft_wrap=True)
     name = array_name(study, study.next_batch) + "nonce"
     console.print("\nwhat would be submitted:", style="bold")
@@ -55,7 +55,7 @@ def plan(overrides: Sequence[str], config_dir: str | None, console: Console) -> 
     return 0
 
 
-def cost_lines(study: Study, limits: Limits, site: SiteLimits) -> Iterator[str]:
+def cost_lines(study: Study, limits: Limits, site: SiteLimits, gpus: int = 1) -> Iterator[str]:
     """What the study may cost: from its own trials where some have ended, else from the time limit."""
     left = max(0, limits.trials - len(study.trials))
     completed = len(study.in_state(TrialState.COMPLETED))
@@ -68,8 +68,9 @@ def cost_lines(study: Study, limits: Limits, site: SiteLimits) -> Iterator[str]:
             f"{each:.3g} a trial; the {left} that are left about {left * each:.3g}"
         )
     else:
-        most = f"at most {left * hours:.4g} GPU-hours if none is interrupted"
-        yield f"\n{left} trials of at most {hours:.3g} h an attempt: {most}; budget.gpu_hours sets a limit"
+        most = f"at most {left * hours * gpus:.4g} GPU-hours if none is interrupted"
+        attempt = f"{hours:.3g} h an attempt" + (f" on {gpus} GPUs" if gpus > 1 else "")
+        yield f"\n{left} trials of at most {attempt}: {most}; budget.gpu_hours sets a limit"
     minutes = array_minutes(study, [], site, auto=limits.auto_time_limit)
     if minutes:
         yield f"cluster.time_limit=auto: {minutes} minutes, from the longest trial so far"

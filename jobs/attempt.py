@@ -5,6 +5,7 @@ Loads nothing heavy: signals come any time, so the handlers must be in place bef
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,20 @@ class Attempt:
             what: it is, for the log.
         """
         return insist(act, what, self.patience, self.signals.wait)
+
+    def abandon(self, error: Exception) -> None:
+        """End this process at once, whatever its main thread is doing, with a failure as the outcome.
+
+        Args:
+            error: what happened.
+        """
+        try:
+            self.owner.confirm()
+            record_failure(self.paths, self.trial, self.number, error)
+        except OSError as unwritten:
+            complain(f"failed: {error!r}; and the failure cannot be written: {unwritten}")
+        self.log.end("failed")
+        os._exit(1)
 
 
 Work = Callable[[TrialSpec, Attempt], TrialResult]

@@ -108,7 +108,8 @@ def load(folder: Path, model: ModelRecipe, precision: Precision) -> PreTrainedMo
     loaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=precision.compute,
-        device_map={"": precision.device},
+        # balanced: whole blocks, one after the other, so that each card holds about as much
+        device_map="balanced" if precision.cards > 1 else {"": precision.device},
         attn_implementation="sdpa",
         trust_remote_code=model.trust_remote_code,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -27,22 +27,27 @@ class Card:
     name: str = "cpu"
     bytes: int | None = None  # of its memory; None for the CPU
     counter: ReadWh | None = None  # of energy; None where there is none
+    more: tuple[torch.device, ...] = ()  # of the same kind, which the layers are split over as well
     _read_wh: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._read_wh = self.counter() if self.counter else None
 
     @classmethod
-    def of(cls, device: torch.device) -> Card:
+    def of(cls, device: torch.device, cards: int = 1) -> Card:
         """The card as this process finds it.
 
         Args:
             device: of its `jobs.precision.Precision`.
+            cards: that the layers are split over; the device is the first of them.
         """
         if device.type != "cuda":
             return cls(device)
-        properties = torch.cuda.get_device_properties(device)
-        return cls(device, properties.name, properties.total_memory, energy_counter(str(properties.uuid)))
+        more = tuple(torch.device("cuda", number) for number in range(1, cards))
+        all_of_them = [torch.cuda.get_device_properties(each) for each in (device, *more)]
+        least = min(each.total_memory for each in all_of_them)
+        counter = together([energy_counter(str(each.uuid)) for each in all_of_them])
+        return cls(device, all_of_them[0].name, least, counter, more)
 
     @property
     def described(self) -> str:
@@ -53,13 +58,14 @@ class Card:
         """Forget the peak so far, and give back what is not in use."""
         release_unused()
         if self.bytes is not None:
-            torch.cuda.reset_peak_memory_stats(self.device)
+            for device in (self.device, *self.more):
+                torch.cuda.reset_peak_memory_stats(device)
 
     def peak_bytes(self) -> float:
-        """The most that was held since `restart_peak`; for the CPU what the process ever held."""
+        """The most that one card held since `restart_peak`; for the CPU what the process ever held."""
         if self.bytes is None:
             return peak_host_memory_gib() * 2**30
-        return torch.cuda.max_memory_reserved(self.device)
+        return max(torch.cuda.max_memory_reserved(device) for device in (self.device, *self.more))
 
     def drawn_wh(self) -> float | None:
         """Watt-hours that the card has drawn since this was last called, or since the attempt began.
@@ -69,6 +75,26 @@ class Card:
         """
         before, self._read_wh = self._read_wh, self.counter() if self.counter else None
         return None if before is None or self._read_wh is None else self._read_wh - before
+
+
+def together(counters: Sequence[ReadWh | None]) -> ReadWh | None:
+    """Reads the energy of several cards as one number.
+
+    Args:
+        counters: of each card.
+
+    Returns:
+        None where one of them has none.
+    """
+    known = [counter for counter in counters if counter is not None]
+    if len(known) < len(counters):
+        return None
+
+    def read() -> float | None:
+        drawn = [own for counter in known if (own := counter()) is not None]
+        return sum(drawn) if len(drawn) == len(known) else None
+
+    return read
 
 
 def energy_counter(uuid: str) -> ReadWh | None:

@@ -14,7 +14,7 @@ from jobs.errors import TrialError
 from jobs.heads import PLAIN_HEADS, not_packed
 from jobs.memory import chance, correction
 from jobs.recipe import ModelRecipe, TrainerRecipe, examine
-from jobs.sizing import Model, Sizing, choose, foretold
+from jobs.sizing import Model, Sizing, arranged, choose, foretold
 from jobs.sources import find_source, source_key
 
 
@@ -32,15 +32,17 @@ def peak_memory(
     Returns:
         Bytes by part and in `total`, of what a trial chooses on that card, or else of the most that it may
         choose; `least`, of the least that it may come down to. With a card also that choice,
-        `micro_batch` and `checkpointing` (0 or 1), and the `chance` that the least fits. None where the
-        model's sizes are not known yet, or the recipe cannot be read.
+        `micro_batch`, `checkpointing` (0 or 1) and `cards` that one model is split over, and the `chance`
+        that the least fits. None where the model's sizes are not known yet, or the recipe cannot be read.
     """
     found = examine(recipe)
     if found.model is None or found.data is None or found.trainer is None:
         return None
-    model, trainer, longest = _model(found.model, cache), found.trainer, found.data.max_length
-    if model is None:
+    model, longest = _model(found.model, cache), found.data.max_length
+    if model is None or (found.trainer.batch_size % found.trainer.gpus and not found.trainer.splits_layers):
         return None
+    whole = arranged(found.trainer, model, longest, card, factor)
+    trainer = whole.on_a_card
 
     def tokens(examples: int) -> int:
         return examples * longest
@@ -53,7 +55,11 @@ def peak_memory(
     if card is None:
         return {**bytes_of(_largest(trainer)), "least": least}
     chosen = choose(trainer, model, tokens, card, factor)
-    choice = {"micro_batch": float(chosen.micro_batch), "checkpointing": float(chosen.checkpointing)}
+    choice = {
+        "micro_batch": float(chosen.micro_batch),
+        "checkpointing": float(chosen.checkpointing),
+        "cards": float(whole.gpus if whole.splits_layers else 1),
+    }
     return {**bytes_of(chosen), **choice, "least": least, "chance": chance(least, card)}
 
 

@@ -35,6 +35,7 @@ def token_losses(
     causal = cast(PreTrainedModel, model.get_base_model() if isinstance(model, PeftModel) else model)
     with torch.autocast(precision.device.type, precision.compute, enabled=precision.autocast):
         losses = _losses(causal, batch, counts, targets[counts])
+    losses = losses.to(targets.device)  # of a model on several cards, they are where its head is
     return losses, counts.nonzero()[:, 0]
 
 
@@ -45,9 +46,13 @@ def _losses(
     inputs = {"input_ids": batch["input_ids"], "use_cache": False, **where}
     if causal.config.model_type not in PLAIN_HEADS:
         return _cross_entropy(causal(**inputs).logits[:, :-1][counts], targets)
-    hidden = causal.base_model(**inputs).last_hidden_state[:, :-1][counts]  # n x hidden
+    hidden = causal.base_model(**inputs).last_hidden_state  # b x s x hidden
+    hidden = hidden[:, :-1][counts.to(hidden.device)]  # n x hidden
     head = causal.get_output_embeddings()  # type: ignore[no-untyped-call]
-    return chunked(head, hidden, targets)
+    place = next(
+        head.parameters()
+    ).device  # of layers that are split over cards, the head may be with the first
+    return chunked(head, hidden.to(place), targets.to(place))
 
 
 def chunked(
@@ -115,4 +120,4 @@ class _Pieces(torch.autograd.Function):
 
 
 def _cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return F.cross_entropy(logits.float(), targets, reduction="none")
+    return F.cross_entropy(logits.float(), targets.to(logits.device), reduction="none")

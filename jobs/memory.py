@@ -95,6 +95,7 @@ class Load:
     adam_bytes: int = 8  # of both moments
     logit_rows: int | None = None  # tokens whose logits exist at the same time; None: all
     dora: bool = False
+    cards: int = 1  # that the layers are split over
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,10 @@ class Peak:
 
 
 def predict_peak_memory(model: Architecture, load: Load) -> Peak:
-    """The peak of a training step.
+    """The peak of a training step, on the fullest card.
+
+    Of layers that are split over cards each holds a part, as of what is kept for the backward pass; what is
+    made for a moment, the last one holds whole.
 
     Args:
         model: sizes of the base model.
@@ -149,16 +153,16 @@ def predict_peak_memory(model: Architecture, load: Load) -> Peak:
     logits = 1.0 * rows * model.vocabulary * LOGIT_BYTES
     layer = load.tokens * _activation_bytes(model, load, tuned)
     if load.checkpointing:  # the logits are there at one moment, a block's recomputed activations at another
-        kept = 2.0 * load.tokens * model.layers * model.hidden
+        kept = 2.0 * load.tokens * model.layers * model.hidden / load.cards
         activations, logits = (kept + layer, 0.0) if layer >= logits else (kept, logits)
     else:
-        activations = model.layers * layer
+        activations = model.layers * layer / load.cards
     parts = {
-        "base": weights * bits / 8,
-        "embeddings": tables * load.weight_bytes,
-        "adapters": 4.0 * adapters,
-        "gradients": 4.0 * adapters,
-        "optimiser": 1.0 * load.adam_bytes * adapters,
+        "base": weights * bits / 8 / load.cards,
+        "embeddings": tables * load.weight_bytes / load.cards,
+        "adapters": 4.0 * adapters / load.cards,
+        "gradients": 4.0 * adapters / load.cards,
+        "optimiser": 1.0 * load.adam_bytes * adapters / load.cards,
         "dequantised": (2.0 * model.hidden * model.intermediate if quantised else 0.0)
         + (max(_dora_bytes(*layer) for layer in tuned) if load.dora and tuned else 0.0),
         "activations": activations,

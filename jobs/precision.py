@@ -23,6 +23,7 @@ class Precision:
     device: torch.device
     compute: torch.dtype  # matrix products, and the frozen weights that are not quantised
     capability: tuple[int, int] | None = None  # of a CUDA device
+    cards: int = 1  # that the layers are split over; `device` is the first of them
 
     @property
     def autocast(self) -> bool:

@@ -12,6 +12,24 @@ from jobs.console import complain, say
 EVERY_S = 1.0
 
 
+class Silence:
+    """In place of the log, in a process that is not the trial's first."""
+
+    def phase(self, line: Progress) -> None:
+        """Nothing.
+
+        Args:
+            line: of a phase.
+        """
+
+    def step(self, line: Progress) -> None:
+        """Nothing.
+
+        Args:
+            line: of a step.
+        """
+
+
 @dataclass
 class ProgressLog:
     """Appends progress lines, and says the changes of phase to whoever reads the log of the task.

@@ -6,7 +6,7 @@ Defaults are in conf/ only. A recipe is checked as a whole and every problem is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
@@ -42,6 +42,14 @@ class LoraBias(StrEnum):
     NONE = "none"
     LORA_ONLY = "lora_only"  # those of the layers that have an adapter
     ALL = "all"
+
+
+class Parallel(StrEnum):
+    """How a trial uses several cards."""
+
+    AUTO = "auto"  # data where the model fits one card, else layers
+    DATA = "data"  # the whole model on each card, and a share of every batch
+    LAYERS = "layers"  # the layers of one model split over the cards
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -84,6 +92,8 @@ class TrainerRecipe:
     gradient_checkpointing: bool | Literal["auto"]
     checkpoint_every_s: Annotated[float, Field(ge=0)]
     divergence_loss: Positive  # nats per token
+    gpus: Count  # of each trial
+    parallel: Parallel
     args: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -98,6 +108,24 @@ class TrainerRecipe:
         """Whether activations may be kept (False), made again (True), or either."""
         chosen = self.gradient_checkpointing
         return (False, True) if chosen == AUTO else (chosen,)
+
+    def shared_by(self, ranks: int) -> TrainerRecipe:
+        """The part of one process of several that train together.
+
+        Args:
+            ranks: processes; they divide the batch.
+        """
+        return replace(self, batch_size=self.batch_size // ranks)
+
+    @property
+    def on_a_card(self) -> TrainerRecipe:
+        """The part of one card, unless the layers are to be split over the cards."""
+        return self.shared_by(1 if self.splits_layers else self.gpus)
+
+    @property
+    def splits_layers(self) -> bool:
+        """Whether one model is known to be split over several cards."""
+        return self.parallel is Parallel.LAYERS and self.gpus > 1
 
     def steps(self, train_examples: int, fidelity: float = 1.0) -> int:
         """Optimiser steps of a trial.
@@ -215,10 +243,15 @@ def read_group(kind: type[G], name: str, raw: Mapping[str, Any], problems: list[
 
 def _combinations(trainer: TrainerRecipe) -> list[tuple[str, str]]:
     problems = []
-    if trainer.batch_size % trainer.micro_batches[0]:
+    split = trainer.gpus > 1 and not trainer.splits_layers
+    if split and trainer.batch_size % trainer.gpus:
+        expected = f"a multiple of trainer.gpus ({trainer.gpus}), which share it"
+        problems.append(("trainer.batch_size", f"got {trainer.batch_size}, expected {expected}"))
+    elif (own := trainer.on_a_card).batch_size % own.micro_batches[0]:
         got = trainer.micro_batch_size
+        shared = f", the share of each of {trainer.gpus} cards" if split else ""
         problems.append(
-            ("trainer.micro_batch_size", f"got {got}, expected a divisor of {trainer.batch_size}")
+            ("trainer.micro_batch_size", f"got {got}, expected a divisor of {own.batch_size}{shared}")
         )
     if (trainer.max_steps is None) == (trainer.epochs is None):
         both = f"max_steps={trainer.max_steps} and epochs={trainer.epochs}"

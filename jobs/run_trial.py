@@ -25,9 +25,12 @@ def main(study_folder: str, batch: str, trial: str) -> int:
 
 def _work(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     go_offline()
+    from jobs.parallel import take_place
+
+    place = take_place(spec)  # before any library has looked at the cards
     from jobs.trial import run  # seconds of imports
 
-    return run(spec, attempt)
+    return run(spec, attempt, place)
 
 
 if __name__ == "__main__":

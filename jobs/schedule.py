@@ -53,6 +53,19 @@ def largest_pass(lengths: Sequence[int], examples: int, *, padded: bool) -> int:
     return max(len(own) * max(own) if padded else sum(own) for own in passes)
 
 
+def dealt(order: Sequence[int], batch_size: int, rank: int, ranks: int) -> list[int]:
+    """One rank's share of every batch; of examples of like length each gets some, so that none waits long.
+
+    Args:
+        order: of reading, as `reading_order` gives it.
+        batch_size: examples an optimiser step; the ranks divide it.
+        rank: from 0.
+        ranks: how many there are.
+    """
+    starts = range(0, len(order), batch_size)
+    return [place for start in starts for place in order[start : start + batch_size][rank::ranks]]
+
+
 def _stream(count: int, random: Random) -> Iterator[int]:
     while True:
         places = list(range(count))

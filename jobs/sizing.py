@@ -13,7 +13,7 @@ from typing import Any
 
 from jobs.heads import CHUNK, PLAIN_HEADS
 from jobs.memory import ADAM_BYTES, Architecture, Load, Peak, fitting, predict_peak_memory
-from jobs.recipe import TrainerRecipe
+from jobs.recipe import Parallel, TrainerRecipe
 from jobs.targets import PRESETS, names_in
 
 # Of a card's memory; the rest is left to what the model does not count: fragments, and other processes.
@@ -26,7 +26,7 @@ MEMORY_KEYS = (
     "model.name", "model.path", "model.revision", "model.package", "model.file",
     "data.max_length", "trainer.lora_rank", "trainer.target_modules", "trainer.quantisation",
     "trainer.double_quantisation", "trainer.use_dora", "trainer.gradient_checkpointing",
-    "trainer.args.optim",
+    "trainer.args.optim", "trainer.gpus", "trainer.parallel",
 )  # fmt: skip
 
 # The model's own names of its layers, in the words of `Architecture.linears`.
@@ -118,6 +118,27 @@ def choose(
     return Sizing(*best) if best else Sizing(micros[0], checkpointings[-1])
 
 
+def arranged(
+    trainer: TrainerRecipe, model: Model | None, longest: int, card: float | None, factor: float = 1.0
+) -> TrainerRecipe:
+    """How several cards are used, where that is left open: by data if the model fits one, else by layers.
+
+    Args:
+        trainer: of the recipe.
+        model: None where its sizes are not known: taken to fit.
+        longest: tokens of the longest example.
+        card: bytes of its memory; None: taken to suffice.
+        factor: of `jobs.memory.correction`.
+    """
+    if trainer.parallel is not Parallel.AUTO or trainer.gpus == 1:
+        return trainer
+    by_data = replace(trainer, parallel=Parallel.DATA)
+    if card is None or model is None:
+        return by_data
+    least = foretold(by_data, model, trainer.checkpointings[-1], longest).corrected(factor).total
+    return by_data if least <= USABLE * card else replace(trainer, parallel=Parallel.LAYERS)
+
+
 def foretold(trainer: TrainerRecipe, model: Model, checkpointing: bool, tokens: int) -> Peak:
     """The peak of a training step.
 
@@ -151,4 +172,5 @@ def load_of(trainer: TrainerRecipe, kind: str) -> Load:
         adam_bytes=ADAM_BYTES.get(str(trainer.args.get("optim", "")), 8),
         logit_rows=CHUNK if kind in PLAIN_HEADS else None,
         dora=trainer.use_dora,
+        cards=trainer.gpus if trainer.parallel is Parallel.LAYERS else 1,
     )

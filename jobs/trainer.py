@@ -19,8 +19,10 @@ from jobs.checkpoints import Checkpoints
 from jobs.disk import disk_errors
 from jobs.loss import token_losses
 from jobs.precision import Precision
-from jobs.progress import ProgressLog
+from jobs.progress import ProgressLog, Silence
+from jobs.ranks import Ranks
 from jobs.recipe import TrainerRecipe
+from jobs.shared_checkpoints import SharedCheckpoints, restore_random_state, state_name
 from jobs.signals import Signals
 from jobs.sizing import Sizing
 
@@ -52,9 +54,10 @@ class Surroundings:
 
     precision: Precision
     card: Card
-    progress: ProgressLog
-    checkpoints: Checkpoints
+    progress: ProgressLog | Silence
+    checkpoints: Checkpoints | SharedCheckpoints
     signals: Signals
+    ranks: Ranks = field(default_factory=Ranks)  # alone
 
 
 def training_arguments(
@@ -108,6 +111,7 @@ class AdapterTrainer(Trainer):
         self.step_loss = 0.0
         self.tokens_before_step = 0
         self.most_tokens = 0  # of a forward pass, padding among them
+        self.in_pass = False  # forward and backward; what fails there has changed no weight
         super().__init__(**options)
         self.remove_callback(PrinterCallback)
 
@@ -130,17 +134,39 @@ class AdapterTrainer(Trainer):
         mask = inputs.get("attention_mask")  # packed rows have none, and no padding
         self.totals.tokens += inputs["input_ids"].numel() if mask is None else int(mask.sum())
         self.most_tokens = max(self.most_tokens, inputs["input_ids"].numel())
-        return losses.sum() / (len(losses) if num_items_in_batch is None else num_items_in_batch)
+        own = len(losses) * self.surroundings.ranks.count
+        return losses.sum() / (own if num_items_in_batch is None else num_items_in_batch)
 
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """One micro-batch forward and backward.
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
+        """The micro-batches of a step, and the response tokens in them and in those of the other ranks.
 
         Args:
             args: the Trainer's.
             kwargs: the Trainer's.
         """
+        batches, tokens = super().get_batch_samples(*args, **kwargs)
+        if tokens is None or self.surroundings.ranks.count == 1:
+            return batches, tokens
+        return batches, self.surroundings.ranks.meet(float(tokens))[0]
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """One micro-batch forward and backward; after the last of a step the ranks sum their gradients.
+
+        Args:
+            args: the Trainer's.
+            kwargs: the Trainer's.
+        """
+        self.in_pass = True
         loss = super().training_step(*args, **kwargs)
         self.step_loss += float(loss)
+        if self.accelerator.sync_gradients:
+            assert self.model is not None
+            before = self.tokens_before_step
+            self.step_loss, tokens = self.surroundings.ranks.sum_gradients(
+                self.model.parameters(), self.step_loss, self.totals.tokens - before
+            )
+            self.totals.tokens = before + int(tokens)
+        self.in_pass = False
         return loss
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
@@ -148,14 +174,24 @@ class AdapterTrainer(Trainer):
 
     def save_now(self) -> None:
         """Write a checkpoint, then answer the signal that may have asked for it."""
+        self.account_energy()
         self.surroundings.checkpoints.save(self.state.global_step, self._write)
         if self.surroundings.signals.due:
             self.surroundings.signals.answer()
 
     def account_energy(self) -> None:
-        """Add what the card has drawn since this was last called."""
-        drawn, sofar = self.surroundings.card.drawn_wh(), self.totals.gpu_energy_wh
-        self.totals.gpu_energy_wh = None if drawn is None or sofar is None else sofar + drawn
+        """Add what the cards of all ranks have drawn since this was last called."""
+        drawn = self.surroundings.ranks.gathered(self.surroundings.card.drawn_wh())
+        known, sofar = [one for one in drawn if one is not None], self.totals.gpu_energy_wh
+        unknown = sofar is None or len(known) < len(drawn)
+        self.totals.gpu_energy_wh = None if unknown else math.fsum([sofar or 0.0, *known])
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        rank = self.surroundings.ranks.rank
+        if rank == 0 or checkpoint is None:
+            super()._load_rng_state(checkpoint)
+        else:
+            restore_random_state(Path(checkpoint) / state_name(rank))
 
     def _write(self, folder: Path) -> None:
         assert isinstance(self.model, PeftModel)
@@ -164,6 +200,5 @@ class AdapterTrainer(Trainer):
             self._save_optimizer_and_scheduler(str(folder))
             self._save_scaler(str(folder))
             self._save_rng_state(str(folder))
-        self.account_energy()
         self.state.save_to_json(str(folder / STATE))
         write_json(folder / TOTALS, vars(self.totals))

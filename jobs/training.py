@@ -19,11 +19,14 @@ from jobs.console import say
 from jobs.data import Collator, Examples, Ordered
 from jobs.errors import Diverged, OutOfMemory
 from jobs.packing import Packer
+from jobs.ranks import OutOfMemoryElsewhere
 from jobs.recipe import TrainerRecipe
 from jobs.resources import model_of
-from jobs.schedule import largest_pass, reading_order
+from jobs.schedule import dealt, largest_pass, reading_order
 from jobs.sizing import Sizing, choose
 from jobs.trainer import TOTALS, AdapterTrainer, Surroundings, Totals, training_arguments
+
+APART = 1_000_003  # between the seeds of two ranks: dropout must not be the same on each
 
 
 class StepWatch(TrainerCallback):
@@ -67,14 +70,17 @@ class StepWatch(TrainerCallback):
             Diverged: the loss is not finite or above the bound.
         """
         totals, loss, now = self._trainer.totals, self._trainer.step_loss, time.monotonic()
+        surroundings = self._trainer.surroundings
         totals.train_seconds += now - self._began_at
+        late = now - self._saved_at >= self._recipe.checkpoint_every_s
+        (due,) = surroundings.ranks.meet(surroundings.ranks.rank == 0 and (surroundings.signals.due or late))
         if not math.isfinite(loss) or loss > self._recipe.divergence_loss:
             bound = self._recipe.divergence_loss
             raise Diverged(f"loss at step {state.global_step}: got {loss}, expected at most {bound} (finite)")
         totals.losses.append(loss)
         totals.skipped_steps += bool(self._trainer.accelerator.optimizer_step_was_skipped)
-        self._trainer.surroundings.progress.step(progress_line(self._trainer, "training"))
-        if self._trainer.surroundings.signals.due or now - self._saved_at >= self._recipe.checkpoint_every_s:
+        surroundings.progress.step(progress_line(self._trainer, "training"))
+        if due:
             control.should_save = True
             self._saved_at = now
 
@@ -146,14 +152,19 @@ def train(
     lengths = [len(example) for example in examples.train]
     padded = isinstance(collator, Collator)
     order = reading_order(lengths, recipe.batch_size, plan.steps, plan.seed, by_length=padded)
+    ranks = surroundings.ranks
+    order = dealt(order, recipe.batch_size, ranks.rank, ranks.count)
+    recipe = recipe.shared_by(ranks.count)
     read = Ordered(examples.train, order)
     in_order = [lengths[place] for place in order]
     tokens = partial(largest_pass, in_order, padded=padded)
     sizing = choose(recipe, model_of(adapted), tokens, surroundings.card.bytes, plan.memory_factor)
-    say(f"{described(sizing, recipe)}, {recipe.batch_size} a step, on {surroundings.card.described}")
+    sizing = ranks.told(sizing)  # the ranks' shares differ in length, if only a little
+    say(f"{described(sizing, recipe, ranks.count)}, on {surroundings.card.described}")
     while True:
         surroundings.card.restart_peak()
-        arguments = training_arguments(recipe, sizing, plan.seed, plan.steps, surroundings.precision)
+        seed = (plan.seed + ranks.rank * APART) % 2**32
+        arguments = training_arguments(recipe, sizing, seed, plan.steps, surroundings.precision)
         arguments.output_dir = str(plan.folder)
         trainer = AdapterTrainer(
             surroundings, totals, model=adapted, args=arguments, train_dataset=read, data_collator=collator
@@ -166,19 +177,22 @@ def train(
             return trainer
         assert smaller is not None
         sizing = smaller
-        say(f"out of memory: going on with {described(sizing, recipe)}, still {recipe.batch_size} a step")
+        say(f"out of memory: going on with {described(sizing, recipe, ranks.count)}")
         resumed = after_out_of_memory(trainer)
 
 
-def described(sizing: Sizing, recipe: TrainerRecipe) -> str:
-    """How a batch goes through the card, for people.
+def described(sizing: Sizing, recipe: TrainerRecipe, ranks: int) -> str:
+    """How a batch goes through the cards, for people.
 
     Args:
         sizing: how.
-        recipe: of the trainer.
+        recipe: of the trainer; its batch is the share of one rank.
+        ranks: that share a batch.
     """
     made_again = " with gradient checkpointing" if sizing.checkpointing else ""
-    return f"{sizing.micro_batch} examples a forward pass{made_again}"
+    shared = f", shared by {ranks}" if ranks > 1 else ""
+    step = f"{recipe.batch_size * ranks} a step{shared}"
+    return f"{sizing.micro_batch} examples a forward pass{made_again}, {step}"
 
 
 def _nothing() -> None:
@@ -190,6 +204,10 @@ def _fits(trainer: AdapterTrainer, resumed: Path | None, *, last: bool) -> bool:
     try:
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     except torch.OutOfMemoryError as error:
+        if not isinstance(error, OutOfMemoryElsewhere):
+            trainer.surroundings.ranks.announce_out_of_memory()
+        if not trainer.in_pass and trainer.surroundings.ranks.count > 1:
+            raise OutOfMemory(f"GPU memory: got too little for the optimiser on one card: {error}") from error
         if last:
             raise OutOfMemory(
                 f"GPU memory: got too little for one example a forward pass: {error}",

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from peft import PeftModel
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from hpo.paths import TrialPaths
 from hpo.records import Metric, Progress, TrialResult, TrialSpec
 from jobs.adapter import AdapterSize, add_adapter, begin_from, save_adapter
 from jobs.attempt import Attempt
 from jobs.base_model import Base, load, obtain_base
 from jobs.baseline import read_baseline
 from jobs.card import Card
+from jobs.company import company, part
 from jobs.console import say
 from jobs.data import Collator, Examples, pad_token
 from jobs.data_recipe import DataRecipe, Packing
@@ -26,12 +29,14 @@ from jobs.evaluation import Judgement
 from jobs.examples import obtain_examples
 from jobs.judging import Judge
 from jobs.packing import Packer, attend_within_examples
+from jobs.parallel import Place
 from jobs.precision import Precision, of_this_machine
 from jobs.progress import ProgressLog
 from jobs.recipe import Recipe, parse
 from jobs.resources import energy_metrics, memory_metrics
 from jobs.rows import data_key
 from jobs.scores import measure_with
+from jobs.shared_checkpoints import SharedCheckpoints
 from jobs.trainer import AdapterTrainer, Surroundings
 from jobs.training import Plan, progress_line, train
 from jobs.trial_evaluation import TrialEvaluation
@@ -53,15 +58,25 @@ class Times:
     """Seconds of this attempt."""
 
     start: float = 0.0  # from the start of the process to the first step
+    peak_gib: float = 0.0  # of memory, of any rank while it trained
 
 
 def quiet() -> None:
     """Take the share of the cores, and keep bars and notes to developers out of the log."""
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|peft")
-    if (share := cores()) is not None:
-        torch.set_num_threads(share)
+    use_cores()
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def use_cores(ranks: int = 1) -> None:
+    """Compute on this process's share of the cores that the task was given.
+
+    Args:
+        ranks: processes of the task that compute.
+    """
+    if (share := cores()) is not None:
+        torch.set_num_threads(max(1, share // ranks))
 
 
 def load_all(
@@ -92,12 +107,42 @@ def load_all(
     return Loaded(base, model, examples, collator, tokenizer)
 
 
-def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
+def with_adapter(loaded: Loaded, recipe: Recipe, spec: TrialSpec) -> PeftModel:
+    """The base model with a fresh adapter, or with the one that the trial begins from.
+
+    Args:
+        loaded: what the trial works with.
+        recipe: of the trial.
+        spec: of the trial.
+    """
+    origin = recipe.model.path or str(loaded.base.plain)
+    adapted = add_adapter(cast(Any, loaded.model), recipe.trainer, spec.seed, origin)
+    if spec.adapter is not None:
+        begin_from(adapted, Path(spec.adapter))  # the newest checkpoint, if there is one, outranks it
+    return adapted
+
+
+def plan_of(spec: TrialSpec, recipe: Recipe, loaded: Loaded, attempt: int, paths: TrialPaths) -> Plan:
+    """How long an attempt trains, from which seed.
+
+    Args:
+        spec: of the trial.
+        recipe: of the trial.
+        loaded: what the trial works with.
+        attempt: its number.
+        paths: of the trial.
+    """
+    steps = recipe.trainer.steps(len(loaded.examples.train), spec.fidelity)
+    return Plan(steps, spec.seed, attempt, paths.checkpoints, spec.memory_factor)
+
+
+def run(spec: TrialSpec, attempt: Attempt, place: Place) -> TrialResult:
     """Run one attempt of a trial to its end.
 
     Args:
         spec: what to run.
         attempt: files, signals and the right to write.
+        place: where.
 
     Returns:
         The result, not committed yet; the adapter is saved.
@@ -106,29 +151,31 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
         TrialError: see `jobs.errors`.
     """
     quiet()
-    recipe, cache, signals = parse(spec.recipe), Path(spec.cache), attempt.signals
+    recipe, cache, signals = place.settled(parse(spec.recipe)), Path(spec.cache), attempt.signals
     progress = ProgressLog(attempt.paths.progress, attempt.number)
     progress.phase(Progress(attempt.number, "loading"))
-    precision = of_this_machine()
-    card = Card.of(precision.device)
+    precision = replace(of_this_machine(), cards=place.layers)
+    card = Card.of(precision.device, precision.cards)
     attempt.log.on_device(card.name)
-    loaded = load_all(recipe, cache, precision, signals.answer_if_due)
-    origin = recipe.model.path or str(loaded.base.plain)
-    collator = _collator(loaded, recipe.data)
-    adapted = add_adapter(cast(Any, loaded.model), recipe.trainer, spec.seed, origin)
-    if spec.adapter is not None:
-        begin_from(adapted, Path(spec.adapter))  # the newest checkpoint, if there is one, outranks it
-    signals.answer_if_due()
     times = Times()
-    surroundings = Surroundings(precision, card, progress, attempt.checkpoints, signals)
-    steps = recipe.trainer.steps(len(loaded.examples.train), spec.fidelity)
-    plan = Plan(steps, spec.seed, attempt.number, attempt.paths.checkpoints, spec.memory_factor)
 
     def first_step() -> None:
         times.start = seconds_since_start()
         say(f"first step {times.start:.1f} s after the start of the process")
 
-    trainer = train(adapted, loaded.examples, collator, recipe.trainer, plan, surroundings, first_step)
+    with company(attempt, place, precision.device) as join:
+        use_cores(place.ranks)
+        loaded = load_all(recipe, cache, precision, signals.answer_if_due)
+        collator = collator_of(loaded, recipe.data)
+        adapted = with_adapter(loaded, recipe, spec)
+        signals.answer_if_due()
+        ranks = join()
+        checkpoints = SharedCheckpoints(attempt.checkpoints, ranks)
+        surroundings = Surroundings(precision, card, progress, checkpoints, signals, ranks)
+        plan = plan_of(spec, recipe, loaded, attempt.number, attempt.paths)
+        trainer = train(adapted, loaded.examples, collator, recipe.trainer, plan, surroundings, first_step)
+        times.peak_gib = part(trainer)
+    use_cores()
     memory = memory_metrics(trainer, recipe.trainer)
     judge = Judge(recipe, cache, loaded.tokenizer, loaded.examples.validation, loaded.collator, precision)
     evaluation = TrialEvaluation(trainer, attempt, judge, loaded.base.key)
@@ -139,11 +186,16 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     metrics["eval_seconds"] = Metric(evaluation.seconds)
     metrics |= energy_metrics(trainer)
     progress.phase(progress_line(trainer, "done", judgement.loss))
-    return TrialResult(spec.trial, attempt.number, metrics, _details(spec, recipe, trainer, loaded))
+    return TrialResult(spec.trial, attempt.number, metrics, _details(spec, recipe, trainer, loaded, place))
 
 
-def _collator(loaded: Loaded, data: DataRecipe) -> Collator | Packer:
-    """How training examples become a batch; the model is made to read such batches."""
+def collator_of(loaded: Loaded, data: DataRecipe) -> Collator | Packer:
+    """How training examples become a batch; the model is made to read such batches.
+
+    Args:
+        loaded: what the trial works with.
+        data: of the recipe.
+    """
     if data.packing is Packing.NONE:
         return loaded.collator
     attend_within_examples(cast(Any, loaded.model))
@@ -161,14 +213,16 @@ def _metrics(
         "start_seconds": Metric(times.start),
         "tokens": Metric(totals.tokens),
         "tokens_per_second": Metric(totals.tokens / totals.train_seconds),
-        "peak_memory_gib": Metric(trainer.surroundings.card.peak_bytes() / 2**30),
+        "peak_memory_gib": Metric(max(trainer.surroundings.card.peak_bytes() / 2**30, times.peak_gib)),
         "skipped_steps": Metric(totals.skipped_steps),
         "trainable_parameters": Metric(size.trainable_parameters),
         "adapter_bytes": Metric(size.file_bytes),
     }
 
 
-def _details(spec: TrialSpec, recipe: Recipe, trainer: AdapterTrainer, loaded: Loaded) -> dict[str, Any]:
+def _details(
+    spec: TrialSpec, recipe: Recipe, trainer: AdapterTrainer, loaded: Loaded, place: Place
+) -> dict[str, Any]:
     precision, cache = trainer.surroundings.precision, Path(spec.cache)
     baseline = read_baseline(recipe, cache)
     details = {
@@ -181,6 +235,7 @@ def _details(spec: TrialSpec, recipe: Recipe, trainer: AdapterTrainer, loaded: L
         "steps": trainer.state.global_step,
         "micro_batch": trainer.args.per_device_train_batch_size,
         "gradient_checkpointing": trainer.args.activation_checkpointing,
+        "gpus": {"ranks": place.ranks, "layers_split_over": place.layers},
         "train_examples": len(loaded.examples.train),
         "validation_examples": len(loaded.examples.validation),
         "hashes": {"recipe": spec.recipe_hash, "base": loaded.base.key, "data": data_key(recipe.data, cache)},

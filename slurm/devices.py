@@ -24,22 +24,32 @@ def visible_gpus(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]
     return tuple(str(number) for number in range(count))
 
 
-def slots(max_parallel: int | None, cpus: int, cpu_count: int, gpu_count: int) -> int:
+def slots(max_parallel: int | None, cpus: int, cpu_count: int, gpu_count: int, gpus: int = 1) -> int:
     """How many elements run at once.
 
     Args:
         max_parallel: what the user wants; None leaves it to the machine.
         cpus: CPUs of each element.
         cpu_count: CPUs that there are.
-        gpu_count: GPUs that there are; where there is one, each element has one to itself.
+        gpu_count: GPUs that there are; where there are any, each element has its own to itself.
+        gpus: GPUs of each element.
     """
     if max_parallel is not None:
         return max_parallel
     fitting = max(1, cpu_count // cpus)
-    return min(fitting, gpu_count) if gpu_count else fitting
+    return min(fitting, max(1, gpu_count // gpus)) if gpu_count else fitting
 
 
-def least_used(gpus: Sequence[str], used: Iterable[str]) -> str:
-    """The GPU with the fewest elements on it, the first of several; empty where there is none."""
-    count = Counter(used)
-    return min(gpus, key=lambda gpu: count[gpu], default="")
+def least_used(gpus: Sequence[str], used: Iterable[str], wanted: int = 1) -> str:
+    """The GPUs with the fewest elements on them, the first of several, as CUDA_VISIBLE_DEVICES takes them.
+
+    Args:
+        gpus: those that there are.
+        used: those of each element that runs, in the same form.
+        wanted: how many.
+
+    Returns:
+        Their names with commas between; empty where there is none.
+    """
+    count = Counter(name for names in used for name in names.split(","))
+    return ",".join(sorted(gpus, key=lambda gpu: count[gpu])[:wanted])

@@ -30,12 +30,19 @@ class LocalExecutor:
     """Runs arrays as processes; `poll` starts waiting elements as slots come free.
 
     Nothing is lost with this object: a new one in a new process adopts the folders of the earlier one.
+
+    Raises:
+        ValueError: each trial wants more GPUs than this machine has; on one that has none it takes CPUs.
     """
 
     name = "local"
 
     def __init__(self, **settings: Any) -> None:
         self.settings = ClusterSettings(**settings)
+        gpus = self.settings.gpus or 1
+        if gpus > 1 and 0 < len(self._gpus) < gpus:
+            told = f"got {gpus}, expected at most {len(self._gpus)}, the GPUs of this machine"
+            raise ValueError(f"trainer.gpus: {told}")
         self._arrays: dict[str, LocalArray] = {}
         self._over: set[Task] = set()
         self._starts = Starts(self.settings)
@@ -48,7 +55,8 @@ class LocalExecutor:
     def slots(self) -> int:
         """How many elements run at once."""
         cpu_count = devices.visible_cpus()
-        return devices.slots(self.settings.max_parallel, self.settings.cpus, cpu_count, len(self._gpus))
+        wanted = self.settings
+        return devices.slots(wanted.max_parallel, wanted.cpus, cpu_count, len(self._gpus), wanted.cards)
 
     def limits(self) -> SiteLimits:
         """What this machine allows: one node, and whatever time and size of array."""
@@ -276,7 +284,7 @@ class LocalExecutor:
                 return
             if array.at_once is not None and running[job_id] >= array.at_once:
                 continue
-            gpu = devices.least_used(self._gpus, used)
+            gpu = devices.least_used(self._gpus, used, self.settings.cards)
             used.append(gpu)
             running[job_id] += 1
             self._starts.begin(array, index, gpu)

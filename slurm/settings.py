@@ -97,16 +97,47 @@ def _check_delay(delay_s: int, info: ValidationInfo) -> int:
     return delay_s if limit == AUTO else check_warning(delay_s, limit_minutes(limit))
 
 
+# `gpu`, `gpu:v100`, `gpu:2`, `gpu:v100:2`; no kind is a number
+_GPUS = re.compile(r"gpu(:(?P<kind>[^:]*[^:\d][^:]*))?(:(?P<count>\d+))?")
+_COUNTING_OPTIONS = ("gpus", "gpus-per-node", "gpus-per-task")
+
+
+def _differing(what: str, count: int, gpus: int) -> ValueError:
+    told = f"expected {gpus}, as trainer.gpus says, got {count} by {what}"
+    return ValueError(f"{told}; a gres without a number, such as gpu or gpu:v100, follows trainer.gpus")
+
+
+def _check_gres(gres: str | None, info: ValidationInfo) -> str | None:
+    """Refuse another number of GPUs than trials use, and put it in where none is given."""
+    gpus = info.data.get("gpus")
+    parts = gres.split(",") if gres else []
+    found = {part: match for part in parts if (match := _GPUS.fullmatch(part))}
+    if len(found) == 1:
+        ((part, match),) = found.items()
+        if match["count"] is None:
+            return ",".join(f"{each}:{gpus or 1}" if each == part else each for each in parts)
+    count = sum(int(match["count"] or 1) for match in found.values())
+    if found and gpus and count != gpus:
+        raise _differing(str(gres), count, gpus)
+    return gres
+
+
 def _option(name: str) -> str:
     return name.lstrip("-").replace("_", "-")
 
 
-def _check_extra(extra: dict[str, OptionValue]) -> dict[str, OptionValue]:
+def _check_extra(extra: dict[str, OptionValue], info: ValidationInfo) -> dict[str, OptionValue]:
     taken = {name: _OWN_OPTIONS[_option(name)] for name in extra if _option(name) in _OWN_OPTIONS}
     if taken:
         named = ", ".join(f"{name} (set by {owner})" for name, owner in sorted(taken.items()))
         raise ValueError(f"expected options that no other key sets, got {named}")
-    return {_option(name): value for name, value in extra.items()}
+    options = {_option(name): value for name, value in extra.items()}
+    gpus = info.data.get("gpus")
+    for name in _COUNTING_OPTIONS:
+        count = str(options.get(name)).rpartition(":")[2]  # 2 or v100:2
+        if gpus and count.isdigit() and int(count) != gpus:
+            raise _differing(f"{name}={options[name]}", int(count), gpus)
+    return options
 
 
 # One line without blanks: it becomes a line of the sbatch script.
@@ -125,14 +156,16 @@ class HelperSettings:
     time_limit: Annotated[int | str, AfterValidator(_check_limit)]
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"), kw_only=True)
 class ClusterSettings:
     """Where and with what a task runs; the same keys on Slurm and on this machine."""
 
+    # Of each trial: no key of conf/cluster, trainer.gpus says it; None for trainers without that key.
+    gpus: Annotated[int, Field(ge=1)] | None = None
     partition: Word | None
     account: Word | None
     qos: Word | None
-    gres: Word | None
+    gres: Annotated[Word | None, AfterValidator(_check_gres)]
     gpu_memory_gb: Annotated[float, Field(gt=0)] | None  # read by the controller alone
     constraint: Word | None
     cpus: Annotated[int, Field(ge=1)]
@@ -144,6 +177,12 @@ class ClusterSettings:
     extra: Annotated[dict[str, OptionValue], AfterValidator(_check_extra)]
     signal_delay_s: Annotated[int, Field(ge=0, le=65535), AfterValidator(_check_delay)]
     helper: HelperSettings
+
+    @property
+    def cards(self) -> int:
+        """GPUs of each trial: those that it asks for; 1 where it names none."""
+        found = [_GPUS.fullmatch(part) for part in (self.gres or "").split(",")]
+        return self.gpus or sum(int(match["count"]) for match in found if match and match["count"]) or 1
 
     @property
     def time_limit_min(self) -> int | None:

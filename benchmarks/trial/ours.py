@@ -17,6 +17,7 @@ from benchmarks.trial.clock import Clock
 from hpo.records import TrialResult, TrialSpec
 from jobs.attempt import Attempt, conduct
 from jobs.environment import go_offline, seconds_since_start
+from jobs.parallel import take_place
 
 BATCH_ID = "000"
 # What `jobs.trial` calls between its imports and the first step: name there -> what to call it here.
@@ -50,7 +51,7 @@ def main(study: str, trial: str, answer: str) -> int:
             return seconds_since_start()
 
         own.seconds_since_start = started
-        result = own.run(spec, attempt)
+        result = own.run(spec, attempt, take_place(spec))
         start = result.metrics["start_seconds"].value
         seconds["the Trainer and the rest"] = start - sum(seconds.values())
         told = {name: metric.value for name, metric in result.metrics.items()}

@@ -191,7 +191,7 @@ def test_a_card_is_measured_and_told(
     """A trial that takes this machine for a card of 80 GiB, with a counter that rises by 1.5 Wh a look."""
     looks = iter(range(1000))
     card = Card(torch.device("cpu"), "a card", 80 * 2**30, lambda: 1.5 * next(looks))
-    monkeypatch.setattr(trial.Card, "of", lambda device: card)
+    monkeypatch.setattr(trial.Card, "of", lambda device, cards: card)
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 3 * 2**30)
     recipe["trainer"] |= {"batch_size": 8, "checkpoint_every_s": 0, "max_steps": 2}

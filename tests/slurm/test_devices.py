@@ -34,21 +34,23 @@ def test_without_nvidia_smi_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    ("max_parallel", "cpus", "cpu_count", "gpu_count", "expected"),
+    ("max_parallel", "cpus", "cpu_count", "gpu_count", "gpus", "expected"),
     [
-        (None, 1, 8, 0, 8),
-        (None, 4, 8, 0, 2),
-        (None, 16, 8, 0, 1),
-        (None, 1, 8, 2, 2),
-        (None, 4, 8, 4, 2),
-        (5, 4, 8, 1, 5),
+        (None, 1, 8, 0, 1, 8),
+        (None, 4, 8, 0, 1, 2),
+        (None, 16, 8, 0, 1, 1),
+        (None, 1, 8, 2, 1, 2),
+        (None, 4, 8, 4, 1, 2),
+        (None, 1, 8, 5, 2, 2),
+        (None, 1, 8, 0, 2, 8),
+        (5, 4, 8, 1, 1, 5),
     ],
 )
 def test_slots_follow_the_machine_unless_told(
-    max_parallel: int | None, cpus: int, cpu_count: int, gpu_count: int, expected: int
+    max_parallel: int | None, cpus: int, cpu_count: int, gpu_count: int, gpus: int, expected: int
 ) -> None:
     """CPUs bound it, GPUs too where there are any, and the user's word outranks both."""
-    assert slots(max_parallel, cpus, cpu_count, gpu_count) == expected
+    assert slots(max_parallel, cpus, cpu_count, gpu_count, gpus) == expected
 
 
 def test_the_gpu_with_the_fewest_elements_is_taken() -> None:
@@ -57,3 +59,10 @@ def test_the_gpu_with_the_fewest_elements_is_taken() -> None:
     assert least_used(["0", "1"], ["0"]) == "1"
     assert least_used(["0", "1"], ["0", "1", "1"]) == "0"
     assert least_used([], []) == ""
+
+
+def test_an_element_of_several_gpus_gets_those_with_the_fewest_elements() -> None:
+    """As CUDA_VISIBLE_DEVICES takes them; none where there is none."""
+    assert least_used(["0", "1", "2", "3"], ["0,2"], 2) == "1,3"
+    assert least_used(["0", "1", "2"], ["0,1", "2,0"], 2) == "1,2"
+    assert least_used([], [""], 2) == ""

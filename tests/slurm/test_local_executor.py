@@ -233,6 +233,17 @@ def test_threads_and_gpus_are_dealt_out(
     assert found == [["3", "2", "2", "2"], ["GPU-ab", "2", "2", "2"]]
 
 
+def test_more_gpus_for_a_trial_than_this_machine_has_are_refused(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once; on a machine without any, trials take CPUs."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    with pytest.raises(ValueError, match=r"trainer\.gpus: got 2, expected at most 1"):
+        LocalExecutor(**settings, gpus=2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert LocalExecutor(**settings, gpus=2).slots >= 1
+
+
 def test_a_second_copy_of_an_element_does_nothing(tmp_path: Path) -> None:
     """The claim is there already, so the command is not run."""
     claim_file, proof = tmp_path / "0.claim", tmp_path / "ran"

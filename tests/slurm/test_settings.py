@@ -76,13 +76,53 @@ def test_the_keys_of_a_helper_are_checked_too(settings: dict[str, Any]) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("gres", "gpus", "asked"),
+    [
+        ("gpu", 1, "gpu:1"),
+        ("gpu", None, "gpu:1"),
+        ("gpu:v100:4", None, "gpu:v100:4"),
+        ("gpu", 2, "gpu:2"),
+        ("gpu:v100", 2, "gpu:v100:2"),
+        ("gpu:1080ti", 2, "gpu:1080ti:2"),
+        ("gpu:v100:2", 2, "gpu:v100:2"),
+        ("nvme:1,gpu", 4, "nvme:1,gpu:4"),
+        ("gpu:a100:1,gpu:v100:1", 2, "gpu:a100:1,gpu:v100:1"),
+        ("shard:3", 2, "shard:3"),
+        (None, 2, None),
+    ],
+)
+def test_the_number_of_gpus_follows_what_trials_use(
+    settings: dict[str, Any], gres: str | None, gpus: int | None, asked: str | None
+) -> None:
+    """Put in where the gres has none; kept where it is the same, or where the trainer does not say."""
+    assert ClusterSettings(**{**settings, "gres": gres}, gpus=gpus).gres == asked
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("gres", "gpu:1"),
+        ("gres", "gpu:v100:4"),
+        ("gres", "gpu:3g.20gb:1"),
+        ("extra", {"gpus-per-task": "v100:1"}),
+        ("extra", {"gpus": 4}),
+    ],
+)
+def test_another_number_of_gpus_is_refused(settings: dict[str, Any], key: str, value: Any) -> None:
+    """One key must not contradict another; the message names the one that leads."""
+    with pytest.raises(ValidationError, match=r"expected 2, as trainer\.gpus says") as caught:
+        ClusterSettings(**{**settings, key: value}, gpus=2)
+    assert [error["loc"] for error in caught.value.errors()] == [(key,)]
+
+
 @pytest.mark.parametrize("profile", ["auto", "local", "slurm"])
 def test_each_profile_holds_every_key_and_can_be_built(profile: str) -> None:
     """What a profile composes to is its target and exactly the keys of ClusterSettings."""
     with initialize_config_dir(str(CONF / "cluster"), version_base=None):
         composed = OmegaConf.to_container(compose(profile))
     assert isinstance(composed, dict)
-    keys = {field.name for field in dataclasses.fields(ClusterSettings)}
+    keys = {field.name for field in dataclasses.fields(ClusterSettings)} - {"gpus"}  # trainer.gpus says it
     assert set(composed) == keys | {"_target_"}
     expected = {"local": "local", "slurm": "slurm"}.get(profile)
     built = instantiate(composed, _convert_="all")

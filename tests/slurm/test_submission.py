@@ -63,7 +63,7 @@ def test_every_key_reaches_the_script(settings: dict[str, Any]) -> None:
         "signal_delay_s": 60,
         "extra": {"nodelist": "gpu[1-2]", "exclusive": True, "reservation": None, "mail_type": "END"},
     }
-    found = options(preview({**settings, **wanted}))
+    found = options(preview({**settings, **wanted, "gpus": 2}))
     expected = {
         "partition": "gpu",
         "account": "lab",
@@ -81,6 +81,15 @@ def test_every_key_reaches_the_script(settings: dict[str, Any]) -> None:
     }
     assert {key: found.get(key) for key in expected} == expected
     assert "reservation" not in found
+
+
+def test_two_gpus_are_asked_for_one_task(settings: dict[str, Any]) -> None:
+    """Of one node and one srun, so that lease, signals and requeue stay those of one process."""
+    text = preview({**settings, "gpus": 2})
+    found = options(text)
+    assert (found["gres"], found["nodes"]) == ("gpu:2", "1")
+    assert not {"ntasks", "ntasks-per-node", "gpus-per-task"} & set(found)
+    assert [line.split()[0] for line in text.splitlines() if "submitit_start" in line] == ["srun"]
 
 
 def test_wishes_reach_the_script_of_their_array(settings: dict[str, Any]) -> None:

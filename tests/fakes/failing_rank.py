@@ -1,0 +1,17 @@
+"""A rank of a trial that fails while it trains: `python -m failing_rank` in place of `jobs.follow`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobs import follow, trainer
+
+
+def failing(*args: Any) -> Any:
+    """In place of the losses."""
+    raise ValueError("this rank cannot")
+
+
+if __name__ == "__main__":
+    trainer.token_losses = failing
+    follow.main()
