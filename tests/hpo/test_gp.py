@@ -77,7 +77,8 @@ def test_an_irrelevant_coordinate_gets_a_longer_scale() -> None:
 
 def test_a_polynomial_is_taken_for_smooth_and_for_smoother_where_there_are_no_choices() -> None:
     """The last coordinate is the same in all rows: only what is thought beforehand differs."""
-    X = np.column_stack([RNG.random((24, 3)), np.full(24, 0.5)])
+    draw = np.random.default_rng(5)  # of its own: what other tests have drawn must not matter
+    X = np.column_stack([draw.random((24, 3)), np.full(24, 0.5)])
     y = X[:, 0] ** 2 - X[:, 0] * X[:, 1] + X[:, 2]
     y = (y - y.mean()) / y.std()
 
@@ -87,8 +88,8 @@ def test_a_polynomial_is_taken_for_smooth_and_for_smoother_where_there_are_no_ch
 
     plain, mixed = found(choice=False), found(choice=True)
     assert plain.kernel is mixed.kernel is Kernel.SQUARED_EXPONENTIAL
-    assert (plain.ell > mixed.ell).all()
-    assert plain.sigma2 > mixed.sigma2
+    assert plain.ell[3] > 2 * mixed.ell[3]  # the data say nothing of it
+    assert plain.sigma2 >= mixed.sigma2  # both may be at their bound
 
 
 def test_noise_is_found_in_noise_and_not_in_a_smooth_curve() -> None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from jobs.evaluation_recipe import TaskRecipe
-from jobs.foresight import METRICS, Qlora
+from jobs.foresight import METRICS, ON_A_CARD, Qlora
 from jobs.task_metrics import survey
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -110,7 +110,8 @@ def test_trial_kind_knows_metrics_and_problems_of_tasks(recipe: dict[str, Any], 
     write(tmp_path, task="own", output_type="multiple_choice")
     tasks = {**vars(of(["own"], tmp_path)), "metrics": ["acc"]}
     recipe["evaluation"] |= {"tasks": tasks, "bases": ["4bit", "16bit"]}
-    assert Qlora().metrics(recipe) == (*METRICS, "own_acc", "eval_loss_16bit", "own_acc_16bit")
+    of_tasks = ("own_acc", "eval_loss_16bit", "own_acc_16bit")
+    assert Qlora().metrics(recipe) == (*METRICS, *ON_A_CARD, *of_tasks)
     assert Qlora().problems(recipe) == []
     tasks["metrics"] = ["f1"]
     assert [key for key, _ in Qlora().problems(recipe)] == ["evaluation.tasks.metrics"]
