@@ -11,7 +11,7 @@ import pytest
 from studies import StudyRun, wait_until
 from tiny_llama import save_tiny_llama
 
-from hpo.records import Lease, TrialResult, read_jsonl
+from hpo.records import AttemptRecord, Lease, TrialResult, read_jsonl
 from slurm import devcluster
 from slurm.devcluster_files import Layout, Options
 
@@ -62,7 +62,23 @@ def test_preempted_trial_resumes_and_ends_with_the_same_result(
     tiny: list[str], preempting: Layout, tmp_path: Path
 ) -> None:
     """The second attempt starts where the first one stopped, and the loss is that of an undisturbed run."""
-    options = [*tiny, "budget.trials=1", "batch.size=1", "batch.refill=1", "trainer.max_steps=1000"]
+    _preempted(tmp_path, [*tiny, "trainer.max_steps=1000"])
+
+
+@pytest.mark.parametrize("preempting", [True], indirect=True, ids=["user signal"])
+def test_trial_on_two_gpus_is_preempted_as_one_task(
+    tiny: list[str], preempting: Layout, tmp_path: Path
+) -> None:
+    """Two processes in one task, which hold both cards; the same, to the bit, as on this machine alone."""
+    run = _preempted(tmp_path, [*tiny, "trainer.max_steps=400", "trainer.gpus=2", "trainer.batch_size=8"])
+    trial = run.paths.trial("0000")
+    assert TrialResult.read(trial.metrics).details["gpus"] == {"ranks": 2, "layers_split_over": 1}
+    assert [AttemptRecord.read(trial.attempt(number)).gpus for number in (1, 2)] == [2, 2]
+
+
+def _preempted(tmp_path: Path, settings: list[str]) -> StudyRun:
+    """A study of one trial that is preempted once, held against the same one on this machine."""
+    options = [*settings, "budget.trials=1", "batch.size=1", "batch.refill=1"]
     run = StudyRun(tmp_path / "studies", "preempted", [*options, "cluster=slurm"])
     controller = run.start()
     log = run.paths.trial("0000").progress
@@ -77,3 +93,4 @@ def test_preempted_trial_resumes_and_ends_with_the_same_result(
     undisturbed = StudyRun(tmp_path / "studies", "undisturbed", [*options, "cluster=local"])
     undisturbed.finish()
     assert _result(run) == _result(undisturbed)
+    return run

@@ -69,6 +69,21 @@ def test_dora_adds_magnitudes_and_a_moment_of_whole_weights() -> None:
     assert (with_dora.dequantised - without.dequantised) / WASTE == pytest.approx(468e6, rel=0.01)
 
 
+def test_layers_on_two_cards_share_all_but_what_is_made_for_a_moment() -> None:
+    """Half of weights, adapters and kept activations each; logits and a block made again are whole."""
+    load = Load(rank=16, targets=ALL, tokens=2048, logit_rows=512)
+    whole, split = (predict_peak_memory(LLAMA_8B, replace(load, cards=cards)) for cards in (1, 2))
+    for part in ("base", "embeddings", "adapters", "gradients", "optimiser"):
+        assert getattr(split, part) == pytest.approx(getattr(whole, part) / 2)
+    assert (split.logits, split.dequantised, split.context) == (
+        whole.logits,
+        whole.dequantised,
+        whole.context,
+    )
+    kept = WASTE * 2 * 2048 * 32 * 4096  # half precision, what goes into each of 32 blocks
+    assert whole.activations - split.activations == pytest.approx(kept / 2)
+
+
 def test_sizes_are_read_from_a_configuration() -> None:
     """As transformers writes it, of a Llama with grouped queries and of a GPT-2."""
     llama = {
