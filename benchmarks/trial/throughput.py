@@ -13,7 +13,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ ARMS = {"plain": "plain transformers and peft", "ours": "trial", "packed": "tria
 SPREADS = {"equal": "all of one length", "natural": "as they come"}
 ASKED = {"equal": 1.0, "natural": 1.3}
 RANK, ALPHA = 8, 16
+SPARE = 40
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Case:
         batch: examples a step.
         length: at most so many tokens; with `equal`, all.
         steps: the first is not measured.
+        spare: rows beyond the examples wanted, for those whose prompt alone is too long.
     """
 
     spread: str
@@ -56,10 +58,11 @@ class Case:
     batch: int
     length: int
     steps: int
+    spare: int = 0
 
     def recipe(self, packing: str) -> dict[str, Any]:
         """Of the trial."""
-        examples = {"train_examples": self.batch * self.steps, "validation_examples": 1}
+        examples = {"train_examples": self.batch * self.steps + self.spare, "validation_examples": 1}
         data: dict[str, Any] = {"path": str(self.data.resolve()), "max_length": self.length, **examples}
         whole = {"micro_batch_size": self.batch, "gradient_checkpointing": False}  # as the plain script does
         trainer = {"batch_size": self.batch, "max_steps": self.steps, **whole}
@@ -70,8 +73,8 @@ class Case:
         return made
 
 
-def prepared(case: Case, cache: Path, folder: Path) -> dict[str, Any]:
-    """The settings of the plain script: the same base model and the same examples, as tokens."""
+def prepared(case: Case, cache: Path, folder: Path) -> tuple[Case, dict[str, Any]]:
+    """The case with as many rows as it takes; the plain script's settings: the same base and examples."""
     from jobs.environment import keep_quiet
 
     keep_quiet()
@@ -83,16 +86,18 @@ def prepared(case: Case, cache: Path, folder: Path) -> dict[str, Any]:
     from jobs.trial import quiet
 
     quiet()
-    recipe = parse(case.recipe("none"))
-    base = obtain_base(recipe, cache, print)
-    examples = obtain_examples(recipe, cache, lambda: AutoTokenizer.from_pretrained(base.folder), print)
-    if len(examples.train) < case.batch * case.steps:
-        raise SystemExit(
-            f"--data: got {len(examples.train)} training examples, expected {case.batch * case.steps}"
-        )
+    wanted, base = case.batch * case.steps, obtain_base(parse(case.recipe("none")), cache, print)
+    tokenizer = AutoTokenizer.from_pretrained(base.folder)
+    for spare in range(SPARE + 1):
+        case = replace(case, spare=spare)
+        examples = obtain_examples(parse(case.recipe("none")), cache, lambda: tokenizer, lambda line: None)
+        if len(examples.train) == wanted:
+            break
+    else:
+        raise SystemExit(f"--data: got {len(examples.train)} training examples, expected {wanted}")
     lines = [json.dumps({"input_ids": list(one.ids), "labels": one.labels}) for one in examples.train]
     (folder / "examples.jsonl").write_text("".join(line + "\n" for line in lines))
-    return {
+    return case, {
         "model": str(base.plain),
         "examples": str(folder / "examples.jsonl"),
         "folder": str(folder / "plain"),
@@ -109,7 +114,7 @@ def measure(case: Case, arms: Sequence[str], rounds: int, threads: int, cache: P
     records = []
     with tempfile.TemporaryDirectory(prefix="throughput-") as name:
         folder = Path(name)
-        settings = prepared(case, cache, folder)
+        case, settings = prepared(case, cache, folder)
         (folder / "settings.json").write_text(json.dumps(settings))
         for number in range(rounds):
             for arm in arms:
