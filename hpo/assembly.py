@@ -151,7 +151,7 @@ def assemble(raw: Mapping[str, Any], problems: list[Problem]) -> Assembly:
     space = _collect(found, lambda: parse_space(raw["space"]))
     objectives = _collect(found, lambda: parse_objectives(raw["objectives"]))
     kind = cast(TrialKind | None, _collect(found, lambda: _target(raw, "trainer")()))
-    executor = cast(Executor | None, _collect(found, lambda: _executor(raw, gpus_of(raw))))
+    executor = cast(Executor | None, _collect(found, lambda: executor_of(raw)))
     recipe: dict[str, Any] = {name: without_target(raw[name]) for name in RECIPE_GROUPS}
     if kind:
         found += _recipe_problems(kind, recipe, space, objectives)
@@ -204,13 +204,22 @@ def gpus_of(raw: Mapping[str, Any]) -> int | None:
     return gpus if isinstance(gpus, int) and gpus >= 1 else None  # else the trainer complains
 
 
-def _executor(raw: Mapping[str, Any], gpus: int | None) -> Any:
+def executor_of(raw: Mapping[str, Any]) -> Executor:
+    """The executor of a configuration.
+
+    Args:
+        raw: a composed configuration, of which only `cluster` and `trainer.gpus` are read: tasks of a study
+            can be stopped with what an earlier version of this program wrote.
+
+    Raises:
+        InputError: with every problem of `cluster`, by key path.
+    """
     build = _target(raw, "cluster")
     settings = without_target(raw["cluster"])
     if "gpus" in settings:
         raise InputError([("cluster.gpus", "there is no such key; set trainer.gpus")])
     try:
-        return build(**settings, gpus=gpus)
+        return cast(Executor, build(**settings, gpus=gpus_of(raw)))
     except ValidationError as error:
         raise InputError(problems_of(error, "cluster")) from error
     except TypeError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from hpo.assembly import assemble
+from hpo.assembly import executor_of
 from hpo.collect import Collector
 from hpo.errors import InputError
 from hpo.findings import Cancelled, Ended, record
@@ -182,7 +182,7 @@ def _chosen(study: Study, names: Sequence[str]) -> list[Trial]:
 
 
 def _executor(paths: StudyPaths) -> Executor:
-    return assemble(read_configuration(paths)["config"], []).executor
+    return executor_of(read_configuration(paths)["config"])
 
 
 def _task(study: Study, trial: Trial) -> tuple[str, int] | None:
