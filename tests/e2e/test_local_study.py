@@ -96,6 +96,7 @@ def test_second_controller_is_refused(run: StudyRun) -> None:
     assert controller.returncode == 0, output
 
 
+@pytest.mark.slow
 def test_larger_budget_goes_on_with_a_complete_study(run: StudyRun) -> None:
     """A changed budget is taken."""
     run.finish("budget.trials=2")
@@ -163,6 +164,7 @@ def test_cancel_and_retry_without_a_controller(run: StudyRun) -> None:
     assert len(run.study.in_state("cancelled")) == 2
 
 
+@pytest.mark.slow
 def test_failing_region_is_reported_and_the_study_ends(run: StudyRun) -> None:
     """Diverged trials are failed, shown with their cause, and the others make the front."""
     output = run.finish("trainer.diverges_above=0.002")
@@ -257,6 +259,7 @@ def test_changed_configuration_goes_on_when_allowed(run: StudyRun) -> None:
     assert len(run.completed()) == 3
 
 
+@pytest.mark.slow
 def test_study_folder_is_private(run: StudyRun) -> None:
     """Nobody else reads a study unless study.umask says so."""
     run.finish("budget.trials=1")

@@ -70,6 +70,7 @@ def test_noise_leads_to_replicates_within_their_bounds() -> None:
         assert sum(own.origin is Origin.REPLICATE for own in found[index : index + 4]) <= 1
 
 
+@pytest.mark.slow
 def test_values_without_noise_are_never_measured_again() -> None:
     assert set(measured(tuned(3, 0.0))) == {1}
 
@@ -83,6 +84,7 @@ def test_replicates_are_of_the_front() -> None:
     assert [float(own.params["x"]) < 0.5 for own in again] == [True]
 
 
+@pytest.mark.slow
 def test_results_told_in_another_order_are_repeated_alike() -> None:
     told = [
         (own.params, losses(own.params, 0.1, random.Random(number)))

@@ -38,7 +38,7 @@ def _card_for(rows: int, monkeypatch: pytest.MonkeyPatch, *, from_call: int = 0)
     return seen
 
 
-@pytest.mark.parametrize("from_call", [0, 3])
+@pytest.mark.parametrize("from_call", [0, pytest.param(3, marks=pytest.mark.slow)])
 def test_micro_batch_is_halved_and_the_batch_kept(
     from_call: int, recipe: dict[str, Any], make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,7 +110,7 @@ def _with_plain_peft(paths: TrialPaths, recipe: dict[str, Any]) -> float:
     return total / tokens
 
 
-@pytest.mark.parametrize("packing", ["none", "packed"])
+@pytest.mark.parametrize("packing", ["none", pytest.param("packed", marks=pytest.mark.slow)])
 def test_dropout_and_accumulation_resume_to_the_last_bit(
     packing: str, recipe: dict[str, Any], make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
