@@ -214,6 +214,7 @@ def test_warned_program_saves_and_goes_on_to_the_same_bits(
     ridge: dict[str, Any], make_trial: MakeTrial
 ) -> None:
     """USR2 where nobody requeues: TERM to the program, which saves; it is started again and goes on."""
+    ridge["trainer"]["parameters"]["steps"] = 40_000  # seconds: a busy machine is slow to warn
     undisturbed, warned = make_trial(ridge, "0001"), make_trial(ridge, "0002")
     assert run(undisturbed) == 0
     process = begin(warned)
