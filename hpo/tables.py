@@ -39,7 +39,8 @@ def metrics_text(trial: Trial, objectives: Iterable[str]) -> str:
     )
 
 
-def _metric(trial: Trial, name: str) -> str:
+def metric_text(trial: Trial, name: str) -> str:
+    """A metric with its standard error; empty where the trial has none."""
     metric = trial.metrics.get(name)
     if metric is None:
         return ""
@@ -65,7 +66,7 @@ def front_table(study: Study, objectives: dict[str, Objective], most: int | None
     table.add_column("from")
     on_front = pareto_trials(study, objectives)
     for trial in on_front[:most]:
-        metrics = [_metric(trial, name) for name in objectives]
+        metrics = [metric_text(trial, name) for name in objectives]
         values = [number(trial.params.get(name, "")) for name in names]
         table.add_row(trial.id, *metrics, *values, trial.origin)
     if hidden := len(on_front) - len(on_front[:most]):

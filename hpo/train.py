@@ -26,7 +26,7 @@ from hpo.recipe import key_path
 from hpo.records import ParamValue
 from hpo.store import differences
 from hpo.study import Trial, TrialState
-from hpo.tables import number
+from hpo.tables import metric_text, number
 
 RUNNING = ("cluster", "controller", "cache")
 FIRST = "0000"  # the one trial of a derived study
@@ -162,7 +162,7 @@ def _show(own: Source, trial: Trial, parts: Assembly, console: Console, headline
         table.add_column(f"{name} ({objective.direction})", justify="right")
     rows = {f"trial {trial.id} of {own.study.name}": trial, parts.paths.name: trained}
     for label, one in rows.items():
-        table.add_row(label, *(_shown(one, name) for name in parts.objectives))
+        table.add_row(label, *(metric_text(one, name) for name in parts.objectives))
     if study.baseline:
         known = [number(study.baseline[name]) if name in study.baseline else "" for name in parts.objectives]
         table.add_row("untuned", *known)
@@ -170,14 +170,6 @@ def _show(own: Source, trial: Trial, parts: Assembly, console: Console, headline
     adapter = parts.paths.trial(FIRST).adapter
     if adapter.exists():
         console.print(f"adapter   {adapter}", highlight=False, soft_wrap=True)
-
-
-def _shown(trial: Trial, name: str) -> str:
-    metric = trial.metrics.get(name)
-    if metric is None:
-        return ""
-    error = f" ±{metric.standard_error:.2g}" if metric.standard_error else ""
-    return number(metric.value) + error
 
 
 def _merge(

@@ -34,6 +34,24 @@ def run_apart(
         _follow([sys.executable, "-m", module, str(file), cache, *more], say)
 
 
+def answer(recipe_file: str, work: Callable[[Any], None]) -> int:
+    """The other side of `run_apart`: do the work, and tell on stderr what went wrong.
+
+    Args:
+        recipe_file: written by `run_apart`.
+        work: called with the recipe.
+
+    Returns:
+        The exit code: 0, or 2 after a message.
+    """
+    try:
+        work(json.loads(Path(recipe_file).read_text(encoding="utf-8")))
+    except TrialError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
 def _follow(command: Sequence[str], say: Callable[[str], None]) -> None:
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8") as complaints,

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from jobs.command_recipe import TRAIN_SECONDS, CommandRecipe, Problem, examine
+from jobs.unforetold import Unforetold
 
 
-class Command:
+class Command(Unforetold):
     """See `hpo.ports.TrialKind`; model, data and evaluation of the recipe are not used."""
 
     @property
@@ -68,41 +69,6 @@ class Command:
             say: told so.
         """
         say("the program of trainer.argv reads its own data: nothing to show")
-
-    def peak_memory(
-        self, recipe: Mapping[str, Any], cache: str, card: float | None = None, factor: float = 1.0
-    ) -> Mapping[str, float] | None:
-        """Nothing can be said: the model is the program's own.
-
-        Args:
-            recipe: not used.
-            cache: not used.
-            card: not used.
-            factor: not used.
-        """
-        return None
-
-    @property
-    def memory_keys(self) -> Sequence[str]:
-        """None: nothing is foretold."""
-        return ()
-
-    def memory_seen(self, results: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-        """Nothing: what a program measures of its memory is compared with no forecast.
-
-        Args:
-            results: not used.
-        """
-        return {"factor": 1.0, "trials": 0.0}
-
-    def baseline(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
-        """Nothing is known of what would be without tuning.
-
-        Args:
-            recipe: not used.
-            cache: not used.
-        """
-        return None
 
     def check(self, recipe: Mapping[str, Any], cache: str) -> Sequence[tuple[str, str, str]]:
         """Whether this machine has the program.

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from jobs.data_recipe import Expression
 from jobs.errors import RecipeError
 from jobs.recipe import read_group
 
@@ -25,14 +26,6 @@ Problem = tuple[str, str]
 Value = str | int | float | bool
 
 
-def _expression(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"got {text!r}: {error}, expected a regular expression") from error
-    return text
-
-
 def _inside(path: str) -> str:
     pure = PurePosixPath(path)
     if pure.is_absolute() or not pure.name or ".." in pure.parts:
@@ -40,7 +33,6 @@ def _inside(path: str) -> str:
     return path
 
 
-Expression = Annotated[str, AfterValidator(_expression)]
 Metric = Annotated[str, Field(min_length=1)]
 
 

@@ -9,16 +9,17 @@ from typing import Any
 from jobs.apart import run_apart
 from jobs.cache import intact, key_of
 from jobs.decode_recipe import DecodeRecipe, Problem, examine, parse
-from jobs.errors import ModelError, TrialError
+from jobs.errors import TrialError
 from jobs.foresight import Qlora
 from jobs.recipe import Quantisation
-from jobs.sources import awaits_fetching, base_settings, find_source
+from jobs.sources import base_settings, find_source, model_problems
 from jobs.task_metrics import metric_names
+from jobs.unforetold import Unforetold
 
 METRICS = ("seconds_per_document", "eval_seconds", "start_seconds", "peak_memory_gib")
 
 
-class Decode:
+class Decode(Unforetold):
     """See `hpo.ports.TrialKind`; data of the recipe is not used."""
 
     @property
@@ -45,13 +46,7 @@ class Decode:
             recipe: mappings model, data, trainer and evaluation.
         """
         read, found = examine(recipe)
-        if read is not None and not awaits_fetching(read.model):  # else `prepare` fetches it
-            try:
-                find_source(read.model)
-            except ModelError as error:
-                key, _, problem = str(error).partition(": ")
-                found.append((key, problem))
-        return found
+        return found if read is None else [*found, *model_problems(read.model)]
 
     def metrics(self, recipe: Mapping[str, Any]) -> Sequence[str]:
         """The names of the metrics that every trial reports.
@@ -87,41 +82,6 @@ class Decode:
         asked = ", ".join(tasks.names or [f"every task of {tasks.folder}"])
         limit = "all documents" if tasks.limit is None else f"the first {tasks.limit} documents of each task"
         say(f"nothing is learned; the model is asked {asked}: {limit}")
-
-    def peak_memory(
-        self, recipe: Mapping[str, Any], cache: str, card: float | None = None, factor: float = 1.0
-    ) -> Mapping[str, float] | None:
-        """Nothing is said: the forecast is one of training.
-
-        Args:
-            recipe: not used.
-            cache: not used.
-            card: not used.
-            factor: not used.
-        """
-        return None
-
-    @property
-    def memory_keys(self) -> Sequence[str]:
-        """None: nothing is foretold."""
-        return ()
-
-    def memory_seen(self, results: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-        """Nothing: no forecast is there to be corrected.
-
-        Args:
-            results: not used.
-        """
-        return {"factor": 1.0, "trials": 0.0}
-
-    def baseline(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
-        """Nothing is measured beforehand: a first trial in `study.enqueue` can be what to compare with.
-
-        Args:
-            recipe: not used.
-            cache: not used.
-        """
-        return None
 
     def check(self, recipe: Mapping[str, Any], cache: str) -> Sequence[tuple[str, str, str]]:
         """Whether the cache has the base model.

@@ -16,12 +16,11 @@ from jobs.arguments import argument_problems
 from jobs.baseline import read_baseline
 from jobs.data_problems import data_problems, file_problems
 from jobs.data_recipe import resolve_data
-from jobs.errors import ModelError
 from jobs.evaluation_recipe import DEMO
 from jobs.foretell import memory_seen, packing_problems, peak_memory
-from jobs.recipe import ModelRecipe, examine, parse
+from jobs.recipe import examine, parse
 from jobs.sizing import MEMORY_KEYS
-from jobs.sources import awaits_fetching, find_source
+from jobs.sources import model_problems
 from jobs.task_metrics import metric_names, survey
 
 METRICS = (
@@ -58,7 +57,7 @@ class Qlora:
         examined = examine(recipe)
         found = [*examined.problems, *argument_problems(recipe)]
         if examined.model is not None:
-            found += _model_problems(examined.model)
+            found += model_problems(examined.model)
         if examined.evaluation is not None and examined.evaluation.tasks is not None:
             found += survey(examined.evaluation.tasks).problems
         if examined.data is not None:
@@ -186,14 +185,3 @@ class Qlora:
             return [
                 (level, what, hint) for level, what, hint in json.loads(answer.read_text(encoding="utf-8"))
             ]
-
-
-def _model_problems(model: ModelRecipe) -> list[Problem]:
-    if awaits_fetching(model):
-        return []  # `prepare` fetches it
-    try:
-        find_source(model)
-    except ModelError as error:
-        key, _, problem = str(error).partition(": ")
-        return [(key, problem)]
-    return []

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpo.records import Metric
+from jobs.apart import answer
 from jobs.baseline import read_baseline, read_further, write_baseline, write_further
 from jobs.console import say
 from jobs.environment import go_offline, keep_quiet
-from jobs.errors import TrialError
 from jobs.hub import fetch, fetch_model
 from jobs.parts import Computed
 from jobs.recipe import Quantisation, Recipe, parse
@@ -33,21 +32,15 @@ def main(recipe_file: str, cache: str) -> int:
     Returns:
         0, or 2 after a message on stderr.
     """
-    try:
-        recipe = parse(json.loads(Path(recipe_file).read_text(encoding="utf-8")))
-        fetch_model(recipe.model, say)
-        fetch(recipe.data, Path(cache), say)
-        keep_quiet()
-        if read_further(recipe, Path(cache)) is not None:  # else data sets of tasks may have to be fetched
-            go_offline()
-        _prepare(recipe, Path(cache))
-    except TrialError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return answer(recipe_file, lambda raw: _prepare(parse(raw), Path(cache)))
 
 
 def _prepare(recipe: Recipe, cache: Path) -> None:
+    fetch_model(recipe.model, say)
+    fetch(recipe.data, cache, say)
+    keep_quiet()
+    if read_further(recipe, cache) is not None:  # else data sets of tasks may have to be fetched
+        go_offline()
     from jobs.judging import Judge  # loads torch
     from jobs.precision import of_this_machine
     from jobs.trial import load_all, quiet

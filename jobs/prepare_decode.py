@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
+from jobs.apart import answer
 from jobs.console import say
 from jobs.decode_recipe import DecodeRecipe, parse
 from jobs.environment import keep_quiet
-from jobs.errors import TrialError
 from jobs.hub import fetch_model
 
 
@@ -23,18 +22,12 @@ def main(recipe_file: str, cache: str) -> int:
     Returns:
         0, or 2 after a message on stderr.
     """
-    try:
-        recipe = parse(json.loads(Path(recipe_file).read_text(encoding="utf-8")))
-        fetch_model(recipe.model, say)
-        keep_quiet()
-        _prepare(recipe, Path(cache))
-    except TrialError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return answer(recipe_file, lambda raw: _prepare(parse(raw), Path(cache)))
 
 
 def _prepare(recipe: DecodeRecipe, cache: Path) -> None:
+    fetch_model(recipe.model, say)
+    keep_quiet()
     from jobs.base_model import obtain_base  # loads torch
     from jobs.task_data import data_from_cache
     from jobs.tasks import load_tasks

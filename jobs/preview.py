@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
@@ -10,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from jobs.account import Account, aligned
+from jobs.apart import answer
 from jobs.console import say
 from jobs.data_recipe import Source
 from jobs.environment import go_offline
-from jobs.errors import TrialError
 from jobs.hub import fetch
 from jobs.recipe import Recipe, parse
 from jobs.sources import find_source
@@ -41,18 +40,12 @@ def main(recipe_file: str, cache: str) -> int:
     Returns:
         0, or 2 after a message on stderr.
     """
-    try:
-        recipe = parse(json.loads(Path(recipe_file).read_text(encoding="utf-8")))
-        fetch(recipe.data, Path(cache), say)
-        go_offline()
-        _preview(recipe, Path(cache))
-    except TrialError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return answer(recipe_file, lambda raw: _preview(parse(raw), Path(cache)))
 
 
 def _preview(recipe: Recipe, cache: Path) -> None:
+    fetch(recipe.data, cache, say)
+    go_offline()
     from jobs.examples import curated, obtain_selection  # loads torch
 
     tokenizer = _tokenizer(recipe, cache)

@@ -65,6 +65,18 @@ def awaits_fetching(model: ModelRecipe) -> bool:
     return False
 
 
+def model_problems(model: ModelRecipe) -> list[tuple[str, str]]:
+    """(key path, what is wrong) of a base model; one of a hub that is not here yet is left to `prepare`."""
+    if awaits_fetching(model):
+        return []
+    try:
+        find_source(model)
+    except ModelError as error:
+        key, _, problem = str(error).partition(": ")
+        return [(key, problem)]
+    return []
+
+
 def _packaged(model: ModelRecipe) -> Path:
     found = importlib.util.find_spec(model.package) if model.package else None
     if found is None or not found.submodule_search_locations:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jobs.synthetic_recipe import UNTUNED, Problem, problems
+from jobs.unforetold import Unforetold
 
 METRICS = ("eval_loss", "train_loss", "train_seconds", "start_seconds")
 
 
-class Synthetic:
+class Synthetic(Unforetold):
     """See `hpo.ports.TrialKind`; model, data and evaluation of the recipe are not used."""
 
     @property
@@ -60,32 +61,6 @@ class Synthetic:
             say: told so.
         """
         say("synthetic trials read no data: nothing to show")
-
-    def peak_memory(
-        self, recipe: Mapping[str, Any], cache: str, card: float | None = None, factor: float = 1.0
-    ) -> Mapping[str, float] | None:
-        """Nothing can be said: there is no model.
-
-        Args:
-            recipe: resolved.
-            cache: root of the cache.
-            card: not used.
-            factor: not used.
-        """
-        return None
-
-    @property
-    def memory_keys(self) -> Sequence[str]:
-        """None: nothing is foretold."""
-        return ()
-
-    def memory_seen(self, results: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-        """Nothing: synthetic trials use no card.
-
-        Args:
-            results: not used.
-        """
-        return {"factor": 1.0, "trials": 0.0}
 
     def baseline(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
         """The made-up loss of the untuned model.

@@ -77,10 +77,6 @@ def write_csv(snapshot: Snapshot, target: Path) -> None:
     write_text(target, text.getvalue())
 
 
-def _text(truth: bool) -> str:
-    return "true" if truth else "false"
-
-
 def write_parquet(snapshot: Snapshot, target: Path) -> None:
     """Write the table; a parameter with values of several kinds becomes a column of texts.
 

@@ -1,0 +1,45 @@
+"""What trial kinds have in common of whose trials nothing is foretold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+class Unforetold:
+    """The part of `hpo.ports.TrialKind` that tells of memory and of the untuned model: nothing."""
+
+    def peak_memory(
+        self, recipe: Mapping[str, Any], cache: str, card: float | None = None, factor: float = 1.0
+    ) -> Mapping[str, float] | None:
+        """Nothing can be said.
+
+        Args:
+            recipe: not used.
+            cache: not used.
+            card: not used.
+            factor: not used.
+        """
+        return None
+
+    @property
+    def memory_keys(self) -> Sequence[str]:
+        """None: nothing is foretold."""
+        return ()
+
+    def memory_seen(self, results: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+        """Nothing: there is no forecast to be corrected.
+
+        Args:
+            results: not used.
+        """
+        return {"factor": 1.0, "trials": 0.0}
+
+    def baseline(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
+        """Nothing is measured beforehand: a first trial in `study.enqueue` can be what to compare with.
+
+        Args:
+            recipe: not used.
+            cache: not used.
+        """
+        return None
