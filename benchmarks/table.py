@@ -88,9 +88,9 @@ class Results:
         return best(found, key=found.__getitem__)
 
 
-def rows_of(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, numbers to the right of a first column of names."""
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+def rows_of(head: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> str:
+    """A Markdown table: columns of words, then numbers to the right."""
+    lines = [head, ["---"] * words + ["---:"] * (len(head) - words), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 

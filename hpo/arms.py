@@ -39,8 +39,7 @@ def drive(overrides: Sequence[str], config_dir: str | None, console: Console, *,
     Raises:
         FrontrunnerError: as `hpo.tune.tune`; bad input of an arm is told before anything starts.
     """
-    raw, problems = compose_config(overrides, config_dir)
-    arms = {} if problems else arms_of(raw)
+    arms = _arms(overrides, config_dir)
     if not arms:
         return tune(overrides, config_dir, console, once=once)
     places = _checked(overrides, arms, config_dir)
@@ -56,6 +55,24 @@ def drive(overrides: Sequence[str], config_dir: str | None, console: Console, *,
 
         show(places[0], dict(zip(arms, places[1:], strict=True)), console)
     return status
+
+
+def check(overrides: Sequence[str], config_dir: str | None) -> None:
+    """See whether a study and its arms can be assembled; nothing is begun.
+
+    Args:
+        overrides: of the configuration, in Hydra's grammar.
+        config_dir: a folder with the user's own configuration groups.
+
+    Raises:
+        InputError: with every problem.
+    """
+    _checked(overrides, _arms(overrides, config_dir), config_dir)
+
+
+def _arms(overrides: Sequence[str], config_dir: str | None) -> dict[str, list[str]]:
+    raw, problems = compose_config(overrides, config_dir)
+    return {} if problems else arms_of(raw)
 
 
 def arms_of(raw: Mapping[str, Any]) -> dict[str, list[str]]:

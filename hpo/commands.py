@@ -153,17 +153,15 @@ def _add_compare(commands: Commands) -> None:
 
 def _tune(options: argparse.Namespace, out: Console) -> int:
     from hpo.arms import drive
-    from hpo.sweep import expand
+    from hpo.sweep import drive_all, expand
 
     # a login node's reaper and scancel send TERM: leave as on Ctrl-C, the lease given back
     signal.signal(signal.SIGTERM, _interrupt)
     overrides, once = options.overrides, options.command == "step"
     studies = expand(overrides, options.config_dir) if options.multirun else [overrides]
-    for own in studies:
-        status = drive(own, options.config_dir, out, once=once)
-        if status:
-            return status
-    return 0
+    if len(studies) > 1:
+        return drive_all(studies, options.config_dir, out, once=once)
+    return drive(studies[0], options.config_dir, out, once=once)
 
 
 def _interrupt(signum: int, frame: object) -> None:

@@ -1,4 +1,7 @@
-"""Sweeps over whole studies: `tune -m experiment=a,b seed=1,2,3` makes one study per combination."""
+"""Sweeps over whole studies: `tune -m experiment=a,b seed=1,2,3` makes one study per combination.
+
+A study of a sweep that stops by errors does not keep the others from running.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,50 @@ import re
 from collections.abc import Sequence
 from itertools import product
 
+from rich.console import Console
+
+from hpo.arms import check, drive
 from hpo.compose import compose_config, swept
-from hpo.errors import InputError
+from hpo.errors import InputError, StudyError
 
 LONGEST = 64  # characters of a study's name
+
+
+def drive_all(
+    studies: Sequence[Sequence[str]], config_dir: str | None, console: Console, *, once: bool
+) -> int:
+    """Drive one study after the other, or each for one pass, once all of them are seen to be right.
+
+    Args:
+        studies: the overrides of each, as `expand` gives them.
+        config_dir: a folder with the user's own configuration groups.
+        console: where to show it.
+        once: one pass (`step`).
+
+    Returns:
+        0, or 3 when one was interrupted: those behind it were not begun.
+
+    Raises:
+        FrontrunnerError: as `hpo.arms.drive`.
+        StudyError: with every study that stopped, after the others have run.
+    """
+    for own in studies:
+        check(own, config_dir)
+    stopped = []
+    for own in studies:
+        try:
+            if status := drive(own, config_dir, console, once=once):
+                return status
+        except StudyError as error:
+            name = own[-1].partition("=")[2]
+            console.print(f"study {name} stopped: {error}", markup=False, highlight=False, soft_wrap=True)
+            stopped.append(name)
+    if stopped:
+        raise StudyError(
+            f"{len(stopped)} of {len(studies)} studies of the sweep stopped: {', '.join(stopped)}",
+            hint="the same command goes on with these",
+        )
+    return 0
 
 
 def expand(overrides: Sequence[str], config_dir: str | None = None) -> list[list[str]]:

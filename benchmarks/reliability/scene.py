@@ -16,7 +16,7 @@ from benchmarks.reliability.programs import Programs
 from benchmarks.reliability.study import StudyProcess
 from hpo.paths import TrialPaths
 from hpo.records import Lease, RecordError
-from hpo.study import TrialState
+from hpo.study import Study, TrialState
 from hpo.submission import study_prefix
 
 T = TypeVar("T")
@@ -78,12 +78,10 @@ class Scene:
         Raises:
             Missed: the journal does not know the array yet.
         """
-        study = self.study.study
-        batches = study.batches.values() if study else ()
-        for batch in batches:
-            if batch.job_id == task.array:
-                return batch.trials[task.index]
-        raise Missed
+        trial = trial_of(self.study.study, task)
+        if trial is None:
+            raise Missed
+        return trial
 
     def task(self, state: str, rng: random.Random) -> Task:
         """Any of the study's tasks in a state, as soon as there is one."""
@@ -105,6 +103,14 @@ class Scene:
             if not files.metrics.exists() and is_trial(lease.pid, self.study.paths.folder):
                 found.append((files, lease))
         return found
+
+
+def trial_of(study: Study | None, task: Task) -> str | None:
+    """The trial that a task runs; None where the journal does not know its array yet."""
+    for batch in study.batches.values() if study else ():
+        if batch.job_id == task.array:
+            return batch.trials[task.index]
+    return None
 
 
 def is_trial(pid: int, folder: Path) -> bool:

@@ -12,9 +12,10 @@ from hpo.cli import main
 from hpo.compose import CONF, compose_config
 from hpo.continuations import gains_of
 from hpo.errors import InputError
+from hpo.journal import load_study
 from hpo.objectives import parse_objectives
 from hpo.records import Metric
-from hpo.study import Trial
+from hpo.study import Trial, TrialState
 from hpo.sweep import expand
 
 QUICK = ("openllama_3b", "lora_pareto_4")  # the others in the slow tier
@@ -107,3 +108,35 @@ def test_what_a_scale_changes_is_an_experiments() -> None:
     for path in (CONF / "experiment").glob("*.yaml"):
         name = (yaml.safe_load(path.read_text()) or {}).get("study", {}).get("name", path.stem)
         assert name == path.stem
+
+
+SHORT = (
+    "experiment=none",
+    "trainer=synthetic",
+    "trainer.seconds=0.1",
+    "cluster=local",
+    "batch.size=1",
+    "batch.refill=1",
+)
+
+
+@pytest.mark.slow
+def test_a_study_that_stops_leaves_the_others_of_its_sweep(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first one fails in every attempt; the second one runs all the same, and the end names the first."""
+    swept = ["trainer.fail_error=1,0", "batch.size=1", "budget.trials=1", "controller.identical_errors=2"]
+    assert main(["tune", "-m", *SHORT, f"study.root={tmp_path}", *swept]) == 1
+    assert (
+        len(load_study(tmp_path / "study-fail_error0" / "journal.jsonl").in_state(TrialState.COMPLETED)) == 1
+    )
+    assert "1 of 2 studies of the sweep stopped: study-fail_error1" in capsys.readouterr().err
+
+
+def test_a_study_that_is_wrong_keeps_its_sweep_from_beginning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing of the first study is there, when the second one cannot be."""
+    assert main(["tune", "-m", *SHORT, f"study.root={tmp_path}", "batch.size=1,0"]) == 2
+    assert "batch.size" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
