@@ -46,7 +46,7 @@ def _row(record: Record, records: Sequence[Record]) -> list[str]:
         f"`{record['experiment']}`",
         duration(record["seconds"]),
         f"{record['trials']}{failed}",
-        f"{record['preempted']}, {record['resumed_at']}",
+        f"{record['preempted']}, {record['resumed_at'] or 'not seen'}",
         PRESENT[record["experiment"]](record),
         _SEEN[group](record, records),
     ]
