@@ -76,7 +76,7 @@ def run(name: str, seed: int, folder: Path, more: list[str]) -> Record:
     if code != 0:
         print(log.read_text()[-3000:], file=sys.stderr)
     about = {"experiment": name, "seed": seed, "commit": commit(), "load": load, "exit": code}
-    return about | {"seconds": round(seconds, 1)} | outcome_of(study.paths, preemption.trial)
+    return about | {"seconds": round(seconds, 1)} | outcome_of(study.paths)
 
 
 def _parser() -> argparse.ArgumentParser:

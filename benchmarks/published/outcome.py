@@ -28,12 +28,11 @@ SCORE, TESTED = (
 _KEPT = ("eval_loss", "eval_loss_16bit", "train_loss", "train_seconds", "peak_memory_gib", SCORE, TESTED)
 
 
-def outcome_of(paths: StudyPaths, preempted: str) -> Record:
+def outcome_of(paths: StudyPaths) -> Record:
     """What the journals of a study and its arms say.
 
     Args:
         paths: of the study.
-        preempted: the trial that the urgent job was sent for; "" if none was.
 
     Returns:
         Counts, the untuned model's metrics, and each completed trial's parameters and metrics, as
@@ -47,11 +46,12 @@ def outcome_of(paths: StudyPaths, preempted: str) -> Record:
     }
     completed = {name: arm.in_state(TrialState.COMPLETED) for name, arm in arms.items()}
     gains = gains_of(study.in_state(TrialState.COMPLETED), completed, parse_objectives(study.objectives))
+    preempted = [end.trial for end in study.ends if end.cause is Cause.PREEMPTED]
     return {
         "trials": sum(len(own.trials) for own in (study, *arms.values())),
         "failed": sum(len(own.in_state(TrialState.FAILED)) for own in (study, *arms.values())),
-        "preempted": sum(end.cause is Cause.PREEMPTED for end in study.ends),
-        "resumed_at": _resumed_at(paths, preempted),
+        "preempted": len(preempted),
+        "resumed_at": _resumed_at(paths, preempted[0]) if preempted else None,
         "baseline": study.baseline,
         "pilot": _rows(study),
         "arms": {
@@ -63,7 +63,7 @@ def outcome_of(paths: StudyPaths, preempted: str) -> Record:
 
 def _resumed_at(paths: StudyPaths, trial: str) -> int | None:
     """The first step that a later attempt of a trial logged; None where there was none."""
-    lines = read_jsonl(paths.trial(trial).progress) if trial else []
+    lines = read_jsonl(paths.trial(trial).progress)
     return next((line["step"] for line in lines if line["attempt"] > 1), None)
 
 

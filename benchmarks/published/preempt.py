@@ -18,7 +18,7 @@ LOOK_S = 0.3
 
 
 class Preemption(threading.Thread):
-    """Preempts one trial of a study, again until a preempted attempt of it has begun anew.
+    """Preempts one trial of a study, once.
 
     Args:
         cluster: that the study runs on.
@@ -28,7 +28,6 @@ class Preemption(threading.Thread):
     def __init__(self, cluster: Cluster, study: StudyProcess) -> None:
         super().__init__(daemon=True)
         self._cluster, self._study = cluster, study
-        self.trial = ""
 
     def run(self) -> None:
         """Wait for a trial in training, then send the urgent job."""
@@ -37,7 +36,6 @@ class Preemption(threading.Thread):
             for task in self._cluster.tasks("RUNNING", study_prefix(study)) if study else ():
                 trial = trial_of(study, task)
                 if trial and _steps(self._study.paths, trial) >= STEPS and self._take_one(task):
-                    self.trial = trial
                     return
 
     def _take_one(self, task: Task) -> bool:
