@@ -47,7 +47,8 @@ def drive(overrides: Sequence[str], config_dir: str | None, console: Console, *,
     if status or not _ended(places[0]):
         return status
     for own in arms.values():
-        status = max(status, tune([*overrides, *own], config_dir, console, once=once))
+        # a chained step looks at all of them, so that the last one draws the picture
+        status = max(status, tune([*overrides, *own], config_dir, console, once=once, again=overrides))
         if status and not once:
             return status
     if all(map(_ended, places)):

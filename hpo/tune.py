@@ -33,7 +33,14 @@ CHAIN_WAIT_S = 240.0  # longer than it takes until a dead controller's lease is 
 CHAIN_LINGER_S = 600.0  # how long a step of a chain waits for what no array in the queue will bring
 
 
-def tune(overrides: Sequence[str], config_dir: str | None, console: Console, *, once: bool = False) -> int:
+def tune(
+    overrides: Sequence[str],
+    config_dir: str | None,
+    console: Console,
+    *,
+    once: bool = False,
+    again: Sequence[str] | None = None,
+) -> int:
     """Drive a study until its budget ends, or for one pass.
 
     Args:
@@ -41,6 +48,7 @@ def tune(overrides: Sequence[str], config_dir: str | None, console: Console, *, 
         config_dir: a folder with the user's own configuration groups.
         console: where to show it.
         once: one pass (`step`); so it is with `controller.chain`.
+        again: overrides of the steps that `controller.chain` takes later; None: the same.
 
     Returns:
         0 when the study is complete or the pass is done, 3 when interrupted.
@@ -66,8 +74,8 @@ def tune(overrides: Sequence[str], config_dir: str | None, console: Console, *, 
         console.print("another controller is at work; nothing to do", highlight=False)
         return 0
     with lease:
-        own = [*(["--config-dir", str(Path(config_dir).resolve())] if config_dir else []), *overrides]
-        command = ["step", *own] if chain else []
+        where = ["--config-dir", str(Path(config_dir).resolve())] if config_dir else []
+        command = ["step", *where, *(overrides if again is None else again)] if chain else []
         return drive(parts, lease, console, _show_end, once=once or chain, anew=not once, chain=command)
 
 

@@ -9,6 +9,9 @@ import pytest
 from conditions import wait_until
 from studies import SYNTHETIC, StudyRun
 
+from hpo.journal import load_study
+from hpo.paths import StudyPaths
+from hpo.study import TrialState
 from slurm.devcluster_files import Layout
 
 pytestmark = pytest.mark.slurm
@@ -56,6 +59,20 @@ def test_chain_of_jobs_drives_a_study_to_its_end(run: StudyRun) -> None:
     assert "goes on by itself" in done.stdout
     wait_until(lambda: bool(run.study.finished), 240)
     _exactly_once(run)
+
+
+@pytest.mark.slow
+def test_chain_of_jobs_drives_the_arms_and_draws_their_picture(run: StudyRun) -> None:
+    """One command: the pilot, then both arms side by side, and the step after the last compares them."""
+    run.options = [*run.options, "budget.trials=2", "batch.size=2"]
+    arms = ['+arms.random=["strategy=random","budget.trials=2"]', '+arms.sobol=["budget.trials=2"]']
+    done = run.run(*run.command("tune", "controller.chain=true", *arms)[3:])
+    assert done.returncode == 0, done.stderr
+    wait_until((run.paths.report / "arms.png").exists, 240)
+    for arm in ("random", "sobol"):
+        own = load_study(StudyPaths(run.root / f"{run.name}-{arm}").journal)
+        assert len(own.in_state(TrialState.COMPLETED)) == 2
+    wait_until(lambda: not _queue(run), 60)
 
 
 @pytest.mark.slow
