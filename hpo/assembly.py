@@ -130,9 +130,10 @@ class Assembly:
         )
 
     def foreteller(self) -> Foreteller:
-        """What foretells the memory of trials."""
-        card_gib = self.config.cluster.get("gpu_memory_gb")
-        return Foreteller(self.kind, self.space, self.recipe, self.cache, card_gib)
+        """What foretells the memory and the time of trials."""
+        cluster = self.config.cluster
+        given = cluster.get("gpu_memory_gb"), cluster.get("gpu_tflops")
+        return Foreteller(self.kind, self.space, self.recipe, self.cache, *given)
 
 
 def assemble(raw: Mapping[str, Any], problems: list[Problem]) -> Assembly:

@@ -48,6 +48,7 @@ class Foreteller:
         recipe: of every trial.
         cache: absolute path of the cache.
         given_gib: memory of a card as the user gives it; None: that of the smallest that trials have met.
+        tflops: what a card achieves in training as the user gives it, in TFLOP/s; None: not known.
     """
 
     kind: TrialKind
@@ -55,6 +56,7 @@ class Foreteller:
     recipe: Mapping[str, Any]
     cache: str
     given_gib: float | None
+    tflops: float | None = None
     _outlooks: dict[Memory, MemoryOutlook | None] = field(default_factory=dict, repr=False)
 
     def memory(self, study: Study) -> Memory:
@@ -68,6 +70,14 @@ class Foreteller:
     def peak(self, recipe: Mapping[str, Any], memory: Memory) -> Mapping[str, float] | None:
         """What a recipe takes at its peak, see `hpo.ports.TrialKind.peak_memory`."""
         return self.kind.peak_memory(recipe, self.cache, memory.card, memory.factor)
+
+    def effort(self, recipe: Mapping[str, Any], memory: Memory) -> Mapping[str, float] | None:
+        """What a recipe computes, see `hpo.ports.TrialKind.training_effort`."""
+        return self.kind.training_effort(recipe, self.cache, memory.card, memory.factor)
+
+    def applied(self, params: Params) -> dict[str, Any]:
+        """The recipe of a configuration."""
+        return apply_params(self.recipe, self.space.in_recipe(params))
 
     def outlook(self, study: Study) -> MemoryOutlook | None:
         """What the optimiser is to believe; None where nothing is known that would tell points apart."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from hpo.arms import arms_of
 from hpo.assembly import Assembly, assemble, gpus_of
 from hpo.compose import compose_config
+from hpo.coverage import coverage
+from hpo.duration import pace, pace_line, training_cells
 from hpo.journal import load_study
 from hpo.ledger import used
 from hpo.limits import Limits, array_minutes
@@ -37,14 +41,10 @@ def plan(overrides: Sequence[str], config_dir: str | None, console: Console) -> 
     console.print(_space_table(parts))
     room = min(parts.limits.batch_size, parts.limits.trials - len(study.trials))
     proposals = parts.proposer().propose(study, room)
-    foreteller = parts.foreteller()
-    memory = foreteller.memory(study)
-    foretold = [memory_cells(foreteller.peak(each.spec.recipe, memory)) for each in proposals]
-    console.print(_batch_table(proposals, foretold, "Next batch" if there else "First batch"))
-    if any(foretold):
-        given = parts.config.cluster.get("gpu_memory_gb") is not None
-        console.print(memory_line(memory, given=given), highlight=False, soft_wrap=True)
+    _show_forecast(parts, study, proposals, console)
     for line in cost_lines(study, parts.limits, parts.executor.limits(), gpus_of(parts.raw) or 1):
+        console.print(line, highlight=False, soft_wrap=True)
+    for line in arm_lines(overrides, parts.raw, config_dir):
         console.print(line, highlight=False, soft_wrap=True)
     name = array_name(study, study.next_batch) + "nonce"
     console.print("\nwhat would be submitted:", style="bold")
@@ -74,6 +74,44 @@ def cost_lines(study: Study, limits: Limits, site: SiteLimits, gpus: int = 1) ->
     minutes = array_minutes(study, [], site, auto=limits.auto_time_limit)
     if minutes:
         yield f"cluster.time_limit=auto: {minutes} minutes, from the longest trial so far"
+
+
+def arm_lines(overrides: Sequence[str], raw: Mapping[str, Any], config_dir: str | None) -> Iterator[str]:
+    """What the arms of a study add to it.
+
+    Args:
+        overrides: of the study.
+        raw: its configuration.
+        config_dir: a folder with the user's own configuration groups.
+    """
+    for name, own in arms_of(raw).items():
+        arm, _ = compose_config([*overrides, *own], config_dir)
+        count, strategy = arm["budget"]["trials"], arm["strategy"]["name"]
+        at_once = min(count, arm["batch"]["size"])
+        yield f"then arm {name}: {count} more trials by {strategy}, {at_once} at a time"
+
+
+def _show_forecast(parts: Assembly, study: Study, proposals: Sequence[Proposed], console: Console) -> None:
+    """The next batch with what is foretold of it, and what is foretold of the whole space."""
+    foreteller = parts.foreteller()
+    memory = foreteller.memory(study)
+    known = pace(foreteller, study, memory)
+    foretold = [
+        memory_cells(foreteller.peak(each.spec.recipe, memory))
+        | training_cells(foreteller.effort(each.spec.recipe, memory), known)
+        for each in proposals
+    ]
+    title = "Next batch" if parts.paths.journal.exists() else "First batch"
+    console.print(_batch_table(proposals, foretold, title))
+    lines: list[str] = []
+    if any(foretold):
+        lines.append(memory_line(memory, given=foreteller.given_gib is not None))
+    if any("training" in cells for cells in foretold):
+        lines.append(pace_line(known))
+    if space := coverage(foreteller, memory, known):
+        lines += space.lines()
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def prefetch(overrides: Sequence[str], config_dir: str | None, console: Console) -> int:

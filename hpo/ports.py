@@ -232,6 +232,15 @@ class TrialKind(Protocol):
         would choose them, and the `chance`, in [0, 1], that the least fits. None where nothing can be said.
         """
 
+    def training_effort(
+        self, recipe: Mapping[str, Any], cache: str, card: float | None = None, factor: float = 1.0
+    ) -> Mapping[str, float] | None:
+        """What the training of a trial computes: `tokens` that it reads, and `flops`, operations of one card.
+
+        `most` is 1 where examples are counted as long as they may be, else 0. None where nothing can be said.
+        Arguments are as of `peak_memory`.
+        """
+
     @property
     def memory_keys(self) -> Sequence[str]:
         """Key paths of the recipe on which `least` and `chance` depend, and no others."""

@@ -121,6 +121,14 @@ class CurationRecipe:
 
 
 @dataclass(frozen=True, config=STRICT)
+class DataSizes:
+    """How much there is to read, for forecasts before the data is here."""
+
+    rows: Count
+    tokens: Annotated[float, Field(gt=0)]  # of an example, prompt and response, on average
+
+
+@dataclass(frozen=True, config=STRICT)
 class SourceRecipe:
     """One part of a mixture; `path` as in DataRecipe, and what is None is as there."""
 
@@ -172,6 +180,7 @@ class DataRecipe:
     sources: dict[str, SourceRecipe] = field(default_factory=dict)
     filters: FilterRecipe = field(default_factory=FilterRecipe)
     curation: CurationRecipe = field(default_factory=CurationRecipe)
+    sizes: DataSizes | None = None
 
     def parts(self) -> list[Source]:
         """The sources of the mixture, or the only one, in the order given."""

@@ -16,6 +16,7 @@ from jobs.arguments import argument_problems
 from jobs.baseline import read_baseline
 from jobs.data_problems import data_problems, file_problems
 from jobs.data_recipe import resolve_data
+from jobs.effort import training_effort
 from jobs.evaluation_recipe import DEMO
 from jobs.foretell import memory_seen, packing_problems, peak_memory
 from jobs.recipe import examine, parse
@@ -132,6 +133,19 @@ class Qlora:
             factor: as `memory_seen` gives it.
         """
         return peak_memory(recipe, Path(cache), card, factor)
+
+    def training_effort(
+        self, recipe: Mapping[str, Any], cache: str, card: float | None = None, factor: float = 1.0
+    ) -> Mapping[str, float] | None:
+        """What a training computes; see `jobs.effort`.
+
+        Args:
+            recipe: resolved.
+            cache: root of the cache.
+            card: bytes of the card's memory, if it is known.
+            factor: as `memory_seen` gives it.
+        """
+        return training_effort(recipe, Path(cache), card, factor)
 
     @property
     def memory_keys(self) -> Sequence[str]:

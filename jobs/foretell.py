@@ -38,7 +38,7 @@ def peak_memory(
     found = examine(recipe)
     if found.model is None or found.data is None or found.trainer is None:
         return None
-    model, longest = _model(found.model, cache), found.data.max_length
+    model, longest = known_model(found.model, cache), found.data.max_length
     if model is None or (found.trainer.batch_size % found.trainer.gpus and not found.trainer.splits_layers):
         return None
     whole = arranged(found.trainer, model, longest, card, factor)
@@ -53,14 +53,23 @@ def peak_memory(
 
     least = bytes_of(Sizing(1, trainer.checkpointings[-1]))["total"]
     if card is None:
-        return {**bytes_of(_largest(trainer)), "least": least}
-    chosen = choose(trainer, model, tokens, card, factor)
+        return {**bytes_of(largest(trainer)), "least": least}
+    chosen = choose(trainer, model, tokens, card, factor, usual_length(found.data))
     choice = {
         "micro_batch": float(chosen.micro_batch),
         "checkpointing": float(chosen.checkpointing),
         "cards": float(whole.gpus if whole.splits_layers else 1),
     }
     return {**bytes_of(chosen), **choice, "least": least, "chance": chance(least, card)}
+
+
+def usual_length(data: DataRecipe) -> float:
+    """Tokens of an example on average: as the recipe tells, else as long as it may be.
+
+    Args:
+        data: of the recipe.
+    """
+    return min(data.max_length, data.sizes.tokens) if data.sizes else data.max_length
 
 
 def memory_seen(results: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -84,7 +93,12 @@ def memory_seen(results: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {**found, "card": min(cards)} if cards else found
 
 
-def _largest(trainer: TrainerRecipe) -> Sizing:
+def largest(trainer: TrainerRecipe) -> Sizing:
+    """The way through a card that takes the most memory, of those that a trial may choose.
+
+    Args:
+        trainer: of the recipe.
+    """
     return Sizing(trainer.micro_batches[-1], trainer.checkpointings[0])
 
 
@@ -109,7 +123,13 @@ def packing_problems(model: ModelRecipe, data: DataRecipe) -> list[tuple[str, st
     return []
 
 
-def _model(model: ModelRecipe, cache: Path) -> Model | None:
+def known_model(model: ModelRecipe, cache: Path) -> Model | None:
+    """What a base model's configuration tells, or else the recipe; None where neither does.
+
+    Args:
+        model: of the recipe.
+        cache: root of the cache, where a converted model's configuration is.
+    """
     with suppress(TrialError, OSError, ValueError):
         source = find_source(model)
         folder = cache / "models" / source_key(source, cache) if source.packed else source.path

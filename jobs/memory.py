@@ -213,6 +213,7 @@ def fitting(
     capacity: float,
     *,
     factor: float = 1.0,
+    length: float | None = None,
 ) -> tuple[int, bool] | None:
     """The micro-batch, and whether to checkpoint activations, that train fastest in a card's memory.
 
@@ -224,6 +225,7 @@ def fitting(
         checkpointings: whether activations may be kept (False) or made again (True).
         capacity: bytes that may be used.
         factor: of `correction`.
+        length: tokens of an example on average, which decide how long a pass takes; None: as `tokens` says.
 
     Returns:
         (examples a forward pass, checkpointing); None where none of them fits.
@@ -233,7 +235,8 @@ def fitting(
         for checkpointing in checkpointings:
             wanted = replace(load, tokens=tokens(micro), checkpointing=checkpointing)
             if predict_peak_memory(model, wanted).corrected(factor).total <= capacity:
-                time = max(FULL_TOKENS, tokens(micro)) / micro * (RECOMPUTED if checkpointing else 1.0)
+                usual = tokens(micro) if length is None else length * micro
+                time = max(FULL_TOKENS, usual) / micro * (RECOMPUTED if checkpointing else 1.0)
                 found.append((time, -micro, checkpointing))  # time: of an example, in tokens
     if not found:
         return None

@@ -6,7 +6,7 @@ it needs, and of the result only how sums are rounded. Loads no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -44,6 +44,8 @@ ALIASES = {
     "w1": ("gate_proj",),
     "w2": ("down_proj",),
 }
+# Architectures that are known to have none of these: their layers are those of `Architecture.linears`.
+SEPARATE = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ def choose(
     tokens: Callable[[int], int],
     card: float | None,
     factor: float = 1.0,
+    length: float | None = None,
 ) -> Sizing:
     """How the batches of a recipe should go through a card.
 
@@ -103,6 +106,7 @@ def choose(
         tokens: of the largest forward pass with so many examples.
         card: bytes of its memory; None on a CPU: as many examples as have `CPU_TOKENS`.
         factor: of `jobs.memory.correction`.
+        length: tokens of an example on average, which decide how long a pass takes; None: as `tokens` says.
 
     Returns:
         What trains fastest; where nothing should fit, the smallest, which may do so all the same.
@@ -114,7 +118,8 @@ def choose(
     if model is None:
         return Sizing(micros[-1], checkpointings[0])
     load = load_of(trainer, model.kind)
-    best = fitting(model.sizes, load, tokens, micros, checkpointings, USABLE * card, factor=factor)
+    capacity = USABLE * card
+    best = fitting(model.sizes, load, tokens, micros, checkpointings, capacity, factor=factor, length=length)
     return Sizing(*best) if best else Sizing(micros[0], checkpointings[-1])
 
 
@@ -161,7 +166,9 @@ def load_of(trainer: TrainerRecipe, kind: str) -> Load:
     """
     chosen = trainer.target_modules
     preset = isinstance(chosen, str) and chosen in PRESETS
-    names = PRESETS[str(chosen)] if preset else names_in(chosen)
+    names: Sequence[str] = PRESETS[str(chosen)] if preset else names_in(chosen)
+    if preset and kind in SEPARATE:  # of the preset's names these models have the plain ones alone
+        names = [name for name in names if name not in ALIASES]
     targets = dict.fromkeys(target for name in names for target in ALIASES.get(name, (name,)))
     return Load(
         rank=trainer.lora_rank,

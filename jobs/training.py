@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -158,7 +159,8 @@ def train(
     read = Ordered(examples.train, order)
     in_order = [lengths[place] for place in order]
     tokens = partial(largest_pass, in_order, padded=padded)
-    sizing = choose(recipe, model_of(adapted), tokens, surroundings.card.bytes, plan.memory_factor)
+    card, mean = surroundings.card.bytes, fmean(in_order)
+    sizing = choose(recipe, model_of(adapted), tokens, card, plan.memory_factor, mean)
     sizing = ranks.told(sizing)  # the ranks' shares differ in length, if only a little
     say(f"{described(sizing, recipe, ranks.count)}, on {surroundings.card.described}")
     while True:

@@ -7,9 +7,22 @@ from typing import Any
 
 
 class Unforetold:
-    """The part of `hpo.ports.TrialKind` that tells of memory and of the untuned model: nothing."""
+    """The part of `hpo.ports.TrialKind` that tells of memory, of time and of the untuned model: nothing."""
 
     def peak_memory(
+        self, recipe: Mapping[str, Any], cache: str, card: float | None = None, factor: float = 1.0
+    ) -> Mapping[str, float] | None:
+        """Nothing can be said.
+
+        Args:
+            recipe: not used.
+            cache: not used.
+            card: not used.
+            factor: not used.
+        """
+        return None
+
+    def training_effort(
         self, recipe: Mapping[str, Any], cache: str, card: float | None = None, factor: float = 1.0
     ) -> Mapping[str, float] | None:
         """Nothing can be said.

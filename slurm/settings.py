@@ -167,6 +167,7 @@ class ClusterSettings:
     qos: Word | None
     gres: Annotated[Word | None, AfterValidator(_check_gres)]
     gpu_memory_gb: Annotated[float, Field(gt=0)] | None  # read by the controller alone
+    gpu_tflops: Annotated[float, Field(gt=0)] | None  # likewise
     constraint: Word | None
     cpus: Annotated[int, Field(ge=1)]
     mem_gb: Annotated[float, Field(gt=0)]

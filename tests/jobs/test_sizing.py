@@ -21,7 +21,7 @@ from jobs.foretell import memory_seen, peak_memory
 from jobs.memory import CONTEXT, Architecture, chance
 from jobs.recipe import TrainerRecipe, parse
 from jobs.schedule import largest_pass
-from jobs.sizing import CPU_TOKENS, USABLE, Model, Sizing, choose, foretold
+from jobs.sizing import CPU_TOKENS, USABLE, Model, Sizing, choose, foretold, load_of
 
 MakeTrial = Callable[..., TrialPaths]
 LLAMA_8B = Model(Architecture(4096, 14336, 32, 4096, 1024, 128256, tied=False), "llama")
@@ -59,6 +59,24 @@ def test_micro_batch_follows_from_the_card(
     assert chosen == expected
     peak = foretold(own, LLAMA_8B, chosen.checkpointing, chosen.micro_batch * 512)
     assert peak.total <= USABLE * gibibytes * 2**30
+
+
+def test_short_examples_go_together_though_the_longest_are_long(recipe: dict[str, Any]) -> None:
+    """16 examples of 512 tokens at most, on 16 GB: alone with kept activations, as in the test above.
+
+    Of 60 on average a pass of one takes as long as of 512 tokens; all 16, 960 tokens, with activations made
+    again, take 960 x 4/3 for 16 examples, 80 each.
+    """
+    own, card = _trainer(recipe, batch_size=16), 15.77 * 2**30
+    assert choose(own, LLAMA_8B, _of(512), card, length=512) == Sizing(1, False)
+    assert choose(own, LLAMA_8B, _of(512), card, length=60) == Sizing(16, True)
+
+
+def test_the_preset_qv_is_two_layers_where_a_model_has_them_apart(recipe: dict[str, Any]) -> None:
+    """q_proj and v_proj of Llama; of GPT-NeoX the fused layer, which holds k_proj too."""
+    own = _trainer(recipe, target_modules="qv")
+    assert load_of(own, "llama").targets == ("q_proj", "v_proj")
+    assert sorted(load_of(own, "gpt_neox").targets) == ["k_proj", "q_proj", "v_proj"]
 
 
 def test_what_the_user_fixes_is_kept(recipe: dict[str, Any]) -> None:

@@ -1,0 +1,161 @@
+"""How much of a search space fits the card, and how long its trials train: more than a first batch tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from statistics import fmean
+
+from hpo.duration import Pace
+from hpo.outlook import Foreteller, Memory, MemoryOutlook
+from hpo.parameters import Choice
+from hpo.space import Point
+from hpo.strategies.sobol import sobol_points
+from hpo.tables import duration, number
+
+POINTS = 256  # of the space that are looked at
+SURE = 0.9  # a configuration with this chance is said to fit; with 1 - SURE or less, not to
+_RANKED = 64  # of them among which the hungriest and the leanest values of other parameters are sought
+_HALVINGS = 12  # of a parameter's range, in the search for the largest value that fits
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What holds over a search space.
+
+    Args:
+        fits: share of the configurations that fit, in [0, 1].
+        hopeless: share of those that do not; it is open whether the rest does.
+        points: how many were looked at.
+        seconds: how long they train on average, without the hopeless; None: not known.
+        longest: of them.
+        limits: a line for each parameter that decides whether a configuration fits.
+    """
+
+    fits: float
+    hopeless: float
+    points: int
+    seconds: float | None
+    longest: float | None
+    limits: Sequence[str]
+
+    def lines(self) -> Iterator[str]:
+        """What `plan` says of it."""
+        shares = {
+            "fits": self.fits,
+            "may fit": 1.0 - self.fits - self.hopeless,
+            "does not fit": self.hopeless,
+        }
+        told = ", ".join(f"{share:.0%} {word}" for word, share in shares.items() if share > 1e-9)
+        spread = f" ({self.points} configurations spread over it)" if self.points > 1 else ""
+        yield f"of the search space {told}{spread}"
+        yield from (f"  {line}" for line in self.limits)
+        if self.seconds is not None and self.longest is not None:
+            longest = f", the longest {duration(self.longest)}" if self.longest > 1.01 * self.seconds else ""
+            yield f"  training takes {duration(self.seconds)} on average{longest}"
+
+
+def coverage(foreteller: Foreteller, memory: Memory, pace: Pace, points: int = POINTS) -> Coverage | None:
+    """Look at configurations spread evenly over the search space.
+
+    Args:
+        foreteller: of the study.
+        memory: what is known of the cards.
+        pace: of training.
+        points: configurations; fewer where the space has fewer.
+
+    Returns:
+        None where nothing is foretold of memory.
+    """
+    if memory.card is None:
+        return None
+    space = foreteller.space
+    spread = list(dict.fromkeys(map(space.near, islice(sobol_points(len(space), 0, 0), points))))
+    if foreteller.peak(foreteller.applied(space.from_unit(spread[0])), memory) is None:
+        return None
+    outlook = MemoryOutlook(foreteller, memory)
+    chances = {point: outlook(space.from_unit(point)) for point in spread}
+    efforts = (
+        foreteller.effort(foreteller.applied(space.from_unit(point)), memory)
+        for point, chance in chances.items()
+        if chance > 1 - SURE
+    )
+    times = [seconds for effort in efforts if (seconds := pace.seconds(effort)) is not None]
+    fits = sum(chance >= SURE for chance in chances.values()) / len(chances)
+    return Coverage(
+        fits=fits,
+        hopeless=sum(chance <= 1 - SURE for chance in chances.values()) / len(chances),
+        points=len(chances),
+        seconds=fmean(times) if times else None,
+        longest=max(times) if times else None,
+        limits=[] if fits in (0.0, 1.0) else list(_limits(foreteller, memory, outlook, chances)),
+    )
+
+
+def _limits(
+    foreteller: Foreteller, memory: Memory, outlook: MemoryOutlook, chances: Mapping[Point, float]
+) -> Iterator[str]:
+    """Of each parameter, what of it fits."""
+    for column, (name, dimension) in enumerate(foreteller.space.dimensions.items()):
+        if name not in outlook.names:
+            continue
+        if isinstance(dimension, Choice):
+            yield f"{name}: {_by_value(foreteller, name, chances)}"
+        elif line := _largest(foreteller, memory, outlook, list(chances)[:_RANKED], column):
+            yield f"{name}: {line}"
+
+
+def _by_value(foreteller: Foreteller, name: str, chances: Mapping[Point, float]) -> str:
+    """What share of the configurations with each value of a choice fits."""
+    found: dict[str, list[bool]] = {}
+    for point, chance in chances.items():
+        found.setdefault(str(foreteller.space.from_unit(point).get(name)), []).append(chance >= SURE)
+    ordered = sorted(found.items(), key=lambda item: -fmean(item[1]))
+    return ", ".join(f"{value} {fmean(fit):.0%}" for value, fit in ordered)
+
+
+def _largest(
+    foreteller: Foreteller, memory: Memory, outlook: MemoryOutlook, points: Sequence[Point], column: int
+) -> str:
+    """Up to which value of a number configurations fit: whatever the other parameters are, and at best.
+
+    Memory is taken to grow with the number, as it does with ranks and lengths.
+    """
+    space = foreteller.space
+    name = list(space.dimensions)[column]
+
+    def at(point: Point, unit: float) -> Point:
+        return space.near((*point[:column], unit, *point[column + 1 :]))
+
+    def least(point: Point) -> float:
+        peak = foreteller.peak(foreteller.applied(space.from_unit(at(point, 0.5))), memory)
+        return peak["least"] if peak else 0.0
+
+    def fitting(point: Point) -> float | None:
+        """The largest coordinate with which it fits."""
+        if outlook(space.from_unit(at(point, 1.0))) >= SURE:
+            return 1.0
+        low, high = 0.0, 1.0
+        if outlook(space.from_unit(at(point, low))) < SURE:
+            return None
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            low, high = (
+                (middle, high) if outlook(space.from_unit(at(point, middle))) >= SURE else (low, middle)
+            )
+        return low
+
+    ranked = sorted(points, key=least)
+    leanest, hungriest = ranked[0], ranked[-1]
+    best, always = fitting(leanest), fitting(hungriest)
+
+    def value(point: Point, unit: float) -> str:
+        return number(space.from_unit(at(point, unit)).get(name, ""))
+
+    if best is None or always == 1.0:
+        return ""
+    told = [] if always is None else [f"up to {value(hungriest, always)} whatever the others are"]
+    if best == always:
+        return f"up to {value(leanest, best)}"
+    return ", ".join([*told, f"up to {value(leanest, best)} at best"])

@@ -1,0 +1,80 @@
+"""How long trials will train: what they compute, over the rate of a card, given or shown by trials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+from hpo.outlook import Foreteller, Memory
+from hpo.study import Study, Trial, TrialState
+from hpo.tables import duration
+
+Effort = Mapping[str, float]  # of `hpo.ports.TrialKind.training_effort`
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast cards train.
+
+    Args:
+        flops_per_s: operations a second of one card; None: not known.
+        tokens_factor: tokens read over those foretold, in the trials so far.
+        trials: how many have shown both; 0: the rate is the one given.
+        tokens_per_s: median of those trials.
+    """
+
+    flops_per_s: float | None
+    tokens_factor: float = 1.0
+    trials: int = 0
+    tokens_per_s: float = 0.0
+
+    def seconds(self, effort: Effort | None) -> float | None:
+        """How long a training will take; None where its effort or the rate is not known."""
+        if effort is None or self.flops_per_s is None:
+            return None
+        return effort["flops"] * self.tokens_factor / self.flops_per_s
+
+
+def pace(foreteller: Foreteller, study: Study, memory: Memory) -> Pace:
+    """The pace that finished trials have shown, or else the one that is given.
+
+    Args:
+        foreteller: of the study.
+        study: as it stands.
+        memory: what is known of the cards.
+    """
+    seen = [one for trial in study.in_state(TrialState.COMPLETED) for one in _seen(foreteller, trial, memory)]
+    if not seen:
+        given = foreteller.tflops
+        return Pace(None if given is None else given * 1e12)
+    rates, factors, speeds = (median(column) for column in zip(*seen, strict=True))
+    return Pace(rates, factors, len(seen), speeds)
+
+
+def _seen(foreteller: Foreteller, trial: Trial, memory: Memory) -> Iterator[tuple[float, float, float]]:
+    """Operations a second, tokens over those foretold and tokens a second, if a trial tells them."""
+    told = {name: trial.metrics[name].value for name in ("tokens", "train_seconds") if name in trial.metrics}
+    effort = foreteller.effort(foreteller.applied(trial.params), memory)
+    if effort is None or len(told) < 2 or min(told.values()) <= 0:
+        return
+    factor, seconds = told["tokens"] / effort["tokens"], told["train_seconds"]
+    yield effort["flops"] * factor / seconds, factor, told["tokens"] / seconds
+
+
+def training_cells(effort: Effort | None, pace: Pace) -> dict[str, str]:
+    """What `plan` shows of how long a trial trains, by heading."""
+    seconds = pace.seconds(effort)
+    if seconds is None or effort is None:
+        return {}
+    most = "at most " if effort["most"] and not pace.trials else ""
+    return {"training": most + duration(seconds)}
+
+
+def pace_line(pace: Pace) -> str:
+    """What `plan` goes by in foretelling time."""
+    if pace.trials:
+        rate = f"{pace.tokens_per_s:.3g} tokens/s, {(pace.flops_per_s or 0) / 1e12:.3g} TFLOP/s"
+        return f"training: at the pace of {pace.trials} trials, {rate}; evaluation comes on top"
+    rate = f"{(pace.flops_per_s or 0) / 1e12:.3g} TFLOP/s (cluster.gpu_tflops)"
+    return f"training: a forecast at {rate}, which no trial has shown yet; evaluation comes on top"
