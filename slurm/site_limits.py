@@ -30,6 +30,13 @@ def ask_array_size() -> int | None:
     return int(size) if size.isdigit() else None
 
 
+def ask_job_age_s() -> float:
+    """For how long squeue shows a job that is over, in seconds; 0 where the site does not answer."""
+    age = parse_configuration(run(["scontrol", "show", "config"]).stdout).get("MinJobAge", "")
+    found = re.match(r"\d+", age)  # `300 sec`
+    return float(found[0]) if found else 0.0
+
+
 def ask_partition(partition: str | None) -> PartitionSize | None:
     """Nodes and time limit of these partitions; None where the site does not answer.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from slurm.errors import SchedulerError
 from slurm.refusals import is_busy
 from slurm.request import request
 from slurm.settings import ClusterSettings
+from slurm.vanished import Vanished
 from slurm.view import Ending, SiteLimits, Task, TaskView, Wishes
 
 # What scontrol and scancel say of a task that has ended, or that Slurm has already forgotten. Of an array of
@@ -27,6 +29,7 @@ class SlurmExecutor:
     def __init__(self, **settings: Any) -> None:
         self.settings = ClusterSettings(**settings)
         self._accounting = True
+        self._vanished = Vanished(site_limits.ask_job_age_s)
         self._array_size: int | None = None
         self._partition: site_limits.PartitionSize | None = None
 
@@ -143,10 +146,14 @@ class SlurmExecutor:
     def poll(self) -> Mapping[Task, TaskView] | None:
         """Every task of this user's arrays, by one squeue; None if squeue failed.
 
-        Those that are over stay for as long as the site's MinJobAge says, five minutes by default.
+        Those that are over stay for as long as the site's MinJobAge says, five minutes by default; those that
+        were cancelled while they waited are told of if this process saw them wait.
         """
         outcome = run(["squeue", "-h", "-r", "--me", "-t", "all", "-o", squeue.FORMAT])
-        return squeue.read_tasks(outcome.stdout) if outcome.ok else None
+        if not outcome.ok:
+            return None
+        tasks, arrays = squeue.read_tasks(outcome.stdout), squeue.read_arrays(outcome.stdout)
+        return self._vanished.with_cancelled(tasks, arrays, time.monotonic())
 
     def endings(self, tasks: Collection[Task]) -> Mapping[Task, Sequence[Ending]] | None:
         """Every execution of each task that has ended, oldest first, by one sacct.

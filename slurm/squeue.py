@@ -58,8 +58,8 @@ def read_tasks(text: str) -> dict[Task, TaskView]:
     """Read the answer to `squeue -h -r -t all -o FORMAT`; jobs that are no arrays are passed over.
 
     An element that was requeued has one line, with the same id; should the line of an earlier execution
-    still be there, the live one counts. Elements that were cancelled before they started may have no line at
-    all, or one without their index.
+    still be there, the live one counts. Elements that were cancelled before they started have no line, or one
+    without their index: see `slurm.vanished`.
     """
     tasks: dict[Task, TaskView] = {}
     for line in text.splitlines():
@@ -73,6 +73,11 @@ def read_tasks(text: str) -> dict[Task, TaskView]:
         ending = task_ending(word) if state is TaskState.OVER else None
         tasks[task] = view(state, f"{word} {reason}", node, name, ending)
     return tasks
+
+
+def read_arrays(text: str) -> set[str]:
+    """The job ids in the same answer, also of lines without an index."""
+    return {_fields(line)[0] for line in text.splitlines()}
 
 
 def _fields(line: str) -> list[str]:

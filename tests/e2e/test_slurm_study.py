@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from studies import SYNTHETIC, StudyRun, wait_until
 
+from hpo.ports import WAITING
+from hpo.queue_view import read_queue
 from hpo.records import AttemptRecord, read_json
 from slurm.devcluster_files import Layout
 
@@ -93,6 +95,31 @@ def test_cancel_empties_the_queue(run: StudyRun) -> None:
     assert controller.returncode == 1
     wait_until(lambda: _squeue() == [], 60)
     assert len(run.study.in_state("cancelled")) == 4
+
+
+def test_scancel_of_a_waiting_task_cancels_its_trial(run: StudyRun) -> None:
+    """Slurm forgets such a task at once and has no accounting here; its trial is not submitted again."""
+    run.options = [*run.options, "budget.trials=4", "cluster.max_parallel=2", "controller.gone_seconds=1"]
+    controller = run.start("trainer.seconds=6")
+    wait_until(lambda: len(_squeue("-r", "-t", "RUNNING", "-o", "%K")) == 2, 60)
+    (array,) = set(_squeue("-r", "-o", "%F"))
+    wait_until(lambda: f"{array}_3" in _shown_to_status(run, array), 30)
+    subprocess.run(["scancel", f"{array}_3"], check=True)
+    output, _ = controller.communicate(timeout=120)
+    assert controller.returncode == 0, output
+    assert run.completed() == TWELVE[:3]
+    assert [(trial.id, trial.message) for trial in run.study.in_state("cancelled")] == [
+        ("0003", "by scancel, not by `frontrunner cancel`")
+    ]
+    assert len(_batches(run)) == 1
+
+
+def _shown_to_status(run: StudyRun, array: str) -> list[str]:
+    """The tasks that the controller has seen waiting."""
+    queue = read_queue(run.paths.queue)
+    return [
+        f"{array}_{task.split(':')[1]}" for task, (state, _, _) in queue.tasks.items() if state in WAITING
+    ]
 
 
 def test_plan_shows_what_sbatch_would_get_and_submits_nothing(run: StudyRun) -> None:

@@ -230,3 +230,27 @@ def test_a_preempted_element_is_requeued_and_finishes(
         time.sleep(0.1)
     assert log.started() == ["0", "0"]
     assert "pending" in seen
+
+
+@pytest.mark.parametrize("cancelled", [[3], [2, 3]])
+def test_scancel_of_waiting_elements_is_seen_though_slurm_forgets_them(
+    cancelled: list[int],
+    cluster: Layout,
+    settings: dict[str, Any],
+    targets: str,
+    folder: Path,
+    log: ElementLog,
+    wait_until: Wait,
+) -> None:
+    """One of two that wait, and both: over and cancelled, while the others are as they were."""
+    executor = SlurmExecutor(**{**settings, "max_parallel": 2})
+    job_id = submit(executor, folder, "work", *([str(log.folder), str(i), "20"] for i in range(4)))
+    executor.release(job_id)
+    wait_until(lambda: list(live(executor).values()).count("running") == 2)
+    client(cluster, "scancel", *(f"{job_id}_{index}" for index in cancelled))
+    assert [line for line in squeue(cluster, "-r", "-t", "all", "-o", "%F_%K") if line == f"{job_id}_3"] == []
+    seen = executor.poll()
+    assert seen is not None
+    assert {index: told["ending"] for (job, index), told in seen.items() if job == job_id} == {
+        index: "cancelled" if index in cancelled else "" for index in range(4)
+    }

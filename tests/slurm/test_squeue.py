@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slurm.squeue import read_tasks, task_ending, task_state
+from slurm.squeue import read_arrays, read_tasks, task_ending, task_state
 from slurm.view import TaskEnding, TaskState
 
 ANSWER = """\
@@ -31,6 +31,12 @@ def test_every_element_has_its_state_and_jobs_that_are_no_arrays_are_left_out() 
         ("17", 0): "over",
         ("18", 0): "pending",
     }
+
+
+def test_arrays_are_known_by_any_of_their_lines() -> None:
+    """Also by one without an index, which is all that is left when every waiting element was cancelled."""
+    assert read_arrays(ANSWER) == {"14", "15", "16", "17", "18"}
+    assert read_arrays("") == set()
 
 
 def test_a_task_carries_the_schedulers_own_words_its_node_and_its_arrays_name() -> None:
