@@ -218,6 +218,7 @@ def _evaluate(options: argparse.Namespace, out: Console) -> int:
 def _report(options: argparse.Namespace, out: Console) -> int:
     from hpo.report import report
 
+    signal.signal(signal.SIGTERM, _interrupt)  # nothing half-written is left
     return report(options.study, Path(options.root), out, options.limit)
 
 

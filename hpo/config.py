@@ -103,6 +103,14 @@ class CostSettings:
 
 
 @dataclass(frozen=True, config=STRICT)
+class ReportSettings:
+    """Whether `tune` makes reports by itself, and the shortest time between two while the study runs."""
+
+    automatic: bool
+    every_seconds: Positive | None
+
+
+@dataclass(frozen=True, config=STRICT)
 class NotifySettings:
     """Who is told that a study has ended."""
 
@@ -129,6 +137,8 @@ class StudyConfig:
     objectives: Annotated[dict[str, Any], Field(min_length=1)]
     strategy: dict[str, Any]
     cluster: dict[str, Any]
+    # a study that an earlier version composed has no such group, and neither reports what is made out of it
+    report: ReportSettings = ReportSettings(automatic=False, every_seconds=None)
     seed: NotNegative = 0
     arms: dict[str, list[str]] = field(default_factory=dict)
     recipe: dict[str, Any] = field(init=False, repr=False, default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from hpo.assembly import Assembly
@@ -13,9 +14,16 @@ from hpo.ports import of_an_executor
 from hpo.queue_view import QueueFile, QueueView, seen
 from hpo.records import RecordError
 from hpo.snapshot import Snapshot, running_trials
+from hpo.study import Study
 from hpo.view import View
 
 LONGEST_WAIT_S = 60.0
+After = Callable[[Study], Iterable[str]]
+
+
+def nothing(study: Study) -> Iterable[str]:
+    """What is done after a pass where nothing is to be done."""
+    return ()
 
 
 class Loop:
@@ -25,10 +33,11 @@ class Loop:
         parts: the study's.
         controller: with its lease.
         view: shown what happens.
+        after: called after every pass; gives lines to show.
     """
 
-    def __init__(self, parts: Assembly, controller: Controller, view: View) -> None:
-        self._parts, self.controller, self._view = parts, controller, view
+    def __init__(self, parts: Assembly, controller: Controller, view: View, after: After = nothing) -> None:
+        self._parts, self.controller, self._view, self._after = parts, controller, view, after
         self._pacer = Pacer(parts.poll_s, backs_off=parts.executor.name == "slurm")
         self._look_s = min(parts.config.controller.look_seconds, parts.poll_s)
         self._wait_s = self._look_s
@@ -80,6 +89,8 @@ class Loop:
         self._queue_file.keep(queue)
         with suppress(RecordError):
             self._view.update(lambda: self._snapshot(queue))
+        for line in self._after(controller.study):
+            self._view.say(line)
         return ended
 
     def _snapshot(self, queue: QueueView) -> Snapshot:

@@ -104,7 +104,7 @@ def run(command: Sequence[str], text: str, timeout_s: float) -> str:
         except BaseException:
             _kill(process)  # Ctrl-C is for all of us
             raise
-        return "" if code == 0 else f"{command[0]} ended with code {code}: {_tail(complaints)}"
+        return "" if code == 0 else f"{command[0]} ended with code {code}: {last_words(complaints)}"
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -113,7 +113,8 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _tail(stream: IO[bytes]) -> str:
+def last_words(stream: IO[bytes]) -> str:
+    """What a program said last, on one line."""
     size = stream.seek(0, os.SEEK_END)
     stream.seek(max(0, size - WORDS))
     return " ".join(stream.read().decode(errors="replace").split()) or "it said nothing"

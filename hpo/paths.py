@@ -176,6 +176,16 @@ class StudyPaths:
         return self.folder / "report"
 
     @property
+    def report_page(self) -> Path:
+        """The page that `report` makes."""
+        return self.report / "report.html"
+
+    @property
+    def reporting(self) -> Path:
+        """The last report that the controller has had made: of what, when, and by which process."""
+        return self.folder / "reporting.json"
+
+    @property
     def export(self) -> Path:
         """What `export` makes for other tools."""
         return self.folder / "export"

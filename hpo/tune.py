@@ -5,32 +5,50 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from hpo.assembly import Assembly, assemble
+from hpo.autoreport import Reports
 from hpo.chain import follow_up
 from hpo.compose import compose_config
 from hpo.controller import Controller
 from hpo.disk import insist
+from hpo.ending import show_end
 from hpo.errors import InputError, StudyError
 from hpo.journal import Journal, load_study
 from hpo.lease import HeldLease, refuse_second_controller
-from hpo.loop import Loop
+from hpo.loop import After, Loop, nothing
 from hpo.notify import tell
 from hpo.objectives import describe_objectives
 from hpo.paths import StudyPaths
-from hpo.snapshot import elapsed_s, take
 from hpo.store import create_study, refuse_other_configuration, refuse_unwritable, set_umask
-from hpo.study import Event, Study, TrialState
-from hpo.tables import duration, front_table
+from hpo.study import Event, Study
 from hpo.view import View, make_view
 
 INTERRUPTED = 3  # exit code: stopped by the user, and resumable
 CHAIN_WAIT_S = 240.0  # longer than it takes until a dead controller's lease is stale
 CHAIN_LINGER_S = 600.0  # how long a step of a chain waits for what no array in the queue will bring
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How a study is driven.
+
+    Args:
+        once: for one pass.
+        anew: the user has just asked for it, so an earlier `cancel` counts no more.
+        chain: the command that a job is to go on with.
+        after: called after every pass, with the study; gives lines to show.
+    """
+
+    once: bool = False
+    anew: bool = True
+    chain: Sequence[str] = ()
+    after: After = nothing
 
 
 def tune(
@@ -59,11 +77,13 @@ def tune(
     parts = assemble(*compose_config(overrides, config_dir))
     set_umask(parts.config.study.umask)
     paths, chain = parts.paths, parts.config.controller.chain
+    reports = Reports(paths, parts.config.report, console)
     if not paths.journal.exists():
         _begin(parts, console)
     elif _complete(parts, study := load_study(paths.journal)):
         _tell_late(parts, study, console)
-        _show_end(parts, console, f"study {paths.name} is complete; nothing to do")
+        show_end(parts, console, f"study {paths.name} is complete; nothing to do")
+        reports.conclude()  # as an earlier controller could not, if it was killed
         return 0
     else:
         _take_up(parts, study, console, once=once)
@@ -73,10 +93,14 @@ def tune(
     if lease is None:
         console.print("another controller is at work; nothing to do", highlight=False)
         return 0
-    with lease:
+    with reports, lease:  # the lease is given back first: nobody waits for a report
         where = ["--config-dir", str(Path(config_dir).resolve())] if config_dir else []
         command = ["step", *where, *(overrides if again is None else again)] if chain else []
-        return drive(parts, lease, console, _show_end, once=once or chain, anew=not once, chain=command)
+        ways = Ways(once=once or chain, anew=not once, chain=command, after=reports.look)
+        status = drive(parts, lease, console, show_end, ways)
+        if status:
+            reports.stop()
+        return status
 
 
 def _begin(parts: Assembly, console: Console) -> None:
@@ -150,10 +174,7 @@ def drive(
     lease: HeldLease,
     console: Console,
     show_end: Callable[[Assembly, Console, str], None],
-    *,
-    once: bool = False,
-    anew: bool = True,
-    chain: Sequence[str] = (),
+    ways: Ways | None = None,
 ) -> int:
     """Drive a study whose folder is there.
 
@@ -162,9 +183,7 @@ def drive(
         lease: of its controller.
         console: where to show it.
         show_end: called with a headline once the study is complete.
-        once: one pass.
-        anew: the user has just asked for it, so an earlier `cancel` counts no more.
-        chain: the command that a job is to go on with.
+        ways: how it is driven; None: to its end.
 
     Returns:
         0, or 3 when interrupted.
@@ -172,11 +191,11 @@ def drive(
     Raises:
         FrontrunnerError: the study cannot go on.
     """
-    view = make_view(console)
+    view, ways = make_view(console), ways or Ways()
     try:
-        controller = insist(lambda: _controller(parts, lease, view, anew=anew), view.say)
+        controller = insist(lambda: _controller(parts, lease, view, anew=ways.anew), view.say)
         try:
-            ended = _work(parts, controller, view, once=once, chain=chain)
+            ended = _work(parts, controller, view, ways)
         finally:  # also where the study is stopped by an error
             _tell(parts, controller.journal, view.say)
     except KeyboardInterrupt:
@@ -192,14 +211,14 @@ def drive(
     return 0
 
 
-def _work(parts: Assembly, controller: Controller, view: View, *, once: bool, chain: Sequence[str]) -> bool:
+def _work(parts: Assembly, controller: Controller, view: View, ways: Ways) -> bool:
     """Passes of the loop; returns whether the study has ended."""
-    loop = Loop(parts, controller, view)
-    ended = loop.pass_once() if once else loop.run()
-    if chain and not ended:
+    loop = Loop(parts, controller, view, ways.after)
+    ended = loop.pass_once() if ways.once else loop.run()
+    if ways.chain and not ended:
         ended = loop.until_settled(CHAIN_LINGER_S)
-    if chain and not ended:
-        jobs = follow_up(controller, parts.executor, parts.paths, chain)
+    if ways.chain and not ended:
+        jobs = follow_up(controller, parts.executor, parts.paths, ways.chain)
         view.say(f"the study goes on by itself, next with {', '.join(jobs) or 'the jobs in the queue'}")
     return ended
 
@@ -242,22 +261,3 @@ def _controller(parts: Assembly, lease: HeldLease, view: View, *, anew: bool) ->
     if anew:
         view.say(f"study {parts.paths.name} in {parts.paths.folder}; trials run {where}")
     return controller
-
-
-def _show_end(parts: Assembly, console: Console, headline: str) -> None:
-    snapshot = take(parts.paths)
-    study, paths = snapshot.study, parts.paths
-    console.print(f"\n{headline} ({study.finished})", style="bold", highlight=False)
-    ended = {state: len(study.in_state(state)) for state in TrialState}
-    console.print(
-        f"{ended[TrialState.COMPLETED]} trials completed, {ended[TrialState.FAILED]} failed, "
-        f"{ended[TrialState.CANCELLED]} cancelled in {duration(elapsed_s(study))}\n"
-    )
-    console.print(front_table(study, snapshot.objectives))
-    console.print(_files(paths), highlight=False, soft_wrap=True)
-
-
-def _files(paths: StudyPaths) -> str:
-    trained = any(paths.trials.glob("*/adapter"))  # not every kind of trial does
-    adapters = f"adapters  {paths.trials}/<trial>/adapter\n" if trained else ""
-    return f"\nfolder    {paths.folder}\n{adapters}report    frontrunner report {paths.folder}"

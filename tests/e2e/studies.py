@@ -28,6 +28,7 @@ class StudyRun:
     name: str = "study"
     options: Sequence[str] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    reports: bool = False  # made by `tune` itself: each takes ten seconds of a core
 
     @property
     def paths(self) -> StudyPaths:
@@ -42,6 +43,7 @@ class StudyRun:
     def command(self, command: str = "tune", *more: str) -> list[str]:
         """The command line of `tune`, `step` or `plan`."""
         where = [f"study.root={self.root}", f"study.name={self.name}"]
+        where += [] if self.reports else ["report.automatic=false"]
         return [sys.executable, "-m", "hpo", command, *self.options, *where, *more]
 
     def start(self, *more: str) -> subprocess.Popen[str]:

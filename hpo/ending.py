@@ -1,0 +1,37 @@
+"""What a study's end looks like on a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from hpo.assembly import Assembly
+from hpo.paths import StudyPaths
+from hpo.snapshot import elapsed_s, take
+from hpo.study import TrialState
+from hpo.tables import duration, front_table
+
+
+def show_end(parts: Assembly, console: Console, headline: str) -> None:
+    """Print how many trials ended how, the front, and where the files are.
+
+    Args:
+        parts: of the study.
+        console: where to print.
+        headline: what has happened.
+    """
+    snapshot = take(parts.paths)
+    study, paths = snapshot.study, parts.paths
+    console.print(f"\n{headline} ({study.finished})", style="bold", highlight=False)
+    ended = {state: len(study.in_state(state)) for state in TrialState}
+    console.print(
+        f"{ended[TrialState.COMPLETED]} trials completed, {ended[TrialState.FAILED]} failed, "
+        f"{ended[TrialState.CANCELLED]} cancelled in {duration(elapsed_s(study))}\n"
+    )
+    console.print(front_table(study, snapshot.objectives))
+    console.print(_files(paths), highlight=False, soft_wrap=True)
+
+
+def _files(paths: StudyPaths) -> str:
+    trained = any(paths.trials.glob("*/adapter"))  # not every kind of trial does
+    adapters = f"\nadapters  {paths.trials}/<trial>/adapter" if trained else ""
+    return f"\nfolder    {paths.folder}{adapters}"
