@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from hpo.ledger import measured
+from hpo.levels import incumbents, volumes
 from hpo.objectives import Objectives
-from hpo.pareto import Row, dominates, hypervolume
+from hpo.pareto import Row
 from hpo.snapshot import objective_row
 from hpo.study import Study, TrialState
 
@@ -99,9 +100,14 @@ def run_of(study: Study, objectives: Objectives, reference: Row | None) -> Run:
     rows = [
         objective_row(trial, objectives) if trial.state is TrialState.COMPLETED else None for trial in ended
     ]
-    levels = incumbents(rows) if reference is None else volumes(rows, reference)
+    levels = _turned(rows) if reference is None else volumes(rows, reference)
     seed = study.identity.get("study", {}).get("seed")
     return Run(study.name, seed, levels, _rising([hours.get(trial.id, 0.0) for trial in ended]))
+
+
+def _turned(rows: Sequence[Row | None]) -> list[float]:
+    """The incumbents of one objective with their sign turned, so that more is better."""
+    return [-best for best in incumbents(None if row is None else row[0] for row in rows)]
 
 
 def _rising(values: Sequence[float]) -> list[float]:
@@ -110,33 +116,6 @@ def _rising(values: Sequence[float]) -> list[float]:
         highest = max(highest, value)
         found.append(highest)
     return found
-
-
-def incumbents(rows: Sequence[Row | None]) -> list[float]:
-    """The best value of one objective after each trial, its sign turned so that more is better."""
-    best, found = math.nan, []
-    for row in rows:
-        if row is not None and math.isfinite(row[0]):
-            best = -row[0] if math.isnan(best) else max(best, -row[0])
-        found.append(best)
-    return found
-
-
-def volumes(rows: Sequence[Row | None], reference: Row) -> list[float]:
-    """The hypervolume after each trial; only the front of each moment is kept."""
-    best: list[Row] = []
-    volume, found = 0.0, []
-    for row in rows:
-        inside = row is not None and all(x < r for x, r in zip(row, reference, strict=True))
-        if row is not None and inside and not any(_covers(other, row) for other in best):
-            best = [*(other for other in best if not dominates(row, other)), row]
-            volume = hypervolume(best, reference)
-        found.append(volume)
-    return found
-
-
-def _covers(other: Row, row: Row) -> bool:
-    return all(x <= y for x, y in zip(other, row, strict=True))
 
 
 def group_by_settings(studies: Sequence[Study]) -> dict[str, list[Study]]:

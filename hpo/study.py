@@ -171,6 +171,16 @@ class Study:
         return [trial for trial in self.trials.values() if trial.state in states]
 
     @property
+    def parameters(self) -> list[str]:
+        """The name of every parameter that a trial has."""
+        return list(dict.fromkeys(name for trial in self.trials.values() for name in trial.params))
+
+    @property
+    def metrics(self) -> list[str]:
+        """The name of every metric that a trial has."""
+        return list(dict.fromkeys(name for trial in self.trials.values() for name in trial.metrics))
+
+    @property
     def in_flight(self) -> list[Trial]:
         """The trials that have not ended."""
         return [trial for trial in self.trials.values() if trial.state not in ENDED]

@@ -56,7 +56,7 @@ def front_table(study: Study, objectives: dict[str, Objective], most: int | None
         objectives: what is optimised.
         most: rows that there is room for; None: all.
     """
-    names = list(dict.fromkeys(name for trial in study.trials.values() for name in trial.params))
+    names = study.parameters
     table = Table(title="Pareto front", title_justify="left", box=None, pad_edge=False)
     table.add_column("trial")
     for name, objective in objectives.items():

@@ -13,7 +13,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # an export tells nob
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
-from hpo.exports.progress import learning_curve
+from hpo.curves import learning_curve
 from hpo.snapshot import Snapshot, pareto_trials
 from hpo.study import ENDED, Trial, TrialState
 

@@ -18,7 +18,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from hpo.exports.progress import learning_curve
+from hpo.curves import learning_curve
 from hpo.objectives import Direction
 from hpo.paths import StudyPaths
 from hpo.records import ParamValue

@@ -19,8 +19,7 @@ Cell = ParamValue | None
 def rows(snapshot: Snapshot) -> list[dict[str, Cell]]:
     """A row for each trial, all with the same columns; None where there is nothing to say."""
     study = snapshot.study
-    params = list(dict.fromkeys(name for trial in study.trials.values() for name in trial.params))
-    metrics = list(dict.fromkeys(name for trial in study.trials.values() for name in trial.metrics))
+    params, metrics = study.parameters, study.metrics
     with_error = {
         name
         for trial in study.trials.values()

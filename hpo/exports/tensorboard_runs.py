@@ -12,7 +12,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams_config_pb, hparams_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from hpo.exports.progress import learning_curve
+from hpo.curves import learning_curve
 from hpo.records import Progress
 from hpo.snapshot import Snapshot
 from hpo.study import Trial, TrialState
@@ -33,14 +33,13 @@ def write_runs(snapshot: Snapshot, folder: Path, each: Iterable[Trial]) -> None:
         each: the study's trials.
     """
     study = snapshot.study
-    names = dict.fromkeys(name for trial in study.trials.values() for name in trial.params)
-    metrics = dict.fromkeys(name for trial in study.trials.values() for name in trial.metrics)
+    metrics = study.metrics
     objectives = [name for name in snapshot.objectives if name in metrics]
     others = [name for name in metrics if name not in snapshot.objectives]
     shown = [Metric(f"metric/{name}", display_name=name) for name in (*objectives, *others)]
     began = _seconds(study.created_at)
     writer = EventFileWriter(str(folder))
-    config = hparams_config_pb([HParam(name) for name in names], shown, time_created_secs=began)
+    config = hparams_config_pb([HParam(name) for name in study.parameters], shown, time_created_secs=began)
     writer.add_event(Event(wall_time=began, summary=config))
     writer.close()
     for trial in each:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from hpo.ledger import measured
+from hpo.levels import incumbents, volumes
 from hpo.objectives import Objectives
-from hpo.pareto import Row, front, hypervolume, reference_point
+from hpo.pareto import reference_point
 from hpo.reporting.results import results
 from hpo.snapshot import objective_row
 from hpo.study import Study
@@ -40,10 +40,7 @@ class Advance:
 
     def incumbents(self, objective: int) -> list[float]:
         """The best value of one objective after each result, signed so that less is better."""
-        best: list[float] = []
-        for row in self.rows:
-            best.append(min(row[objective], best[-1]) if best else row[objective])
-        return best
+        return incumbents(row[objective] for row in self.rows)
 
     def last_gain(self) -> int | None:
         """After how many results the hypervolume last grew; None without a result."""
@@ -76,7 +73,7 @@ def advance(study: Study, objectives: Objectives) -> Advance:
             rows.append(objective_row(trial, objectives))
     reference = reference_point(rows, objectives)
     counted = _counted(len(rows), len(objectives))
-    return Advance(trials, spent, hours, rows, _volumes(rows, reference, counted), counted, reference)
+    return Advance(trials, spent, hours, rows, volumes(rows, reference, counted), counted, reference)
 
 
 def _hours_between(start: str, end: str) -> float:
@@ -87,24 +84,3 @@ def _counted(results: int, objectives: int) -> list[int]:
     if objectives <= 2 or results <= _MOST_VOLUMES:
         return list(range(1, results + 1))
     return sorted({round(1 + step * (results - 1) / (_MOST_VOLUMES - 1)) for step in range(_MOST_VOLUMES)})
-
-
-def _volumes(rows: Sequence[Row], reference: Row, counted: Sequence[int]) -> list[float]:
-    """Hypervolumes of growing parts of the rows; only the front so far is carried on."""
-    kept: list[Row] = []
-    volumes: list[float] = []
-    done = 0
-    for count in counted:
-        fresh = [row for row in rows[done:count] if not _covered(row, kept)]
-        if fresh or not volumes:
-            kept += fresh
-            kept = [kept[place] for place in front(kept)]
-            volumes.append(hypervolume(kept, reference))
-        else:
-            volumes.append(volumes[-1])
-        done = count
-    return volumes
-
-
-def _covered(row: Row, kept: Sequence[Row]) -> bool:
-    return any(all(x <= y for x, y in zip(other, row, strict=True)) for other in kept)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpo.curves import learning_curve, thinned
 from hpo.paths import StudyPaths
 from hpo.study import Study
 
@@ -40,28 +40,7 @@ def curves(study: Study, paths: StudyPaths, first: Collection[str]) -> list[Curv
 
 
 def _read(number: int, path: Path) -> Curve:
-    training: dict[int, float] = {}
-    validation: dict[int, float] = {}
-    try:
-        lines = path.read_bytes().split(b"\n")[:-1]
-    except FileNotFoundError:
-        lines = []
-    for line in lines:
-        try:
-            record = json.loads(line)
-            step = int(record["step"])
-        except (ValueError, KeyError, TypeError):
-            continue  # a damaged line is not worth a report
-        # a later attempt repeats steps: its word counts
-        if isinstance(record.get("loss"), int | float):
-            training[step] = record["loss"]
-        if isinstance(record.get("eval_loss"), int | float):
-            validation[step] = record["eval_loss"]
-    return Curve(number, _thinned(training), _thinned(validation))
-
-
-def _thinned(values: dict[int, float]) -> list[tuple[int, float]]:
-    rows: Sequence[tuple[int, float]] = sorted(values.items())
-    every = max(1, -(-len(rows) // MOST_POINTS))
-    kept = list(rows[::every])
-    return kept if not rows or kept[-1] == rows[-1] else [*kept, rows[-1]]
+    points = learning_curve(path, None)  # thinned, it could lose the few validation losses among the others
+    training = [(own.step, own.loss) for own in points if own.loss is not None]
+    validation = [(own.step, own.eval_loss) for own in points if own.eval_loss is not None]
+    return Curve(number, thinned(training, MOST_POINTS), thinned(validation, MOST_POINTS))

@@ -13,7 +13,7 @@ from hpo.objectives import Direction, Objectives
 from hpo.reporting.advance import Advance
 from hpo.reporting.labels import params_label, place_labels
 from hpo.reporting.results import results
-from hpo.reporting.style import FRONT, axis_title, by_group, failed, finish, group_of, look, marks, names_of
+from hpo.reporting.style import FRONT, axis_title, by_group, failed, finish, group_of, look, marks
 from hpo.snapshot import pareto_trials
 from hpo.study import Study, Trial
 
@@ -49,7 +49,7 @@ def front_figure(study: Study, objectives: Objectives, pair: tuple[str, str]) ->
     ranges = [
         _range([trial.metrics[name].value for trial in completed], study.baseline.get(name)) for name in pair
     ]
-    names = names_of(study)
+    names = study.parameters
     for note in _labels(front, completed, pair, ranges, names):
         figure.add_annotation(note, row=2, col=1)
     figure.update_xaxes(title=axis_title(pair[0], objectives), range=ranges[0], row=2, col=1)

@@ -19,7 +19,7 @@ from hpo.objectives import Objectives
 from hpo.records import ParamValue
 from hpo.reporting.parameter_figures import is_log, is_number
 from hpo.reporting.results import results
-from hpo.reporting.style import FRONT, axis_title, finish, marks, names_of
+from hpo.reporting.style import FRONT, axis_title, finish, marks
 from hpo.space import SearchSpace
 from hpo.study import Study, Trial
 from hpo.tables import number
@@ -50,7 +50,7 @@ def parallel_figure(
         front: ids of the trials on the front.
     """
     trials = results(study, objectives)
-    axes = [_of_parameter(trials, name, is_log(space, name)) for name in names_of(study)]
+    axes = [_of_parameter(trials, name, is_log(space, name)) for name in study.parameters]
     for name in objectives:
         values = [trial.metrics[name].value for trial in trials]
         axes.append(_of_numbers(axis_title(name, objectives), values))

@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 
 from hpo.objectives import Objectives
 from hpo.reporting.results import results
-from hpo.reporting.style import FRONT, axis_title, by_group, failed, finish, look, marks, names_of
+from hpo.reporting.style import FRONT, axis_title, by_group, failed, finish, look, marks
 from hpo.space import SearchSpace
 from hpo.study import Study, Trial
 
@@ -43,7 +43,7 @@ def objective_figure(
     study: Study, objectives: Objectives, space: SearchSpace | None, objective: str, front: set[str]
 ) -> go.Figure:
     """One objective by each parameter, a panel each; failed trials along the upper edge."""
-    names = names_of(study)
+    names = study.parameters
     figure, rows = _panels(names)
     completed, lost = results(study, objectives), failed(study)
     values = [trial.metrics[objective].value for trial in completed]
@@ -124,7 +124,7 @@ def _scale(space: SearchSpace | None, name: str, numeric: bool) -> dict[str, Any
 
 def history_figure(study: Study, space: SearchSpace | None) -> go.Figure:
     """Every parameter over the trial number."""
-    names = names_of(study)
+    names = study.parameters
     figure, rows = _panels(names)
     everyone = list(study.trials.values())
     lost = {trial.id for trial in failed(study)}

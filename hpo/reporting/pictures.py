@@ -18,7 +18,7 @@ from hpo.reporting.labels import params_label, place_labels
 from hpo.reporting.material import Material
 from hpo.reporting.parameter_figures import COLUMNS, is_log, is_number
 from hpo.reporting.results import results
-from hpo.reporting.style import FRONT, GREY, by_group, look, names_of
+from hpo.reporting.style import FRONT, GREY, by_group, look
 from hpo.snapshot import pareto_trials
 from hpo.study import Trial
 
@@ -96,11 +96,11 @@ def _front(material: Material, pair: tuple[str, str]) -> Figure:
             line(study.baseline[name], ls=":", color="#555", lw=1, label="untuned model")
     axes.margins(0.1)
     axes.set(xlabel=_titled(material, pair[0]), ylabel=_titled(material, pair[1]))
-    names = ", ".join(names_of(study))
+    names = ", ".join(study.parameters)
     axes.set_title(f"{study.name}: labels are ({names})", fontsize=9, loc="left")
     axes.legend(fontsize=7, frameon=False)
     figure.draw_without_rendering()
-    _label(axes, front, completed, pair, names_of(study))
+    _label(axes, front, completed, pair, study.parameters)
     return figure
 
 
@@ -171,7 +171,7 @@ def _hypervolume(advance: Advance) -> Figure:
 
 def _parameters(material: Material, objective: str) -> Figure:
     study = material.study
-    names = names_of(study)
+    names = study.parameters
     columns = min(COLUMNS, max(1, len(names)))
     rows = -(-len(names) // columns) or 1
     figure = Figure(figsize=(2.9 * columns, 2.4 * rows), layout="constrained")

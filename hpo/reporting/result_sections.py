@@ -14,7 +14,7 @@ from hpo.reporting.material import Material
 from hpo.reporting.parallel_figure import parallel_figure
 from hpo.reporting.parameter_figures import history_figure, objective_figure
 from hpo.reporting.results import results
-from hpo.reporting.style import group_of, names_of
+from hpo.reporting.style import group_of
 from hpo.study import Trial, TrialState
 from hpo.tables import duration, number
 
@@ -74,7 +74,7 @@ def _decision_blocks(material: Material) -> Iterator[Table | Text]:
 
 
 def _front_table(material: Material) -> Table:
-    params, study = names_of(material.study), material.study
+    params, study = material.study.parameters, material.study
     heads = [f"{name} ({own.direction.value})" for name, own in material.objectives.items()]
     rows: list[list[Cell]] = []
     for trial in material.front:
@@ -104,7 +104,7 @@ def _pick(material: Material, trial: Trial, what: str) -> Text:
 def _fronts(material: Material) -> Section:
     says = (
         "Every completed trial by two objectives, bars for standard errors, the front ringed and labelled "
-        f"with ({', '.join(names_of(material.study))}); pale ones are beaten, crosses above have no value. "
+        f"with ({', '.join(material.study.parameters)}); pale ones are beaten, crosses above have no value. "
         "Hovering tells everything of a trial."
     )
     blocks: list[Figure | Table | Text] = []
@@ -186,8 +186,11 @@ def _parameters(material: Material) -> Section:
 
 
 def _trials(material: Material) -> Section:
-    says = "Every configuration and what became of it; trials.csv beside this page has all of it."
-    study, params = material.study, names_of(material.study)
+    says = (
+        "Every configuration and what became of it. trials.csv beside this page has all of it with every "
+        "digit; figures keep five digits of a number, more where numbers hardly differ."
+    )
+    study, params = material.study, material.study.parameters
     if not study.trials:
         return Section("trials", "All trials", says, [Text("No trial has been proposed yet.")])
     heads = [f"{name} ({own.direction.value})" for name, own in material.objectives.items()]

@@ -57,11 +57,6 @@ def failed(study: Study) -> list[Trial]:
     return study.in_state(TrialState.FAILED)
 
 
-def names_of(study: Study) -> list[str]:
-    """Every parameter that a trial has."""
-    return list(dict.fromkeys(name for trial in study.trials.values() for name in trial.params))
-
-
 def hover(trial: Trial) -> str:
     """Everything about a trial, as lines of plotly's markup; all text of the study is escaped."""
     lines = [f"<b>trial {escape(trial.id)}</b>  {trial.state.value}, {escape(group_of(trial))}"]

@@ -17,17 +17,16 @@ from hpo.comparison import (
     Run,
     area,
     group_by_settings,
-    incumbents,
     over_hours,
     over_trials,
     permutation_test,
     seeds_for,
     stem,
     trials_to_reach,
-    volumes,
 )
 from hpo.errors import InputError
 from hpo.journal import Journal, load_study
+from hpo.levels import incumbents, volumes
 from hpo.pareto import hypervolume
 from hpo.paths import StudyPaths
 from hpo.store import create_study
@@ -96,8 +95,8 @@ def test_gpu_hours_are_a_step_function() -> None:
 
 
 def test_incumbents_keep_the_best_and_pass_over_failures() -> None:
-    """Losses 3, failed, 1, 2: the best so far is 3, 3, 1, 1, with signs so that more is better."""
-    assert incumbents([(3.0,), None, (1.0,), (2.0,)]) == [-3.0, -3.0, -1.0, -1.0]
+    """Losses 3, failed, 1, infinite, 2: the best so far is 3, 3, 1, 1, 1; none before the first result."""
+    assert incumbents([3.0, None, 1.0, math.inf, 2.0]) == [3.0, 3.0, 1.0, 1.0, 1.0]
     assert math.isnan(incumbents([None])[0])
 
 
@@ -106,6 +105,7 @@ def test_volumes_are_those_of_all_rows_so_far() -> None:
     rows = [(0.5, 0.5), (0.5, 0.5), (2.0, 0.1), (0.2, 0.9), None, (0.4, 0.4), (0.4, 0.6)]
     expected = [hypervolume([row for row in rows[: n + 1] if row], (1.0, 1.0)) for n in range(len(rows))]
     assert volumes(rows, (1.0, 1.0)) == pytest.approx(expected)
+    assert volumes(rows, (1.0, 1.0), [1, 4, 7]) == pytest.approx([expected[at] for at in (0, 3, 6)])
 
 
 def test_trials_to_reach_a_level() -> None:

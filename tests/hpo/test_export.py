@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 
 from hpo import export as module
+from hpo.curves import learning_curve
 from hpo.earlier import gather
 from hpo.errors import FrontrunnerError, InputError
 from hpo.export import export
-from hpo.exports.progress import learning_curve
 from hpo.journal import Journal
 from hpo.objectives import parse_objectives
 from hpo.paths import StudyPaths

@@ -14,16 +14,20 @@ import pytest
 from rich.console import Console
 from written_study import OBJECTIVES, SECTIONS, write_study
 
+from hpo.earlier import gather
 from hpo.errors import InputError
+from hpo.exports.table import rows, write_csv
 from hpo.journal import Journal
+from hpo.objectives import parse_objectives
 from hpo.overview import overview
 from hpo.paths import StudyPaths
 from hpo.records import Progress, append_jsonl
-from hpo.report import report, trials_csv
+from hpo.report import report
 from hpo.reporting.blocks import Table, Text, inside_script
 from hpo.reporting.evaluation_section import evaluation_section
 from hpo.reporting.running_sections import without_secrets
 from hpo.snapshot import last_progress, pareto_trials, take
+from hpo.space import parse_space
 from hpo.status import to_json
 from hpo.store import create_study
 from hpo.study import Event
@@ -108,8 +112,23 @@ def test_report_is_made_at_every_stage(stage: str, tmp_path: Path) -> None:
     outcomes, objectives = STAGES[stage]
     paths = make_study(tmp_path, outcomes, objectives)
     page_of(paths)
-    rows = list(csv.DictReader(io.StringIO((paths.report / "trials.csv").read_text())))
-    assert [row["trial"] for row in rows] == [f"{n:04d}" for n in range(len(outcomes))]
+    table = list(csv.DictReader(io.StringIO((paths.report / "trials.csv").read_text())))
+    assert [row["trial"] for row in table] == [f"{n:04d}" for n in range(len(outcomes))]
+
+
+def test_table_of_a_report_is_known_to_a_new_study(tmp_path: Path) -> None:
+    """`study.known` takes trials.csv as it is: the results with their errors, and not the failure."""
+    objectives = {"eval_loss": BOTH["eval_loss"]}
+    paths = make_study(tmp_path, [(1.0,), (0.5,), "diverged", (0.75,)], objectives)
+    report(str(paths.folder), tmp_path, Console(file=io.StringIO()))
+    space = parse_space({"rank": "range(0, 8)", "targets": "choice('<script>', all)"})
+    named = {"known": [str(paths.report / "trials.csv")], "related": []}
+    [known] = gather(named, tmp_path, space, parse_objectives(objectives))["known"]
+    assert [one["params"] for one in known["trials"]] == [
+        {"rank": rank, "targets": "<script>"} for rank in (0, 1, 3)
+    ]
+    metrics = [one["metrics"]["eval_loss"] for one in known["trials"]]
+    assert metrics == [[1.0, 0.1], [0.5, 0.1], [0.75, 0.1]]
 
 
 @pytest.mark.slow
@@ -203,8 +222,7 @@ def test_front_is_hand_worked(tmp_path: Path) -> None:
     paths = make_study(tmp_path, [(1.0, 0.5), (1.5, 0.4), (2.0, 0.9), "diverged"])
     snapshot = take(paths)
     assert [trial.id for trial in pareto_trials(snapshot.study, snapshot.objectives)] == ["0000", "0002"]
-    flags = [row["on_front"] for row in csv.DictReader(io.StringIO(trials_csv(snapshot)))]
-    assert flags == ["1", "0", "1", "0"]
+    assert [row["on_front"] for row in rows(snapshot)] == [True, False, True, False]
 
 
 def test_a_parameter_that_a_trial_does_not_have_is_an_empty_cell(tmp_path: Path) -> None:
@@ -213,8 +231,9 @@ def test_a_parameter_that_a_trial_does_not_have_is_an_empty_cell(tmp_path: Path)
     table = front_table(snapshot.study, snapshot.objectives)
     [column] = [column for column in table.columns if column.header == "momentum"]
     assert list(column.cells) == ["", "0.5"]
-    rows = list(csv.DictReader(io.StringIO(trials_csv(snapshot))))
-    assert [row["momentum"] for row in rows] == ["", "0.5"]
+    write_csv(snapshot, tmp_path / "trials.csv")
+    with (tmp_path / "trials.csv").open() as stream:
+        assert [row["momentum"] for row in csv.DictReader(stream)] == ["", "0.5"]
 
 
 def test_json_status_can_be_read_by_scripts(tmp_path: Path) -> None:
