@@ -10,7 +10,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hpo.compare import Comparison
+from hpo.compared import Comparison
 from hpo.comparison import Curve
 
 mpl.use("agg")
