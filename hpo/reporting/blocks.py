@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import plotly.graph_objects as go
+
+from hpo.reporting.digits import short
 
 Cell = str | float | int | None
 
@@ -29,8 +32,9 @@ class Figure:
         return int(self.figure.layout.height)
 
     def to_json(self) -> str:
-        """The figure as JSON that may stand inside a script element."""
-        return inside_script(str(self.figure.to_json()))
+        """The figure as JSON that may stand inside a script element, its numbers shortened."""
+        plain = short(json.loads(self.figure.to_json()))
+        return inside_script(json.dumps(plain, separators=(",", ":")))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from hpo.records import Cause, Metric
 from hpo.reporting.advance import advance
 from hpo.reporting.choosing import Limit, knee, parse_limits, picks
 from hpo.reporting.costs import card_costs, improvements, price_of, total_money
+from hpo.reporting.digits import rounded, short
 from hpo.reporting.labels import CHARACTER, place_labels
 from hpo.reporting.spans import Span, at_work, in_lanes, interruptions, utilisation
 from hpo.study import AttemptEnd, Batch, Study, Trial, TrialState
@@ -198,3 +200,20 @@ def test_labels_neither_overlap_nor_leave_the_area_nor_cover_points() -> None:
         clear = [abs(x - u) > half[0] or abs(y - v) > half[1] for u, v in [*points, *others]]
         assert all(apart)
         assert all(clear)
+
+
+def test_numbers_of_figures_keep_the_digits_that_can_be_seen() -> None:
+    """Five of each, more where values hardly differ; texts, gaps and whole numbers stay."""
+    assert rounded([1.23456789, 1e-5 / 3, None, "a", 7, 2.0]) == [1.2346, 3.3333e-06, None, "a", 7, 2]
+    assert rounded([1000.0123456, 1000.0223456]) == [1000.012346, 1000.022346]
+    assert rounded([0.1 + 0.2] * 2) == [0.3, 0.3]
+    assert rounded([math.inf, -0.0, 1e300]) == [math.inf, 0, 1e300]
+
+
+def test_every_list_of_a_figure_is_shortened() -> None:
+    """However deep, and nothing else is touched."""
+    tree = {"data": [{"x": [1 / 3, 2 / 3], "name": "n", "marker": {"size": [2.0]}}], "width": 1 / 3}
+    assert short(tree) == {
+        "data": [{"x": [0.33333, 0.66667], "name": "n", "marker": {"size": [2]}}],
+        "width": 1 / 3,
+    }
