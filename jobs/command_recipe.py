@@ -115,7 +115,7 @@ def parse(recipe: Mapping[str, Any]) -> CommandRecipe:
     """
     trainer, found = examine(recipe)
     if trainer is None or found:
-        raise RecipeError("\n".join(f"{key}: {problem}" for key, problem in found))
+        raise RecipeError.of(found)
     return trainer
 
 

@@ -78,7 +78,7 @@ def parse(raw: Mapping[str, Any]) -> DecodeRecipe:
     """
     recipe, found = examine(raw)
     if recipe is None or found:
-        raise RecipeError("\n".join(f"{key}: {problem}" for key, problem in found))
+        raise RecipeError.of(found)
     return recipe
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from hpo.records import Cause
 
 
@@ -16,6 +18,15 @@ class TrialError(Exception):
 
 class RecipeError(TrialError):
     """The recipe cannot be used as it stands."""
+
+    @classmethod
+    def of(cls, problems: Iterable[tuple[str, str]]) -> RecipeError:
+        """One error for all problems, a line each.
+
+        Args:
+            problems: (key path, what is wrong).
+        """
+        return cls("\n".join(f"{key}: {problem}" for key, problem in problems))
 
 
 class ModelError(TrialError):

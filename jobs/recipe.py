@@ -198,7 +198,7 @@ def parse(raw: Mapping[str, Any]) -> Recipe:
     found = examine(raw)
     if found.model and found.data and found.trainer and found.evaluation and not found.problems:
         return Recipe(found.model, found.data, found.trainer, found.evaluation)
-    raise RecipeError("\n".join(f"{key}: {problem}" for key, problem in found.problems))
+    raise RecipeError.of(found.problems)
 
 
 def examine(raw: Mapping[str, Any]) -> Examined:

@@ -178,5 +178,5 @@ def parse(recipe: Mapping[str, Any]) -> SyntheticRecipe:
         RecipeError: naming every problem by its key path.
     """
     if found := problems(recipe):
-        raise RecipeError("\n".join(f"{key}: {problem}" for key, problem in found))
+        raise RecipeError.of(found)
     return SyntheticRecipe(**{entry.name: recipe["trainer"][entry.name] for entry in fields(SyntheticRecipe)})

@@ -60,7 +60,7 @@ def load_tasks(tasks: TaskRecipe, decoding: Mapping[str, Any] | None = None) -> 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     found = survey(tasks)
     if found.problems:
-        raise RecipeError("\n".join(f"{key}: {problem}" for key, problem in found.problems))
+        raise RecipeError.of(found.problems)
     random.seed(PYTHON_SEED)  # some tasks shuffle; all seeds are those that lm-eval sets by itself
     np.random.seed(SEED)  # noqa: NPY002 # the one that such tasks draw from
     # Without the defaults, whose index takes seconds.
