@@ -28,8 +28,10 @@ WIDTH, LAYERS = 512, 4
 ENTRIES = ("bases", "tokens")
 
 
-def save_model(folder: Path) -> None:
-    """A random Llama of 13 million weights with a tokenizer of single characters."""
+def save_model(
+    folder: Path, width: int = WIDTH, inner: int = 3 * WIDTH, layers: int = LAYERS, heads: int = 8
+) -> None:
+    """A random Llama, of 13 million weights unless told otherwise, with a tokenizer of single characters."""
     import torch
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -41,9 +43,9 @@ def save_model(folder: Path) -> None:
         tokenizer_object=core, unk_token="<unk>", pad_token="<pad>", eos_token="</s>"
     ).save_pretrained(folder)
     torch.manual_seed(0)
-    sizes = {"hidden_size": WIDTH, "intermediate_size": 3 * WIDTH, "num_hidden_layers": LAYERS}
-    heads = {"num_attention_heads": 8, "num_key_value_heads": 4}
-    config = LlamaConfig(vocab_size=len(characters), max_position_embeddings=512, **sizes, **heads)  # type: ignore[arg-type]
+    sizes = {"hidden_size": width, "intermediate_size": inner, "num_hidden_layers": layers}
+    groups = {"num_attention_heads": heads, "num_key_value_heads": heads // 2}
+    config = LlamaConfig(vocab_size=len(characters), max_position_embeddings=512, **sizes, **groups)  # type: ignore[arg-type]
     LlamaForCausalLM(config).save_pretrained(folder)
 
 

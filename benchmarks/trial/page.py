@@ -16,6 +16,7 @@ PARTS = {
     "startup": "benchmarks.trial.startup",
     "loss": "benchmarks.trial.loss_memory",
     "crowd": "benchmarks.trial.crowd",
+    "checkpoint": "benchmarks.trial.checkpoint",
 }
 
 
