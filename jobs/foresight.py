@@ -25,8 +25,9 @@ from jobs.sources import model_problems
 from jobs.task_metrics import metric_names, survey
 
 METRICS = (
-    "eval_loss", "train_loss", "train_seconds", "eval_seconds", "start_seconds", "tokens",
-    "tokens_per_second", "peak_memory_gib", "trainable_parameters", "adapter_bytes", "skipped_steps",
+    "eval_loss", "train_loss", "train_seconds", "train_cpu_seconds", "eval_seconds", "start_seconds",
+    "tokens", "tokens_per_second", "peak_memory_gib", "trainable_parameters", "adapter_bytes",
+    "skipped_steps",
 )  # fmt: skip
 ON_A_CARD = ("gpu_memory_gib", "foretold_memory_gib", "training_memory_gib", "gpu_energy_wh")
 

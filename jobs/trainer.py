@@ -35,6 +35,7 @@ class Totals:
     """What a trial's attempts did together; kept in every checkpoint."""
 
     train_seconds: float = 0.0  # training steps only
+    train_cpu_seconds: float = 0.0  # the same of the CPU, by all threads of the first process
     tokens: int = 0  # trained on, without padding
     losses: list[float] = field(default_factory=list)  # of every step, nats per token
     attempts: list[int] = field(default_factory=list)

@@ -39,7 +39,7 @@ class StepWatch(TrainerCallback):
         self._trainer = trainer
         self._recipe = recipe
         self._first_step: Callable[[], None] | None = first_step
-        self._began_at = 0.0
+        self._began_at, self._cpu_began_at = 0.0, 0.0
         self._saved_at = time.monotonic()
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -56,7 +56,7 @@ class StepWatch(TrainerCallback):
             self._first_step = None
         self._trainer.step_loss = 0.0
         self._trainer.tokens_before_step = self._trainer.totals.tokens
-        self._began_at = time.monotonic()
+        self._began_at, self._cpu_began_at = time.monotonic(), time.process_time()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Account for the step.
@@ -73,6 +73,7 @@ class StepWatch(TrainerCallback):
         totals, loss, now = self._trainer.totals, self._trainer.step_loss, time.monotonic()
         surroundings = self._trainer.surroundings
         totals.train_seconds += now - self._began_at
+        totals.train_cpu_seconds += time.process_time() - self._cpu_began_at
         late = now - self._saved_at >= self._recipe.checkpoint_every_s
         (due,) = surroundings.ranks.meet(surroundings.ranks.rank == 0 and (surroundings.signals.due or late))
         if not math.isfinite(loss) or loss > self._recipe.divergence_loss:

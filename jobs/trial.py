@@ -210,6 +210,7 @@ def _metrics(
         "eval_loss": Metric(judgement.loss, judgement.standard_error),
         "train_loss": Metric(totals.train_loss),
         "train_seconds": Metric(totals.train_seconds),
+        "train_cpu_seconds": Metric(totals.train_cpu_seconds),
         "start_seconds": Metric(times.start),
         "tokens": Metric(totals.tokens),
         "tokens_per_second": Metric(totals.tokens / totals.train_seconds),

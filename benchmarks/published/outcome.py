@@ -21,11 +21,9 @@ GROUPS = {
     "challenge": ["challenge_24gb", "challenge_40gb"],
     "guide": ["guide_alpaca"],
 }
-SCORE, TESTED = (
-    "demo_words_acc",
-    "demo_numbers_acc",
-)  # of the partition studies: the objective, the other task
-_KEPT = ("eval_loss", "eval_loss_16bit", "train_loss", "train_seconds", "peak_memory_gib", SCORE, TESTED)
+# of the partition studies: the objective, the other task
+SCORE, TESTED = "demo_words_acc", "demo_numbers_acc"
+_KEPT = ("eval_loss", "eval_loss_16bit", "train_seconds", "peak_memory_gib", SCORE, TESTED)
 
 
 def outcome_of(paths: StudyPaths) -> Record:

@@ -28,7 +28,14 @@ OPTIONS = [
     "data.validation_examples=8", "controller.poll_seconds=1", "controller.gone_seconds=5",
     "cluster.mem_gb=8",
 ]  # fmt: skip
-TIMES = {"train_seconds", "eval_seconds", "start_seconds", "tokens_per_second", "peak_memory_gib"}
+TIMES = {
+    "train_seconds",
+    "train_cpu_seconds",
+    "eval_seconds",
+    "start_seconds",
+    "tokens_per_second",
+    "peak_memory_gib",
+}
 
 
 @pytest.fixture

@@ -24,7 +24,14 @@ from jobs.schedule import dealt
 from jobs.training import StepWatch
 
 MakeTrial = Callable[..., TrialPaths]
-TIMES = {"train_seconds", "eval_seconds", "start_seconds", "tokens_per_second", "peak_memory_gib"}
+TIMES = {
+    "train_seconds",
+    "train_cpu_seconds",
+    "eval_seconds",
+    "start_seconds",
+    "tokens_per_second",
+    "peak_memory_gib",
+}
 FAKES = Path(__file__).resolve().parents[1] / "fakes"
 
 

@@ -27,7 +27,14 @@ from jobs.training import StepWatch
 pytestmark = pytest.mark.usefixtures("keep_handlers")
 
 MakeTrial = Callable[..., TrialPaths]
-MEASURED_TIMES = {"train_seconds", "eval_seconds", "start_seconds", "tokens_per_second", "peak_memory_gib"}
+MEASURED_TIMES = {
+    "train_seconds",
+    "train_cpu_seconds",
+    "eval_seconds",
+    "start_seconds",
+    "tokens_per_second",
+    "peak_memory_gib",
+}
 
 
 class Killed(BaseException):
@@ -69,6 +76,8 @@ def test_spec_in_metrics_out(recipe: dict[str, Any], make_trial: MakeTrial, cach
     result = TrialResult.read(paths.metrics)
     assert set(result.metrics) == set(METRICS)
     assert base is not None
+    wall, cpu = (result.metrics[name].value for name in ("train_seconds", "train_cpu_seconds"))
+    assert 0 < cpu < 1.1 * (os.cpu_count() or 1) * wall
     assert result.details["base_eval_loss"] == base["eval_loss"]
     assert result.metrics["eval_loss"].value < base["eval_loss"] - 0.3
     assert result.metrics["eval_loss"].standard_error
