@@ -133,7 +133,8 @@ def _assemble(
     }
     raw, problems = derive(base, overrides, ALLOWED, config_dir, changes)
     bases = _bases(choice.bases, raw)
-    raw["evaluation"] = {**raw["evaluation"], "bases": [FOUR_BIT]}
+    asked = {key: value for key, value in raw["evaluation"].items() if key != "samples"}  # of trials alone
+    raw["evaluation"] = {**asked, "bases": [FOUR_BIT]}
     parts = assemble(raw, problems)
     adapters = adapters_of(parts.kind, raw["trainer"].get("_target_"))
     scores = adapters.scores(parts.recipe)

@@ -54,6 +54,11 @@ class TrialPaths:
         return self.folder / "documents.json"
 
     @property
+    def samples(self) -> Path:
+        """What the trained model writes to the fixed prompts of its evaluation; written before the result."""
+        return self.folder / "samples.json"
+
+    @property
     def metrics(self) -> Path:
         """The result; the first commit wins."""
         return self.folder / "metrics.json"
@@ -154,6 +159,11 @@ class StudyPaths:
     def trials(self) -> Path:
         """One folder a trial."""
         return self.folder / "trials"
+
+    @property
+    def base_samples(self) -> Path:
+        """What the untuned base model writes to the fixed prompts of the evaluation."""
+        return self.folder / "base_samples.json"
 
     @property
     def stop(self) -> Path:

@@ -255,5 +255,8 @@ class TrialKind(Protocol):
     def baseline(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
         """The metrics of the untuned model, where `prepare` has measured them."""
 
+    def samples(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, Any] | None:
+        """What the untuned model writes to fixed prompts, as `report` reads it, where `prepare` has asked."""
+
     def check(self, recipe: Mapping[str, Any], cache: str) -> Sequence[tuple[str, str, str]]:
         """(level, what, hint) per line: what `doctor` prints of the node."""

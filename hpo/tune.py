@@ -25,6 +25,7 @@ from hpo.loop import After, Loop, nothing
 from hpo.notify import tell
 from hpo.objectives import describe_objectives
 from hpo.paths import StudyPaths
+from hpo.records import write_json
 from hpo.store import create_study, refuse_other_configuration, refuse_unwritable, set_umask
 from hpo.study import Event, Study
 from hpo.view import View, make_view
@@ -241,6 +242,8 @@ def _controller(parts: Assembly, lease: HeldLease, view: View, *, anew: bool) ->
     study = journal.study
     if anew or not study.started:  # a step of many says nothing of itself
         baseline = parts.kind.baseline(parts.recipe, parts.cache)
+        if (samples := parts.kind.samples(parts.recipe, parts.cache)) is not None:
+            write_json(parts.paths.base_samples, dict(samples))
         journal.record(Event.CONTROLLER_STARTED, baseline=dict(baseline or {}))
     if (study.settings, study.identity) != (parts.settings, parts.identity):
         journal.record(Event.SETTINGS_CHANGED, **configured(parts), identity=parts.identity)

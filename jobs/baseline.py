@@ -1,4 +1,4 @@
-"""The validation loss of the untuned base model: measured once per recipe, read by whoever compares.
+"""What the untuned base model comes to: measured once per recipe, read by whoever compares.
 
 An adapter changes nothing before its first step, so this is also where every trial starts from.
 """
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from hpo.records import SCHEMA_VERSION, RecordError, read_json, write_json
 from jobs.cache import key_of, known_digest
@@ -17,6 +18,7 @@ from jobs.rows import data_key
 from jobs.sources import base_settings
 
 TASK_FILES = (".yaml", ".py", ".json", ".jsonl", ".csv")  # what decides the tasks of a folder
+SAMPLES_LAYOUT = 1  # raised when the record of samples, or how prompts become tokens, changes
 MEASURED = ("eval_loss", "standard_error", "examples", "tokens")
 
 
@@ -50,6 +52,48 @@ def read_baseline(recipe: Recipe, cache: Path) -> Mapping[str, float] | None:
         known = {name: float(record[name]) for name in MEASURED if record.get(name) is not None}
         return {**(read_further(recipe, cache) or {}), **known}
     return None
+
+
+def read_samples(recipe: Recipe, cache: Path) -> Mapping[str, Any] | None:
+    """What the untuned model writes to the prompts of the evaluation, or None if it was not asked yet.
+
+    Args:
+        recipe: see `baseline_path`; its prompts decide too.
+        cache: root of the cache.
+
+    Returns:
+        What `jobs.samples.sample` returned; None also where there is no prompt.
+    """
+    if recipe.evaluation.samples_wanted:
+        with suppress(FileNotFoundError, RecordError):
+            return read_json(_samples_path(recipe, cache))
+    return None
+
+
+def write_samples(recipe: Recipe, cache: Path, samples: Mapping[str, Any]) -> None:
+    """Keep what `read_samples` returns.
+
+    Args:
+        recipe: see `read_samples`.
+        cache: root of the cache.
+        samples: of the untuned model.
+    """
+    path = _samples_path(recipe, cache)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, dict(samples))
+
+
+def _samples_path(recipe: Recipe, cache: Path) -> Path:
+    evaluation = recipe.evaluation
+    assert evaluation.samples is not None
+    key = key_of(
+        layout=SAMPLES_LAYOUT,
+        base=base_settings(recipe.model, recipe.trainer, cache),
+        template=recipe.data.template,
+        samples=asdict(evaluation.samples),
+        batch_size=evaluation.batch_size,
+    )
+    return cache / "baseline" / f"{key}.json"
 
 
 def read_further(recipe: Recipe, cache: Path) -> Mapping[str, float] | None:
@@ -88,9 +132,10 @@ def _further_path(recipe: Recipe, cache: Path) -> Path:
     tasks = recipe.evaluation.tasks
     own = None if tasks is None else tasks.place
     files = [] if own is None else [path for path in sorted(own.rglob("*")) if path.suffix in TASK_FILES]
+    measures = {name: own for name, own in asdict(recipe.evaluation).items() if name != "samples"}
     key = key_of(
         loss=baseline_path(recipe, cache).stem,
-        evaluation=asdict(recipe.evaluation),
+        evaluation=measures,
         files={str(path.relative_to(own or path)): known_digest(path, cache) for path in files},
     )
     return cache / "baseline" / f"{key}.json"

@@ -1,10 +1,10 @@
-"""How a trained adapter is judged: by the loss, and by tasks of lm-eval. Loads no torch."""
+"""How a trained adapter is judged: by the loss, by tasks of lm-eval, by reading. Loads no torch."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -50,12 +50,26 @@ class TaskRecipe:
 
 
 @dataclass(frozen=True, config=STRICT)
+class SampleRecipe:
+    """Fixed prompts that the model answers for people to read, always with the most probable token."""
+
+    prompts: list[str | dict[str, Any]]  # texts, or rows as data.template reads them, without the answer
+    max_new_tokens: Count
+
+
+@dataclass(frozen=True, config=STRICT)
 class EvaluationRecipe:
     """How the trained adapter is judged."""
 
     batch_size: Count  # sequences a forward pass
     bases: Annotated[list[Base], AfterValidator(_as_trained_first)]
+    samples: SampleRecipe | None = None
     tasks: TaskRecipe | None = None
+
+    @property
+    def samples_wanted(self) -> bool:
+        """Whether there is anything to be answered."""
+        return self.samples is not None and bool(self.samples.prompts)
 
     @property
     def plain_too(self) -> bool:

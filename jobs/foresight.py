@@ -13,12 +13,13 @@ from typing import Any
 from jobs.adapters import QloraAdapters
 from jobs.apart import run_apart
 from jobs.arguments import argument_problems
-from jobs.baseline import read_baseline
+from jobs.baseline import read_baseline, read_samples
 from jobs.data_problems import data_problems, file_problems
 from jobs.data_recipe import resolve_data
 from jobs.effort import training_effort
 from jobs.evaluation_recipe import DEMO
 from jobs.foretell import memory_seen, packing_problems, peak_memory
+from jobs.prompts import prompt_problems
 from jobs.recipe import examine, parse
 from jobs.sizing import MEMORY_KEYS
 from jobs.sources import model_problems
@@ -63,6 +64,8 @@ class Qlora:
         if examined.evaluation is not None and examined.evaluation.tasks is not None:
             found += survey(examined.evaluation.tasks).problems
         if examined.data is not None:
+            if examined.evaluation is not None:
+                found += prompt_problems(examined.evaluation.samples, examined.data.template)
             if examined.model is not None:
                 found += packing_problems(examined.model, examined.data)
             return [*found, *data_problems(examined.data)]
@@ -176,6 +179,15 @@ class Qlora:
             eval_loss and standard_error in nats per token; numbers of examples and tokens.
         """
         return read_baseline(parse(recipe), Path(cache))
+
+    def samples(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, Any] | None:
+        """What the untuned base model writes to the prompts of the evaluation, if `prepare` has asked it.
+
+        Args:
+            recipe: resolved.
+            cache: root of the cache.
+        """
+        return read_samples(parse(recipe), Path(cache))
 
     def check(self, recipe: Mapping[str, Any], cache: str) -> Sequence[tuple[str, str, str]]:
         """What `doctor` says of this machine.

@@ -1,4 +1,4 @@
-"""Judges a model by the loss and by tasks, on each base model that the recipe names."""
+"""Judges a model by the loss, by tasks and by samples, on each base model that the recipe names."""
 
 from __future__ import annotations
 
@@ -94,6 +94,23 @@ class Judge:
 
         asking = Asking(evaluation.batch_size, evaluation.tasks.shard_documents, self.precision, after_batch)
         return judge_by_tasks(model, self.tokenizer, evaluation.tasks, self.cache, asking, parts, each=each)
+
+    def samples(
+        self, model: torch.nn.Module, parts: Parts, after_batch: Callable[[], None]
+    ) -> dict[str, Any]:
+        """What a model writes to the recipe's prompts, of which there are some; see `jobs.samples.sample`.
+
+        Args:
+            model: see `loss`.
+            parts: see `loss`.
+            after_batch: see `loss`.
+
+        Raises:
+            TrialError: see `jobs.samples.sample`.
+        """
+        from jobs.samples import sample
+
+        return sample(model, self.tokenizer, self.recipe, self.precision, parts, after_batch)
 
     def plain_base(self) -> tuple[PreTrainedModel, str]:
         """The base model that is not quantised, and the key of its content.

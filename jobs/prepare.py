@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from hpo.records import Metric
 from jobs.apart import answer
-from jobs.baseline import read_baseline, read_further, write_baseline, write_further
+from jobs.baseline import (
+    read_baseline,
+    read_further,
+    read_samples,
+    write_baseline,
+    write_further,
+    write_samples,
+)
 from jobs.console import say
 from jobs.environment import go_offline, keep_quiet
 from jobs.hub import fetch, fetch_model
@@ -61,6 +68,9 @@ def _prepare(recipe: Recipe, cache: Path) -> None:
         write_further(recipe, cache, {name: metric.value for name, metric in metrics.items()})
         said = ", ".join(f"{name} {metric.value:.4f}" for name, metric in metrics.items())
         say(f"untuned base model: {said}")
+    if recipe.evaluation.samples_wanted and read_samples(recipe, cache) is None:
+        say("asking the untuned base model the prompts of evaluation.samples")
+        write_samples(recipe, cache, judge.samples(loaded.model, Computed(), lambda: None))
 
 
 def _further(judge: Judge, model: torch.nn.Module, known: Mapping[str, float]) -> dict[str, Metric]:

@@ -269,7 +269,7 @@ def _mixture_problems(data: DataRecipe) -> list[tuple[str, str]]:
 
 # What pydantic puts into the place of an error for the alternatives of a key.
 KINDS = frozenset({"str", "bool", "constrained-int"})
-KINDS_OF = ("list[", "function-", "literal[")
+KINDS_OF = ("list[", "dict[", "function-", "literal[")
 
 
 def _told(group: str, errors: Sequence[ErrorDetails]) -> list[tuple[str, str]]:

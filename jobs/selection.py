@@ -16,7 +16,7 @@ from jobs.data_recipe import DataRecipe, Source
 from jobs.errors import DataError
 from jobs.filters import Filters
 from jobs.rows import Placed, load_source, place, validates
-from jobs.templates import Example, mapped, render
+from jobs.templates import ChatText, Example, mapped, render
 
 CHUNK = 256  # examples tokenised together
 
@@ -90,6 +90,7 @@ class _Selector:
         self._sources = sources
         self._tokenizer = tokenizer
         self._filters = Filters(data.filters)
+        self._chat_text = chat_writer(tokenizer)
 
     def side(self, placed: Sequence[Placed], most: int | None, caps: Mapping[int, int]) -> list[Kept]:
         """The examples of one side until its caps are reached.
@@ -149,9 +150,17 @@ class _Selector:
                 reason = f"prompt alone fills {longest} tokens"
             self.account.drop(self._sources[source].name, reason, example.response)
 
-    def _chat_text(self, said: Sequence[Mapping[str, str]], ask: bool) -> str:
+
+def chat_writer(tokenizer: PreTrainedTokenizerBase) -> ChatText:
+    """What writes conversations in the tokenizer's own chat form.
+
+    Args:
+        tokenizer: of the base model; one that has no such form raises DataError when it is to write.
+    """
+
+    def write(said: Sequence[Mapping[str, str]], ask: bool) -> str:
         try:
-            text = self._tokenizer.apply_chat_template(
+            text = tokenizer.apply_chat_template(
                 [dict(message) for message in said], tokenize=False, add_generation_prompt=ask
             )
         except ValueError as error:  # it has none
@@ -160,3 +169,5 @@ class _Selector:
                 "use data.template=human_assistant or alpaca",
             ) from error
         return cast(str, text)
+
+    return write

@@ -182,6 +182,7 @@ def run(spec: TrialSpec, attempt: Attempt, place: Place) -> TrialResult:
     judgement, tasks = evaluation.as_trained()
     attempt.owner.confirm()
     size = attempt.insist(lambda: save_adapter(adapted, attempt.paths.adapter), "write the adapter")
+    evaluation.write_samples()
     metrics = {**_metrics(trainer, judgement, size, times), **tasks, **evaluation.on_plain_base(), **memory}
     metrics["eval_seconds"] = Metric(evaluation.seconds)
     metrics |= energy_metrics(trainer)

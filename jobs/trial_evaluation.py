@@ -8,10 +8,12 @@ from typing import Any, cast
 
 from peft import PeftModel
 
-from hpo.records import Metric
+from hpo.records import Metric, write_json
 from jobs.adapter import adapter_digest
 from jobs.attempt import Attempt
 from jobs.cache import key_of
+from jobs.console import complain
+from jobs.errors import OutOfMemory
 from jobs.evaluation import Judgement
 from jobs.judging import Judge, on_plain, release
 from jobs.parts import Kept
@@ -46,11 +48,32 @@ class TrialEvaluation:
         """
         self._trainer.surroundings.progress.phase(progress_line(self._trainer, "evaluating"))
         evaluation = self._judge.recipe.evaluation
-        if evaluation.tasks is not None or evaluation.plain_too:
+        if evaluation.tasks is not None or evaluation.plain_too or evaluation.samples_wanted:
             self._trainer.save_now()  # hours may follow, in which only their own parts are saved
         self._drop_other_adapters()
         self._judgement, self._tasks = self._judged(self._adapted, self._base_key)
         return self._judgement, self._tasks
+
+    def write_samples(self) -> None:
+        """Write what the adapted model says to the recipe's prompts, if it has any.
+
+        They are for people to read: a card that is too small for them spoils no trial.
+
+        Raises:
+            TrialError: see `Judge`.
+        """
+        if not self._judge.recipe.evaluation.samples_wanted:
+            return
+        began, parts = time.monotonic(), self._parts(self._base_key)
+        try:
+            samples = self._judge.samples(self._adapted, parts, self._after_batch)
+        except OutOfMemory as error:
+            complain(f"going on without sample generations: {error}")
+            return
+        self.seconds += time.monotonic() - began + parts.earlier_s
+        self._attempt.owner.confirm()
+        path = self._attempt.paths.samples
+        self._attempt.insist(lambda: write_json(path, samples), "write the sample generations")
 
     def on_plain_base(self) -> dict[str, Metric]:
         """The same of the saved adapter on the base model that is not quantised, if the recipe asks for it.
@@ -73,15 +96,17 @@ class TrialEvaluation:
         return on_plain(_loss(judgement), tasks)
 
     def _judged(self, model: Any, base_key: str) -> tuple[Judgement, dict[str, Metric]]:
-        began = time.monotonic()
-        judge, paths = self._judge, self._attempt.paths
-        compute, size = str(judge.precision.compute), judge.recipe.evaluation.batch_size
-        folder = paths.evaluation / self._digest / key_of(base=base_key, compute=compute, batch_size=size)
-        parts = Kept(folder, self._attempt.owner.confirm)
+        began, parts, judge = time.monotonic(), self._parts(base_key), self._judge
         judgement = judge.loss(model, parts, self._after_batch)
         tasks = judge.tasks(model, parts, self._after_batch)
         self.seconds += time.monotonic() - began + parts.earlier_s
         return judgement, tasks
+
+    def _parts(self, base_key: str) -> Kept:
+        judge, paths = self._judge, self._attempt.paths
+        compute, size = str(judge.precision.compute), judge.recipe.evaluation.batch_size
+        folder = paths.evaluation / self._digest / key_of(base=base_key, compute=compute, batch_size=size)
+        return Kept(folder, self._attempt.owner.confirm)
 
     def _after_batch(self) -> None:
         surroundings = self._trainer.surroundings

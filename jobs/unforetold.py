@@ -56,3 +56,12 @@ class Unforetold:
             cache: not used.
         """
         return None
+
+    def samples(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, Any] | None:
+        """None: such trials answer no prompts.
+
+        Args:
+            recipe: not used.
+            cache: not used.
+        """
+        return None
