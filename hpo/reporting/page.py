@@ -17,6 +17,7 @@ from hpo.reporting.material import Material
 from hpo.reporting.model_sections import model_sections
 from hpo.reporting.result_sections import result_sections, summary
 from hpo.reporting.running_sections import running_sections
+from hpo.reporting.samples import samples_section
 from hpo.reporting.style import hover
 from hpo.tables import counts_line, number
 
@@ -35,6 +36,7 @@ def _then(material: Material, trials: Section) -> Iterator[Section]:
     for section in running_sections(material):
         if section.name == "provenance":
             yield from [judged] if judged else []
+            yield from filter(None, [samples_section(material)])
             yield trials
         yield section
 

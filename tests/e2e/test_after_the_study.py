@@ -23,8 +23,8 @@ LOCAL = ["cluster=local", "cluster.mem_gb=2", "controller.poll_seconds=0.2"]
 
 
 @pytest.fixture
-def tiny(tmp_path: Path) -> StudyRun:
-    """A complete study of two QLoRA trials of the tiny model."""
+def tiny_before(tmp_path: Path) -> StudyRun:
+    """A study of two QLoRA trials of the tiny model, not begun."""
     rows = [{"prompt": f"{n}:", "completion": "ok" * (1 + n % 5)} for n in range(40)]
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -34,9 +34,14 @@ def tiny(tmp_path: Path) -> StudyRun:
         f"cache={tmp_path / 'c'}",
     ]
     own = [*files, "data.template=completion", "trainer.max_steps=4"]
-    run = StudyRun(tmp_path / "studies", options=[*LOCAL, *TWO, *own])
-    run.finish()
-    return run
+    return StudyRun(tmp_path / "studies", options=[*LOCAL, *TWO, *own])
+
+
+@pytest.fixture
+def tiny(tiny_before: StudyRun) -> StudyRun:
+    """A complete study of two QLoRA trials of the tiny model."""
+    tiny_before.finish()
+    return tiny_before
 
 
 def write_task(folder: Path) -> Path:
@@ -109,3 +114,20 @@ def test_training_outlasts_kills_of_controller_and_trial(tmp_path: Path) -> None
     assert result.details["attempts"] == [1, 2]
     assert len(load_study(trained.paths.journal).trials) == 1
     assert "complete; nothing to do" in run.run(*command).stdout
+
+
+def test_samples_of_base_and_trials_are_in_the_report(tiny_before: StudyRun, tmp_path: Path) -> None:
+    """The study's own folder has all that the report shows: the cache is not needed any more."""
+    prompts = "evaluation.samples.prompts=[{prompt: '3:'}, 'Asked: <script>']"
+    run = tiny_before
+    run.options = [*run.options, prompts, "evaluation.samples.max_new_tokens=4"]
+    assert "asking the untuned base model" in run.finish()
+    base = read_json(run.paths.base_samples)
+    assert [one["asked"] for one in base["samples"]] == [{"prompt": "3:"}, "Asked: <script>"]
+    assert all(run.paths.trial(name).samples.exists() for name in run.completed())
+    (tmp_path / "c").rename(tmp_path / "no-cache")
+    assert run.run("report", str(run.paths.folder)).returncode == 0
+    page = (run.paths.report / "report.html").read_text()
+    section = page.partition('<section id="samples">')[2].partition("</section>")[0]
+    assert "Asked: &lt;script&gt;" in section
+    assert "All completed trials are shown." in section
