@@ -120,7 +120,7 @@ def test_samples_of_base_and_trials_are_in_the_report(tiny_before: StudyRun, tmp
     """The study's own folder has all that the report shows: the cache is not needed any more."""
     prompts = "evaluation.samples.prompts=[{prompt: '3:'}, 'Asked: <script>']"
     run = tiny_before
-    run.options = [*run.options, prompts, "evaluation.samples.max_new_tokens=4"]
+    run.options = [*run.options, prompts, "evaluation.samples.max_new_tokens=4", "report.automatic=false"]
     assert "asking the untuned base model" in run.finish()
     base = read_json(run.paths.base_samples)
     assert [one["asked"] for one in base["samples"]] == [{"prompt": "3:"}, "Asked: <script>"]
