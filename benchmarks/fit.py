@@ -151,7 +151,11 @@ def _typical(parts: Assembly) -> Mapping[str, Any]:
 def fit_section(fits: Sequence[Fit]) -> str:
     """The table of every study."""
     head = ["`experiment`", "base model", "card, GB", "peak, GiB", "a pass", "of the space fits"]
-    return rows_of([*head, "a trial, h", "the study, h"], [fit.row for fit in fits])
+    table = rows_of([*head, "a trial, h", "the study, h"], [fit.row for fit in fits])
+    decided = [
+        f"- `{fit.study}`, {fit.card} GB: {'; '.join(fit.space.limits)}" for fit in fits if fit.space.limits
+    ]
+    return "\n\n".join([table, "What of a space fits, where not all or none of it does:", "\n".join(decided)])
 
 
 def anatomy() -> tuple[Foreteller, Memory, Mapping[str, Any]]:

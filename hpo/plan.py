@@ -14,6 +14,7 @@ from hpo.assembly import Assembly, assemble, gpus_of
 from hpo.compose import compose_config
 from hpo.coverage import coverage
 from hpo.duration import pace, pace_line, training_cells
+from hpo.errors import InputError
 from hpo.journal import load_study
 from hpo.ledger import used
 from hpo.limits import Limits, array_minutes
@@ -41,10 +42,12 @@ def plan(overrides: Sequence[str], config_dir: str | None, console: Console) -> 
     console.print(_space_table(parts))
     room = min(parts.limits.batch_size, parts.limits.trials - len(study.trials))
     proposals = parts.proposer().propose(study, room)
-    _show_forecast(parts, study, proposals, console)
-    for line in cost_lines(study, parts.limits, parts.executor.limits(), gpus_of(parts.raw) or 1):
-        console.print(line, highlight=False, soft_wrap=True)
-    for line in arm_lines(overrides, parts.raw, config_dir):
+    gpus, training_s = gpus_of(parts.raw) or 1, _show_forecast(parts, study, proposals, console)
+    lines = [
+        *cost_lines(study, parts.limits, parts.executor.limits(), gpus, training_s),
+        *arm_lines(overrides, parts.raw, config_dir, gpus, training_s),
+    ]
+    for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
     name = array_name(study, study.next_batch) + "nonce"
     console.print("\nwhat would be submitted:", style="bold")
@@ -55,8 +58,18 @@ def plan(overrides: Sequence[str], config_dir: str | None, console: Console) -> 
     return 0
 
 
-def cost_lines(study: Study, limits: Limits, site: SiteLimits, gpus: int = 1) -> Iterator[str]:
-    """What the study may cost: from its own trials where some have ended, else from the time limit."""
+def cost_lines(
+    study: Study, limits: Limits, site: SiteLimits, gpus: int = 1, training_s: float | None = None
+) -> Iterator[str]:
+    """What the study may cost: from its own trials where some have ended, else from the time limit.
+
+    Args:
+        study: as it stands.
+        limits: budget and batch sizes.
+        site: what the site allows.
+        gpus: of each trial.
+        training_s: how long a training is foretold to take; None: not known.
+    """
     left = max(0, limits.trials - len(study.trials))
     completed = len(study.in_state(TrialState.COMPLETED))
     usage = used(study)
@@ -71,28 +84,66 @@ def cost_lines(study: Study, limits: Limits, site: SiteLimits, gpus: int = 1) ->
         most = f"at most {left * hours * gpus:.4g} GPU-hours if none is interrupted"
         attempt = f"{hours:.3g} h an attempt" + (f" on {gpus} GPUs" if gpus > 1 else "")
         yield f"\n{left} trials of at most {attempt}: {most}; budget.gpu_hours sets a limit"
+        if training_s is not None:
+            yield f"by the forecast {_forecast(left, limits, gpus, training_s)}"
     minutes = array_minutes(study, [], site, auto=limits.auto_time_limit)
     if minutes:
         yield f"cluster.time_limit=auto: {minutes} minutes, from the longest trial so far"
 
 
-def arm_lines(overrides: Sequence[str], raw: Mapping[str, Any], config_dir: str | None) -> Iterator[str]:
+def _forecast(left: int, limits: Limits, gpus: int, training_s: float) -> str:
+    """How many trainings the budget is good for, and what they take."""
+    hours = training_s / 3600
+    walls = limits.wall_hours * limits.batch_size / hours if limits.wall_hours else left
+    spent = limits.gpu_hours / hours / gpus if limits.gpu_hours else left
+    if min(walls, spent) < left:
+        key = "wall_hours" if walls <= spent else "gpu_hours"
+        return f"budget.{key} is good for {min(walls, spent):.2g} trainings"
+    return f"they train for {_gpu_hours(left, gpus, training_s)}"
+
+
+def _gpu_hours(trials: int, gpus: int, training_s: float) -> str:
+    return f"{trials * gpus * training_s / 3600:.3g} GPU-hours"
+
+
+def arm_lines(
+    overrides: Sequence[str],
+    raw: Mapping[str, Any],
+    config_dir: str | None,
+    gpus: int = 1,
+    training_s: float | None = None,
+) -> Iterator[str]:
     """What the arms of a study add to it.
 
     Args:
         overrides: of the study.
         raw: its configuration.
         config_dir: a folder with the user's own configuration groups.
+        gpus: of each trial.
+        training_s: how long a training is foretold to take; None: not known.
+
+    Raises:
+        InputError: an arm cannot be composed.
     """
     for name, own in arms_of(raw).items():
-        arm, _ = compose_config([*overrides, *own], config_dir)
+        given = [text for text in overrides if not text.lstrip("+~").startswith("arms")]
+        arm, problems = compose_config([*given, *own], config_dir)
+        if problems:
+            raise InputError([(f"arms.{name}: {key}", text) for key, text in problems])
         count, strategy = arm["budget"]["trials"], arm["strategy"]["name"]
         at_once = min(count, arm["batch"]["size"])
-        yield f"then arm {name}: {count} more trials by {strategy}, {at_once} at a time"
+        cost = "" if training_s is None else f", {_gpu_hours(count, gpus, training_s)}"
+        yield f"then arm {name}: {count} more trials by {strategy}, {at_once} at a time{cost}"
 
 
-def _show_forecast(parts: Assembly, study: Study, proposals: Sequence[Proposed], console: Console) -> None:
-    """The next batch with what is foretold of it, and what is foretold of the whole space."""
+def _show_forecast(
+    parts: Assembly, study: Study, proposals: Sequence[Proposed], console: Console
+) -> float | None:
+    """The next batch with what is foretold of it, and what is foretold of the whole space.
+
+    Returns:
+        How long trials train on average, in seconds; None where that is not foretold.
+    """
     foreteller = parts.foreteller()
     memory = foreteller.memory(study)
     known = pace(foreteller, study, memory)
@@ -108,10 +159,11 @@ def _show_forecast(parts: Assembly, study: Study, proposals: Sequence[Proposed],
         lines.append(memory_line(memory, given=foreteller.given_gib is not None))
     if any("training" in cells for cells in foretold):
         lines.append(pace_line(known))
-    if space := coverage(foreteller, memory, known):
-        lines += space.lines()
+    space = coverage(foreteller, memory, known)
+    lines += space.lines() if space else []
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
+    return space.seconds if space else None
 
 
 def prefetch(overrides: Sequence[str], config_dir: str | None, console: Console) -> int:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from controlled_site import LIMITS
 from rich.console import Console
 
 from hpo.coverage import Coverage, coverage
 from hpo.duration import Pace, pace, pace_line, training_cells
+from hpo.errors import InputError
 from hpo.outlook import Foreteller, Memory
-from hpo.plan import plan
+from hpo.plan import cost_lines, plan
+from hpo.ports import SiteLimits
 from hpo.records import Metric
 from hpo.space import parse_space
 from hpo.study import Study, Trial, TrialState
@@ -153,5 +156,33 @@ def test_plan_tells_what_fits_a_v100_and_what_arms_add(tmp_path: Path) -> None:
     assert "training: a forecast at 42 TFLOP/s (cluster.gpu_tflops)" in text
     assert "of the search space 100% fits (64 configurations spread over it)" in text
     assert "training takes " in text
-    assert "then arm random: 3 more trials by random, 3 at a time" in text
-    assert "then arm proposed: 3 more trials by bo, 3 at a time" in text
+    by_trials = re.search(r"by the forecast they train for ([\d.]+) GPU-hours", text)
+    by_arms = re.findall(r"then arm (\w+): 3 more trials by (\w+), 3 at a time, ([\d.]+) GPU-hours", text)
+    assert by_trials is not None
+    assert [arm[:2] for arm in by_arms] == [("random", "random"), ("proposed", "bo")]
+    for _, _, hours in by_arms:
+        assert float(hours) / 3 == pytest.approx(float(by_trials[1]) / 5, rel=0.01)
+
+
+def test_a_budget_of_hours_is_told_in_trainings() -> None:
+    """Two trainings of three hours at a time for a day: 16; of 40 GPU-hours, with two GPUs each, 40 / 6."""
+    study = Study(uid="000000", name="study")
+    site = cast(
+        SiteLimits, {"default_minutes": 240, "minutes": 0, "nodes": 1, "warning_s": 0, "array_size": 9}
+    )
+
+    def told(**budget: float) -> str:
+        limits = replace(LIMITS, trials=100, batch_size=2, **budget)
+        return list(cost_lines(study, limits, site, 2, 3 * 3600.0))[1]
+
+    assert told() == "by the forecast they train for 600 GPU-hours"
+    assert told(wall_hours=24.0) == "by the forecast budget.wall_hours is good for 16 trainings"
+    assert told(gpu_hours=40.0) == "by the forecast budget.gpu_hours is good for 6.7 trainings"
+
+
+def test_an_arm_that_cannot_be_composed_is_told_by_plan(tmp_path: Path) -> None:
+    """As `tune` would, by the arm and the key."""
+    overrides = ["experiment=lora_pareto_2", f"study.root={tmp_path}", "arms.random=['budget.trails=3']"]
+    with pytest.raises(InputError) as caught:
+        plan([*overrides, "cluster=local"], None, Console(file=io.StringIO()))
+    assert caught.value.problems[0][0] == "arms.random: budget.trails"
