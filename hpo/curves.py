@@ -31,8 +31,10 @@ def learning_curve(path: Path, most: int | None = MOST) -> list[Progress]:
 
 def thinned(points: Sequence[T], most: int) -> list[T]:
     """At most so many of the points (at least 2), evenly; the first and the last are among them."""
-    every = max(1, -(-(len(points) - 1) // (most - 1)))
-    return list(points) if every == 1 else [*points[:-1:every], points[-1]]
+    if len(points) <= most:
+        return list(points)
+    last = len(points) - 1
+    return [points[at * last // (most - 1)] for at in range(most)]
 
 
 def _records(path: Path) -> Iterator[Progress]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from hpo.curves import thinned
 from hpo.ledger import measured
 from hpo.levels import incumbents, volumes
 from hpo.objectives import Objectives
@@ -81,6 +82,5 @@ def _hours_between(start: str, end: str) -> float:
 
 
 def _counted(results: int, objectives: int) -> list[int]:
-    if objectives <= 2 or results <= _MOST_VOLUMES:
-        return list(range(1, results + 1))
-    return sorted({round(1 + step * (results - 1) / (_MOST_VOLUMES - 1)) for step in range(_MOST_VOLUMES)})
+    every = range(1, results + 1)
+    return list(every) if objectives <= 2 else thinned(every, _MOST_VOLUMES)

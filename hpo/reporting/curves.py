@@ -32,9 +32,8 @@ def curves(study: Study, paths: StudyPaths, first: Collection[str]) -> list[Curv
         first: ids of trials that are to be among them.
     """
     others = [name for name in study.trials if name not in first]
-    room = max(0, MOST_CURVES - len(first))
-    every = max(1, -(-len(others) // room)) if room else len(others) + 1
-    chosen = {*first, *others[::every]}
+    room = MOST_CURVES - len(first)
+    chosen = {*first, *(thinned(others, room) if room > 1 else [])}
     read = (_read(study.trials[name].number, paths.trial(name).progress) for name in sorted(chosen))
     return [curve for curve in read if curve.training or curve.validation]
 

@@ -18,7 +18,8 @@ from hpo.reporting.model_sections import model_sections
 from hpo.reporting.result_sections import result_sections, summary
 from hpo.reporting.running_sections import running_sections
 from hpo.reporting.samples import samples_section
-from hpo.reporting.style import hover
+from hpo.reporting.style import tellings
+from hpo.reporting.time_figures import attempt_tellings
 from hpo.tables import counts_line, number
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
@@ -49,7 +50,7 @@ def render(material: Material) -> str:
     environment.filters["number"] = number
     parts = sections(material)
     figures = [block for part in parts for block in part.blocks if isinstance(block, Figure)]
-    hovers = {trial.number: hover(trial) for trial in material.study.trials.values()}
+    hovers = {**tellings(material.study), "attempts": attempt_tellings(material.spans)}
     return environment.get_template("report.html.j2").render(
         name=material.study.name,
         state=material.snapshot.state,
@@ -62,7 +63,7 @@ def render(material: Material) -> str:
         # all of it ours or plotly's, or JSON that cannot end its element
         plotly=Markup(get_plotlyjs()) if figures else "",
         figures=[(figure.name, Markup(figure.to_json())) for figure in figures],
-        hovers=Markup(inside_script(json.dumps(hovers))),
+        hovers=Markup(inside_script(json.dumps(hovers, separators=(",", ":")))),
     )
 
 

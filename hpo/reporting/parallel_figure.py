@@ -7,7 +7,7 @@ cluster's remote desktop there is none.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -39,7 +39,11 @@ class Axis:
 
 
 def parallel_figure(
-    study: Study, objectives: Objectives, space: SearchSpace | None, front: set[str]
+    study: Study,
+    objectives: Objectives,
+    space: SearchSpace | None,
+    front: set[str],
+    shown: Collection[str],
 ) -> go.Figure:
     """Lines coloured by the first objective, from its best (dark) to its worst; the front's on top, in red.
 
@@ -48,8 +52,9 @@ def parallel_figure(
         objectives: what is optimised.
         space: for logarithmic scales.
         front: ids of the trials on the front.
+        shown: ids of the trials that the figure has room for.
     """
-    trials = results(study, objectives)
+    trials = [trial for trial in results(study, objectives) if trial.id in shown]
     axes = [_of_parameter(trials, name, is_log(space, name)) for name in study.parameters]
     for name in objectives:
         values = [trial.metrics[name].value for trial in trials]

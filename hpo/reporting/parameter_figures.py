@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from hpo.curves import thinned
 from hpo.objectives import Objectives
 from hpo.reporting.results import results
 from hpo.reporting.style import FRONT, axis_title, by_group, failed, finish, look, marks
@@ -17,8 +18,15 @@ from hpo.space import SearchSpace
 from hpo.study import Study, Trial
 
 COLUMNS = 3
+MOST_TRIALS = 1000  # more would make the page large, and points lie on each other
 _PANEL = 250
 _ABSENT = "–"
+
+
+def some_of(study: Study, front: Collection[str], most: int = MOST_TRIALS) -> set[str]:
+    """Ids of trials for figures of every parameter: at most so many (at least 2), the front among them."""
+    others = [name for name in study.trials if name not in front]
+    return {*front, *thinned(others, max(2, most - len(front)))}
 
 
 def is_log(space: SearchSpace | None, name: str) -> bool:
@@ -40,12 +48,27 @@ def values_of(trials: Sequence[Trial], name: str, *, numeric: bool) -> list[Any]
 
 
 def objective_figure(
-    study: Study, objectives: Objectives, space: SearchSpace | None, objective: str, front: set[str]
+    study: Study,
+    objectives: Objectives,
+    space: SearchSpace | None,
+    objective: str,
+    front: set[str],
+    shown: Collection[str],
 ) -> go.Figure:
-    """One objective by each parameter, a panel each; failed trials along the upper edge."""
+    """One objective by each parameter, a panel each; failed trials along the upper edge.
+
+    Args:
+        study: with completed trials.
+        objectives: what is optimised.
+        space: for logarithmic scales.
+        objective: one of them.
+        front: ids of the trials on the front.
+        shown: ids of the trials that the figure has room for.
+    """
     names = study.parameters
     figure, rows = _panels(names)
-    completed, lost = results(study, objectives), failed(study)
+    completed = [trial for trial in results(study, objectives) if trial.id in shown]
+    lost = [trial for trial in failed(study) if trial.id in shown]
     values = [trial.metrics[objective].value for trial in completed]
     edge = max(values) + 0.1 * ((max(values) - min(values)) or abs(max(values)) or 1.0)
     everyone = list(study.trials.values())
@@ -122,11 +145,11 @@ def _scale(space: SearchSpace | None, name: str, numeric: bool) -> dict[str, Any
     return {"type": "category", "categoryorder": "array", "categoryarray": ordered}
 
 
-def history_figure(study: Study, space: SearchSpace | None) -> go.Figure:
-    """Every parameter over the trial number."""
+def history_figure(study: Study, space: SearchSpace | None, shown: Collection[str]) -> go.Figure:
+    """Every parameter over the number of the trials that are to be shown."""
     names = study.parameters
     figure, rows = _panels(names)
-    everyone = list(study.trials.values())
+    everyone = [trial for trial in study.trials.values() if trial.id in shown]
     lost = {trial.id for trial in failed(study)}
     for place, name in enumerate(names):
         where = {"row": place // COLUMNS + 1, "col": place % COLUMNS + 1}

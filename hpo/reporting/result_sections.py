@@ -12,7 +12,7 @@ from hpo.reporting.choosing import picks
 from hpo.reporting.front_figures import front_figure, hypervolume_figure, incumbent_figure
 from hpo.reporting.material import Material
 from hpo.reporting.parallel_figure import parallel_figure
-from hpo.reporting.parameter_figures import history_figure, objective_figure
+from hpo.reporting.parameter_figures import history_figure, objective_figure, some_of
 from hpo.reporting.results import results
 from hpo.reporting.style import group_of
 from hpo.study import Trial, TrialState
@@ -172,16 +172,21 @@ def _parameters(material: Material) -> Section:
     blocks: list[Figure | Table | Text] = []
     if not study.trials:
         return Section("parameters", "Parameters", says, [Text("No trial has been proposed yet.")])
+    front = {trial.id for trial in material.front}
+    shown = some_of(study, front)
     if material.front:
-        front = {trial.id for trial in material.front}
         for name in material.objectives:
-            figure = objective_figure(study, material.objectives, space, name, front)
+            figure = objective_figure(study, material.objectives, space, name, front, shown)
             blocks.append(Figure(f"objective-{len(blocks)}", figure, f"{name} by parameter"))
-    blocks.append(Figure("history", history_figure(study, space), "Parameters over the trial number"))
+    figure = history_figure(study, space, shown)
+    blocks.append(Figure("history", figure, "Parameters over the trial number"))
     if material.front:
-        figure = parallel_figure(study, material.objectives, space, front)
+        figure = parallel_figure(study, material.objectives, space, front, shown)
         caption = "Parallel coordinates: dark lines are best in the first objective, the front is red"
         blocks.append(Figure("parallel", figure, caption))
+    if len(shown) < len(study.trials):
+        some = f"{len(shown)} of the {len(study.trials)} trials, evenly chosen beside the whole front"
+        blocks.insert(0, Text(f"The figures of this section show {some}."))
     return Section("parameters", "Parameters", says, blocks)
 
 

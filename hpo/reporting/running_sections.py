@@ -61,7 +61,7 @@ def _timeline(material: Material) -> Section:
     words.append(f"Lost: {duration(lost)} of GPU time.")
     blocks: list[Figure | Table | Text] = [
         Text(" ".join(words)),
-        Figure("timeline", timeline_figure(material.spans, material.study)),
+        Figure("timeline", timeline_figure(material.spans)),
     ]
     return Section("timeline", "Timeline", says, blocks)
 

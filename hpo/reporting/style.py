@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from hpo.objectives import Objectives
 from hpo.study import Study, Trial, TrialState
-from hpo.tables import number
+from hpo.tables import metric_text, number
 
 FRONT = "#c0262d"
 GREY = "#9aa3ad"
@@ -57,20 +57,28 @@ def failed(study: Study) -> list[Trial]:
     return study.in_state(TrialState.FAILED)
 
 
-def hover(trial: Trial) -> str:
-    """Everything about a trial, as lines of plotly's markup; all text of the study is escaped."""
-    lines = [f"<b>trial {escape(trial.id)}</b>  {trial.state.value}, {escape(group_of(trial))}"]
-    if trial.cause:
-        lines.append(f"{trial.cause.value}: {escape(trial.message[:120])}")
-    lines += [f"{escape(name)} = {escape(number(value))}" for name, value in trial.params.items()]
-    for name, metric in trial.metrics.items():
-        error = f" ± {metric.standard_error:.2g}" if metric.standard_error else ""
-        lines.append(f"<i>{escape(name)}</i> = {number(metric.value)}{error}")
-    return "<br>".join(lines)
+def tellings(study: Study) -> dict[str, Any]:
+    """What hovering tells of each trial, for the page's script; all text of the study is escaped.
+
+    Returns:
+        The names of parameters and metrics, and by a trial's number its head, what became of it, and a value
+        for each name, "" where it has none.
+    """
+    params, metrics = study.parameters, study.metrics
+    names = [*map(escape, params), *(f"<i>{escape(name)}</i>" for name in metrics)]
+    rows = {trial.number: _telling(trial, params, metrics) for trial in study.trials.values()}
+    return {"names": names, "trials": rows}
+
+
+def _telling(trial: Trial, params: Sequence[str], metrics: Sequence[str]) -> list[str]:
+    head = f"trial {escape(trial.id)}  {trial.state.value}, {escape(group_of(trial))}"
+    note = f"{trial.cause.value}: {escape(trial.message[:120])}" if trial.cause else ""
+    values = [escape(number(trial.params[name])) if name in trial.params else "" for name in params]
+    return [head, note, *values, *(metric_text(trial, name) for name in metrics)]
 
 
 def marks(trials: Sequence[Trial], **settings: Any) -> dict[str, Any]:
-    """What makes a trace's points tell of their trials: the page fills in the texts, which it holds once."""
+    """What makes a trace's points tell of their trials: the page's script makes the texts (`tellings`)."""
     return {"customdata": [trial.number for trial in trials], "meta": "trials", **settings}
 
 

@@ -13,7 +13,6 @@ from plotly.subplots import make_subplots
 from hpo.reporting.curves import Curve
 from hpo.reporting.spans import Span, at_work
 from hpo.reporting.style import FRONT, GREY, finish
-from hpo.study import Study
 from hpo.tables import duration
 
 OUTCOMES: Mapping[str, str] = {
@@ -79,7 +78,7 @@ def _curve_trace(curves: Sequence[Curve], kind: str, *, on_front: bool, legend: 
     )
 
 
-def timeline_figure(spans: Sequence[Span], study: Study) -> go.Figure:
+def timeline_figure(spans: Sequence[Span]) -> go.Figure:
     """Attempts as bars on the places of their nodes, what was lost of them pale; below, the cards at work."""
     lanes = sorted({(span.node, span.lane) for span in spans})
     names = {lane: _lane_name(*lane) for lane in lanes[:_MOST_LANES]}
@@ -88,10 +87,14 @@ def timeline_figure(spans: Sequence[Span], study: Study) -> go.Figure:
         rows=2, cols=1, shared_xaxes=True, row_heights=[height, 110], vertical_spacing=min(0.1, 30 / height)
     )
     for outcome, colour in OUTCOMES.items():
-        own = [span for span in spans if span.outcome == outcome and (span.node, span.lane) in names]
+        own = {
+            at: span
+            for at, span in enumerate(spans)
+            if span.outcome == outcome and (span.node, span.lane) in names
+        }
         if own:
-            figure.add_trace(_bars(own, names, study, outcome, colour, useful=True), row=1, col=1)
-            figure.add_trace(_bars(own, names, study, outcome, colour, useful=False), row=1, col=1)
+            figure.add_trace(_bars(own, names, outcome, colour, useful=True), row=1, col=1)
+            figure.add_trace(_bars(own, names, outcome, colour, useful=False), row=1, col=1)
     steps = at_work(spans)
     line = {"shape": "hv", "color": "#1f6fb4", "width": 1.5}
     figure.add_trace(
@@ -121,42 +124,45 @@ def _lane_name(node: str, lane: int) -> str:
 
 
 def _bars(
-    spans: Sequence[Span],
+    spans: Mapping[int, Span],
     names: Mapping[tuple[str, int], str],
-    study: Study,
     outcome: str,
     colour: str,
     *,
     useful: bool,
 ) -> go.Bar:
     """The useful part of attempts, or the lost one behind it."""
-    parts = [(span, span.seconds - span.lost if useful else span.lost) for span in spans]
-    shown = [(span, seconds) for span, seconds in parts if seconds > 0]
-    starts = [span.start if useful else span.end - seconds for span, seconds in shown]
+    parts = [(at, span, span.seconds - span.lost if useful else span.lost) for at, span in spans.items()]
+    shown = [(at, span, seconds) for at, span, seconds in parts if seconds > 0]
+    starts = [span.start if useful else span.end - seconds for _, span, seconds in shown]
     settings: dict[str, Any] = {"color": colour, "opacity": 1.0 if useful else 0.35}
     if not useful:
         settings["pattern"] = {"shape": "/", "size": 5}
     return go.Bar(
-        y=[names[span.node, span.lane] for span, _ in shown],
-        x=[1000 * seconds for _, seconds in shown],
+        y=[names[span.node, span.lane] for _, span, _ in shown],
+        x=[1000 * seconds for *_, seconds in shown],
         base=[_time(start) for start in starts],
         orientation="h",
         marker=settings,
         name=outcome.replace("_", " "),
         legendgroup=outcome,
-        showlegend=useful or not any(span.seconds > span.lost for span in spans),
-        hovertext=[_span_text(span, study) for span, _ in shown],
-        hoverinfo="text",
+        showlegend=useful or not any(span.seconds > span.lost for span in spans.values()),
+        customdata=[at for at, *_ in shown],
+        meta="attempts",
     )
 
 
-def _span_text(span: Span, study: Study) -> str:
-    lines = [
-        f"<b>trial {escape(span.trial)}</b>, attempt {span.attempt}: {span.outcome}",
-        f"{duration(span.seconds)}, of which {duration(span.lost)} lost",
+def attempt_tellings(spans: Sequence[Span]) -> list[list[str]]:
+    """What hovering tells of each attempt, in their order: a head and lines; text of the study is escaped."""
+    return [
+        [
+            f"trial {escape(span.trial)}, attempt {span.attempt}: {span.outcome}",
+            f"{duration(span.seconds)}, of which {duration(span.lost)} lost",
+            *([escape(span.message[:120])] if span.message else []),
+        ]
+        for span in spans
     ]
-    return "<br>".join([*lines, *([escape(span.message[:120])] if span.message else [])])
 
 
 def _time(epoch: float) -> str:
-    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-5]

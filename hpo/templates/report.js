@@ -4,10 +4,19 @@
   const hovers = read("hovers");
   const drawn = new Map();
 
-  // A trace of trials holds their numbers; what hovering shows of each is in the page once.
+  // A trace of trials or attempts holds their numbers; what hovering shows of each is in the page once.
+  const text = (head, lines) => [`<b>${head}</b>`, ...lines].join("<br>");
+  const texts = {
+    trials: ([head, note, ...values]) => {
+      const known = hovers.names.map((name, at) => values[at] && `${name} = ${values[at]}`);
+      return text(head, [note, ...known].filter(Boolean));
+    },
+    attempts: ([head, ...lines]) => text(head, lines),
+  };
   const tell = (trace) => {
-    if (trace.meta !== "trials" || !trace.customdata) return;
-    trace.hovertext = Array.from(trace.customdata, (number) => hovers[number] || "");
+    const rows = hovers[trace.meta];
+    if (!rows || !trace.customdata) return;
+    trace.hovertext = Array.from(trace.customdata, (at) => (rows[at] ? texts[trace.meta](rows[at]) : ""));
     trace.hoverinfo = "text";
   };
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from written_study import SECTIONS, write_study
+from written_study import OBJECTIVES, SECTIONS, write_study
 
 from hpo.paths import StudyPaths
 from hpo.report import report
@@ -126,12 +126,23 @@ def test_page_of_two_hundred_trials(browser: Any, large: Path) -> None:
     check(browser, large, EVERY_FIGURE | {"calibration"})
 
 
+def test_page_of_two_thousand_trials(browser: Any, tmp_path: Path) -> None:
+    """With three objectives: as small and as quick, and it says what it left out."""
+    page = made(write_study(tmp_path, 2000, objectives=list(OBJECTIVES)))
+    check(browser, page, EVERY_FIGURE | {"calibration", "front-1", "front-2", "objective-2"})
+    text = page.read_text()
+    assert "The figures of this section show 1000 of the 2000 trials, evenly chosen" in text
+    assert "Shown are 200 of 2000 trials." in text
+
+
 def test_page_of_a_real_study(browser: Any, tmp_path: Path) -> None:
-    """Five real QLoRA fine-tunes of the demo model, as `make tune` runs them: the same promises hold."""
+    """Five real QLoRA fine-tunes of the demo model, and the page that `tune` made of them by itself."""
     options = ["study.name=demo", f"study.root={tmp_path}", "budget.trials=5"]
     command = [sys.executable, "-m", "hpo", "tune", *options]
-    subprocess.run(command, check=True, capture_output=True, timeout=900)
-    check(browser, made(StudyPaths(tmp_path / "demo")), EVERY_FIGURE)
+    told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=900).stdout
+    page = StudyPaths(tmp_path / "demo").report_page
+    assert told.splitlines()[-1] == f"report    {page}"
+    check(browser, page, EVERY_FIGURE)
 
 
 def test_markup_in_texts_is_shown_and_not_run(browser: Any, large: Path) -> None:
@@ -154,6 +165,20 @@ def test_hovering_tells_everything_of_a_trial(browser: Any, large: Path) -> None
     told = page.text_content('[data-figure="front-0"] .hoverlayer .hovertext')
     for word in ("trial 0", "learning_rate = ", "lora_rank = ", "target_modules = ", "warmup = "):
         assert word in told
+    page.close()
+
+
+def test_hovering_tells_of_an_attempt(browser: Any, large: Path) -> None:
+    """The mouse over a bar of the timeline: the trial, how long, and how much of it was lost."""
+    page = open_page(browser, large).page
+    timeline = page.query_selector('[data-figure="timeline"]')
+    timeline.scroll_into_view_if_needed()
+    page.wait_for_selector('[data-figure="timeline"][data-drawn="true"]')
+    box = timeline.query_selector(".barlayer .trace .points .point path").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_selector('[data-figure="timeline"] .hoverlayer .hovertext')
+    told = page.text_content('[data-figure="timeline"] .hoverlayer .hovertext')
+    assert re.search(r"trial \d{4}, attempt 1: completed.*of which 0s lost", told), told
     page.close()
 
 

@@ -17,7 +17,9 @@ from hpo.reporting.choosing import Limit, knee, parse_limits, picks
 from hpo.reporting.costs import card_costs, improvements, price_of, total_money
 from hpo.reporting.digits import rounded, short
 from hpo.reporting.labels import CHARACTER, place_labels
+from hpo.reporting.parameter_figures import some_of
 from hpo.reporting.spans import Span, at_work, in_lanes, interruptions, utilisation
+from hpo.reporting.style import tellings
 from hpo.study import AttemptEnd, Batch, Study, Trial, TrialState
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -216,4 +218,32 @@ def test_every_list_of_a_figure_is_shortened() -> None:
     assert short(tree) == {
         "data": [{"x": [0.33333, 0.66667], "name": "n", "marker": {"size": [2]}}],
         "width": 1 / 3,
+    }
+
+
+def test_some_of_many_trials_are_evenly_chosen_beside_the_front() -> None:
+    """Of ten, six: 3 and 4 are on the front; of the eight others places 0, 7/3, 14/3 and 7, cut off."""
+    study = finished([{"loss": 1.0, "accuracy": 0.5}] * 10)
+    assert some_of(study, {"0003", "0004"}, 6) == {"0000", "0002", "0003", "0004", "0006", "0009"}
+    assert some_of(study, set(), 10) == set(study.trials)
+
+
+def test_what_hovering_tells_is_said_once_for_each_trial() -> None:
+    """Names once, then a head, a cause and values; what a trial does not have is empty, markup is escaped."""
+    study = finished([{"loss": 1.23456}, {"loss": 1.0}])
+    last = study.trials["0001"]
+    last.state, last.cause, last.message = TrialState.FAILED, Cause.DIVERGED, "<b>nan"
+    last.metrics, last.params = {}, {"rank": 1, "kind": "<i>"}
+    assert tellings(study) == {
+        "names": ["rank", "kind", "<i>loss</i>"],
+        "trials": {
+            0: ["trial 0000  completed, initial design", "", "0", "", "1.235"],
+            1: [
+                "trial 0001  failed, initial design",
+                "diverged: &lt;b&gt;nan",
+                "1",
+                "&lt;i&gt;",
+                "",
+            ],
+        },
     }
