@@ -62,7 +62,8 @@ def run(name: str, seed: int, folder: Path, more: list[str]) -> Record:
     Returns:
         See `benchmarks.published.outcome.outcome_of`; `exit` is None where time ran out.
     """
-    options = [f"experiment={name}", "scale=demo", f"seed={seed}", "cluster=slurm", "cluster.gres=gpu"]
+    options = [f"experiment={name}", "scale=demo", f"seed={seed}", "cluster=slurm"]
+    options += ["cluster.gres=gpu", "report.automatic=false"]
     load = round(os.getloadavg()[0], 1)
     with cluster(folder / "cluster", Options(nodes=2, user_signal=True, grace_s=20)) as site:
         log = folder / f"{name}-{seed}.log"
