@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from benchmarks.fit import CARDS, PAGE, STUDIES, anatomy_section, fit_of, fit_section, sections, summed
+from benchmarks.fit import CARDS, PAGE, STUDIES, anatomy_section, fit_of, sections, summed
 from benchmarks.table import rows_of
 from hpo.compose import CONF
 
@@ -56,5 +56,5 @@ def test_the_whole_page_is_up_to_date() -> None:
     """`python -m benchmarks.fit` would change nothing."""
     for name, text in sections():
         assert text == _part(name)
-    assert len(_part("fit").splitlines()) == 2 + len(STUDIES) * len(CARDS)
-    assert fit_section([]).startswith("| `experiment` |")
+    rows = [line for line in _part("fit").splitlines() if line.startswith("| `") and "experiment" not in line]
+    assert len(rows) == len(STUDIES) * len(CARDS)
