@@ -53,11 +53,17 @@ def test_single_steps_drive_a_study_to_its_end(run: StudyRun) -> None:
 
 
 def test_chain_of_jobs_drives_a_study_to_its_end(run: StudyRun) -> None:
-    """One command, and from then on each array is followed by the job that takes the next step."""
+    """One command, and from then on each array is followed by the job that takes the next step.
+
+    The last of them makes the report, with nobody there to ask for it.
+    """
+    run.reports = True
     done = run.run(*run.command("tune", "controller.chain=true")[3:])
     assert done.returncode == 0, done.stderr
     assert "goes on by itself" in done.stdout
     wait_until(lambda: bool(run.study.finished), 240)
+    page, end = run.paths.report_page, "complete: budget.trials=8 is spent"
+    wait_until(lambda: page.exists() and end in page.read_text(), 240)
     _exactly_once(run)
 
 

@@ -15,7 +15,8 @@ from rich.console import Console
 
 from hpo import autoreport
 from hpo.autoreport import LIBRARIES, LONGEST_S, NICE, NICE_AT_THE_END, Reports
-from hpo.config import ReportSettings
+from hpo.compose import compose_config
+from hpo.config import ReportSettings, read_config
 from hpo.errors import StudyError
 from hpo.journal import Journal
 from hpo.paths import StudyPaths
@@ -293,6 +294,15 @@ def test_switched_off(
     journal.record(Event.STUDY_FINISHED, reason="done")
     reports.conclude()
     assert out.getvalue().splitlines()[-1] == f"report    {last.format(tmp_path)}"
+
+
+def test_a_configuration_of_an_earlier_version_asks_for_no_report() -> None:
+    """A study that it composed can still be proposed for and derived from."""
+    raw, _ = compose_config(["cluster=local"], None)
+    config, problems = read_config({name: group for name, group in raw.items() if name != "report"})
+    assert problems == []
+    assert config is not None
+    assert config.report == ReportSettings(automatic=False, every_seconds=None)
 
 
 def test_libraries_are_those_of_the_extra(repository: Path) -> None:
