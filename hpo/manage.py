@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import yaml
 from rich.console import Console
 
 from hpo.assembly import executor_of
 from hpo.collect import Collector
+from hpo.compose import CONF
 from hpo.errors import InputError
 from hpo.findings import Cancelled, Ended, record
 from hpo.journal import Journal, load_study
@@ -182,7 +184,11 @@ def _chosen(study: Study, names: Sequence[str]) -> list[Trial]:
 
 
 def _executor(paths: StudyPaths) -> Executor:
-    return executor_of(read_configuration(paths)["config"])
+    """The study's own, which an earlier version may have begun: it knew fewer keys of the cluster."""
+    raw = read_configuration(paths)["config"]
+    base = yaml.safe_load((CONF / "cluster" / "base.yaml").read_text(encoding="utf-8"))
+    helper = {**base["helper"], **raw["cluster"].get("helper", {})}
+    return executor_of({**raw, "cluster": {**base, **raw["cluster"], "helper": helper}})
 
 
 def _task(study: Study, trial: Trial) -> tuple[str, int] | None:
