@@ -29,6 +29,7 @@ TRIALS, SECONDS, SIGMA = 64, 30.0, 0.7
 LIMIT_S = 1500.0
 OPTIONS = (
     "experiment=none",
+    "report.automatic=false",
     "trainer=synthetic",
     "trainer.checkpoint_every_s=10",
     "cluster=slurm",

@@ -28,6 +28,7 @@ TRIALS = 200
 LIMIT_S = 3000.0
 OPTIONS = (
     "experiment=none",
+    "report.automatic=false",
     "trainer=synthetic",
     "trainer.seconds=0.8",
     "trainer.sigma=0.3",

@@ -27,6 +27,7 @@ _COUNT = re.compile(r"^\s+([A-Z_]+)\s+\(\s*\d+\)\s+count:(\d+)", re.MULTILINE)
 _OWN = ("REQUEST_STATS_INFO",)  # of sdiag
 OPTIONS = (
     "experiment=none",
+    "report.automatic=false",
     "trainer=synthetic",
     "strategy=sobol",
     "cluster=slurm",

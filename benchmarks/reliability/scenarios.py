@@ -34,6 +34,7 @@ KILL_AFTER = 6  # completed trials: 8 run then, and others wait
 LIMIT_S = 600.0
 OPTIONS = (
     "experiment=none",
+    "report.automatic=false",
     "trainer=synthetic",
     "trainer.seconds=6",
     "trainer.sigma=0.5",

@@ -21,6 +21,7 @@ from hpo.study import Study
 LOOK_S = 0.05
 SYNTHETIC = (
     "experiment=none",
+    "report.automatic=false",
     "trainer=synthetic",
     "trainer.seconds=4",
     "trainer.sigma=0.5",
