@@ -61,7 +61,7 @@ def outcome_of(paths: StudyPaths) -> Record:
 
 def _resumed_at(paths: StudyPaths, trial: str) -> int | None:
     """The first step that a later attempt of a trial logged; None where there was none."""
-    lines = read_jsonl(paths.trial(trial).progress)
+    lines = [line for line in read_jsonl(paths.trial(trial).progress) if line["phase"] == "training"]
     return next((line["step"] for line in lines if line["attempt"] > 1), None)
 
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import suppress
 
 from benchmarks.reliability.cluster import Cluster, Task
 from benchmarks.reliability.scene import trial_of
 from benchmarks.reliability.study import StudyProcess
 from hpo.paths import StudyPaths
-from hpo.records import read_jsonl
+from hpo.records import Cause, read_jsonl
 from hpo.submission import study_prefix
 from slurm.devcluster_files import GPUS_PER_NODE
 
 STEPS = 3  # optimiser steps of the trial that is preempted, at least
 LOOK_S = 0.3
+SEEN_S = 40.0  # from the urgent job until the study knows of a preemption, the cluster's GraceTime included
 
 
 class Preemption(threading.Thread):
-    """Preempts one trial of a study, once.
+    """Preempts one trial of a study; again where the trial ended just then, and its GPU was free.
 
     Args:
         cluster: that the study runs on.
@@ -32,11 +34,24 @@ class Preemption(threading.Thread):
     def run(self) -> None:
         """Wait for a trial in training, then send the urgent job."""
         while not self._study.over.wait(LOOK_S):
+            if self._send() and self._seen():
+                return
+
+    def _send(self) -> bool:
+        study = self._study.study
+        for task in self._cluster.tasks("RUNNING", study_prefix(study)) if study else ():
+            trial = trial_of(study, task)
+            if trial and _steps(self._study.paths, trial) >= STEPS:
+                return self._take_one(task)
+        return False
+
+    def _seen(self) -> bool:
+        deadline = time.monotonic() + SEEN_S
+        while time.monotonic() < deadline and not self._study.over.wait(LOOK_S):
             study = self._study.study
-            for task in self._cluster.tasks("RUNNING", study_prefix(study)) if study else ():
-                trial = trial_of(study, task)
-                if trial and _steps(self._study.paths, trial) >= STEPS and self._take_one(task):
-                    return
+            if study and any(end.cause is Cause.PREEMPTED for end in study.ends):
+                return True
+        return False
 
     def _take_one(self, task: Task) -> bool:
         """As many GPUs of its node as leave one too few for those that run there."""
