@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -106,6 +107,7 @@ def _table(
     best = number(sign * min(rows)[0]) if single and rows else "1"
     table.add_row("(the study)", str(len(pilot)), "", best)
     for arm, gain in gains.items():
-        value = number(sign * min([*rows, *gain.rows])[0]) if single and rows else number(gain.volume)
+        volume = "the study's is 0" if math.isnan(gain.volume) else number(gain.volume)
+        value = number(sign * min([*rows, *gain.rows])[0]) if single and rows else volume
         table.add_row(arm, str(len(gain.trials)), f"{gain.extends} of {len(gain.trials)}", value)
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -53,7 +54,11 @@ def outcome_of(paths: StudyPaths) -> Record:
         "baseline": study.baseline,
         "pilot": _rows(study),
         "arms": {
-            name: {"trials": _rows(arms[name]), "extends": gain.extends, "volume": gain.volume}
+            name: {
+                "trials": _rows(arms[name]),
+                "extends": gain.extends,
+                "volume": None if math.isnan(gain.volume) else gain.volume,  # of a pilot without hypervolume
+            }
             for name, gain in gains.items()
         },
     }
@@ -115,9 +120,13 @@ def _openllama(record: Record) -> str:
 
 def _lora_pareto(record: Record) -> str:
     return "; ".join(
-        f"{name}: {arm['extends']} of {len(arm['trials'])} extend it, hypervolume x {arm['volume']:.3f}"
+        f"{name}: {arm['extends']} of {len(arm['trials'])} extend it, {_volume(arm['volume'])}"
         for name, arm in record["arms"].items()
     )
+
+
+def _volume(ratio: float | None) -> str:
+    return "the pilot's hypervolume being 0" if ratio is None else f"hypervolume x {ratio:.3f}"
 
 
 def _partition(record: Record) -> str:

@@ -131,8 +131,8 @@ def _continuations(runs: Sequence[Record]) -> str:
     for name in ("random", "proposed"):
         own = [run["arms"][name] for run in runs]
         extends, asked = [arm["extends"] for arm in own], sum(len(arm["trials"]) for arm in own)
-        volumes = [arm["volume"] for arm in own]
-        mean = f"{statistics.mean(volumes):.3f}"
+        volumes = [arm["volume"] for arm in own if arm["volume"] is not None]
+        mean = f"{statistics.mean(volumes):.3f}" if volumes else ""
         spread = f" ± {statistics.stdev(volumes) / math.sqrt(len(volumes)):.3f}" if len(volumes) > 1 else ""
         each = ", ".join(map(str, extends))
         rows.append([name, each, f"**{sum(extends)} of {asked}**", mean + spread])
