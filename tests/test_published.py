@@ -22,7 +22,15 @@ def _row(**metrics: float) -> Record:
 
 
 def _record(name: str, seed: int = 0, **more: object) -> Record:
-    own: Record = {"experiment": name, "seed": seed, "exit": 0, "seconds": 61.0, "trials": 4, "failed": 0}
+    own: Record = {
+        "experiment": name,
+        "seed": seed,
+        "exit": 0,
+        "seconds": 61.0,
+        "load": 0.5,
+        "trials": 4,
+        "failed": 0,
+    }
     own |= {"preempted": 1, "resumed_at": 7, "baseline": {}, "pilot": [], "arms": {}}
     return own | more
 

@@ -35,8 +35,12 @@ def table(records: Sequence[Record]) -> str:
         records: of studies that ended.
     """
     head = ["study", "wall time", "trials", "preempted, went on at step", "result", "claim seen"]
-    rows = [_row(own[0], records) for name in PRESENT if (own := of(records, name))]
-    return rows_of(head, rows, words=len(head))
+    first = [own[0] for name in PRESENT if (own := of(records, name))]
+    if not first:
+        return ""
+    loads = [own["load"] for own in first]
+    about = f"Load of the machine (two cores) when a study began: {min(loads):g} to {max(loads):g}."
+    return f"{rows_of(head, [_row(own, records) for own in first], words=len(head))}\n\n{about}"
 
 
 def _row(record: Record, records: Sequence[Record]) -> list[str]:
