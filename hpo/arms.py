@@ -48,7 +48,7 @@ def drive(overrides: Sequence[str], config_dir: str | None, console: Console, *,
         return status
     for own in arms.values():
         # a chained step looks at all of them, so that the last one draws the picture
-        status = max(status, tune([*overrides, *own], config_dir, console, once=once, again=overrides))
+        status = max(status, tune(with_arm(overrides, own), config_dir, console, once=once, again=overrides))
         if status and not once:
             return status
     if all(map(_ended, places)):
@@ -104,6 +104,16 @@ def arms_of(raw: Mapping[str, Any]) -> dict[str, list[str]]:
     return arms
 
 
+def with_arm(overrides: Sequence[str], own: Sequence[str]) -> list[str]:
+    """The overrides of an arm.
+
+    Args:
+        overrides: of the study; those that say what its arms are do not count for an arm.
+        own: of the arm, as `arms_of` gives them.
+    """
+    return [*(text for text in overrides if not text.lstrip("+~").startswith("arms")), *own]
+
+
 def _checked(
     overrides: Sequence[str], arms: Mapping[str, Sequence[str]], config_dir: str | None
 ) -> list[StudyPaths]:
@@ -111,7 +121,7 @@ def _checked(
     places = [assemble(*compose_config(overrides, config_dir)).paths]
     for name, own in arms.items():
         try:
-            places.append(assemble(*compose_config([*overrides, *own], config_dir)).paths)
+            places.append(assemble(*compose_config(with_arm(overrides, own), config_dir)).paths)
         except InputError as error:
             raise InputError(
                 [(f"arms.{name}: {key}" if key else f"arms.{name}", text) for key, text in error.problems]

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hpo.arms import arms_of
+from hpo.arms import arms_of, with_arm
 from hpo.assembly import Assembly, assemble, gpus_of
 from hpo.compose import compose_config
 from hpo.coverage import coverage
@@ -126,8 +126,7 @@ def arm_lines(
         InputError: an arm cannot be composed.
     """
     for name, own in arms_of(raw).items():
-        given = [text for text in overrides if not text.lstrip("+~").startswith("arms")]
-        arm, problems = compose_config([*given, *own], config_dir)
+        arm, problems = compose_config(with_arm(overrides, own), config_dir)
         if problems:
             raise InputError([(f"arms.{name}: {key}", text) for key, text in problems])
         count, strategy = arm["budget"]["trials"], arm["strategy"]["name"]

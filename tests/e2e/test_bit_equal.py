@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from conditions import wait_until
 from studies import StudyRun
+from times import TIMES
 
 from hpo.records import TrialResult, read_jsonl
 from slurm import devcluster
@@ -28,14 +29,6 @@ OPTIONS = [
     "data.validation_examples=8", "controller.poll_seconds=1", "controller.gone_seconds=5",
     "cluster.mem_gb=8",
 ]  # fmt: skip
-TIMES = {
-    "train_seconds",
-    "train_cpu_seconds",
-    "eval_seconds",
-    "start_seconds",
-    "tokens_per_second",
-    "peak_memory_gib",
-}
 
 
 @pytest.fixture

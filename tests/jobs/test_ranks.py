@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from conditions import wait_until
+from times import TIMES
 
 from hpo.paths import TrialPaths
 from hpo.records import BatchRecord, Failure, TrialResult, TrialSpec, read_json, read_jsonl, write_json
@@ -24,14 +25,6 @@ from jobs.schedule import dealt
 from jobs.training import StepWatch
 
 MakeTrial = Callable[..., TrialPaths]
-TIMES = {
-    "train_seconds",
-    "train_cpu_seconds",
-    "eval_seconds",
-    "start_seconds",
-    "tokens_per_second",
-    "peak_memory_gib",
-}
 FAKES = Path(__file__).resolve().parents[1] / "fakes"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from architectures import saved
 from conditions import fill, wait_until
+from times import TIMES
 
 from hpo.paths import TrialPaths
 from hpo.records import Failure, Lease, TrialResult, read_json, read_jsonl, write_json
@@ -27,14 +28,6 @@ from jobs.training import StepWatch
 pytestmark = pytest.mark.usefixtures("keep_handlers")
 
 MakeTrial = Callable[..., TrialPaths]
-MEASURED_TIMES = {
-    "train_seconds",
-    "train_cpu_seconds",
-    "eval_seconds",
-    "start_seconds",
-    "tokens_per_second",
-    "peak_memory_gib",
-}
 
 
 class Killed(BaseException):
@@ -49,7 +42,7 @@ def run(paths: TrialPaths, batch: str = "000") -> int:
 def exact(paths: TrialPaths) -> dict[str, float]:
     """The metrics that may not depend on time."""
     result = TrialResult.read(paths.metrics)
-    return {name: metric.value for name, metric in result.metrics.items() if name not in MEASURED_TIMES}
+    return {name: metric.value for name, metric in result.metrics.items() if name not in TIMES}
 
 
 def die_after(monkeypatch: pytest.MonkeyPatch, step: int, paths: TrialPaths) -> None:
