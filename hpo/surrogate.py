@@ -29,6 +29,7 @@ _EVIDENCE = 6.0  # by how much the logarithm's evidence (nats) must be larger be
 _MOST_FITTED = 250  # rows that hyperparameters are fitted to
 _MOST_ROWS = 1000  # rows that are conditioned on: the better half of these by Pareto rank, the rest at random
 _REMEMBERED = 8
+_LARGEST = 1e150  # of a value: its square can still be held
 _ERRORS = (1e-6, 1e6)  # standard errors in units of the values' spread: beyond these nothing changes any more
 
 
@@ -139,7 +140,8 @@ def _fitted(
 
 
 def _rows(observations: Sequence[Observation]) -> tuple[list[Point], Array]:
-    return [own.point for own in observations], np.array([own.values for own in observations])
+    values = np.clip([own.values for own in observations], -_LARGEST, _LARGEST)
+    return [own.point for own in observations], values
 
 
 def _signed(minimised: Array, objectives: Sequence[Objective]) -> Array:

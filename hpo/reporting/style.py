@@ -105,11 +105,11 @@ def finish(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
         hovermode="closest",
     )
     figure.update_layout(**layout)
-    figure.update_xaxes(
-        gridcolor="#e8ebee", zeroline=False, linecolor="#b8c0c8", ticks="outside", exponentformat="e"
-    )
-    figure.update_yaxes(
-        gridcolor="#e8ebee", zeroline=False, linecolor="#b8c0c8", ticks="outside", exponentformat="e"
-    )
+    looks = {
+        "gridcolor": "#e8ebee", "zeroline": False, "linecolor": "#b8c0c8", "ticks": "outside",
+        "exponentformat": "e", "automargin": True,  # else a title lies upon long numbers
+    }  # fmt: skip
+    figure.update_xaxes(**looks)
+    figure.update_yaxes(**looks)
     figure.update_annotations(font_size=12)
     return figure

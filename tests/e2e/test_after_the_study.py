@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from studies import SYNTHETIC, StudyRun, wait_until
+from study_runs import SYNTHETIC, StudyRun, wait_until
 from tiny_llama import save_tiny_llama
 
 from hpo.journal import load_study

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conditions import wait_until
-from studies import StudyRun
+from study_runs import StudyRun
 from times import TIMES
 
 from hpo.records import TrialResult, read_jsonl

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from studies import StudyRun, wait_until
+from study_runs import StudyRun, wait_until
 
 from hpo.records import AttemptRecord, TrialResult, read_jsonl
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from studies import SYNTHETIC, StudyRun
+from study_runs import SYNTHETIC, StudyRun
 from terminal import Terminal
 
 from slurm.devcluster_files import Layout

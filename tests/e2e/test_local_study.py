@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from studies import SYNTHETIC, StudyRun, wait_until
+from study_runs import SYNTHETIC, StudyRun, wait_until
 
 from hpo.cli import main
 from hpo.lease import process_start

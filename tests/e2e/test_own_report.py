@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from studies import SYNTHETIC, StudyRun, wait_until
+from study_runs import SYNTHETIC, StudyRun, wait_until
 
 from hpo.autoreport import NICE, Making
 from hpo.records import RecordError

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from studies import SYNTHETIC, StudyRun, wait_until
+from study_runs import SYNTHETIC, StudyRun, wait_until
 
 from hpo.assembly import assemble
 from hpo.compose import compose_config

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from studies import SYNTHETIC, StudyRun, wait_until
+from study_runs import SYNTHETIC, StudyRun, wait_until
 
 from hpo.ports import WAITING
 from hpo.queue_view import read_queue

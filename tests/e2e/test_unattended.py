@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conditions import wait_until
-from studies import SYNTHETIC, StudyRun
+from study_runs import SYNTHETIC, StudyRun
 
 from hpo.journal import load_study
 from hpo.paths import StudyPaths

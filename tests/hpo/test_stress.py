@@ -123,6 +123,7 @@ def test_standard_errors_of_any_size_are_taken(strategy: str, error: float) -> N
 
 
 @pytest.mark.parametrize("strategy", INFORMED)
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize("sizes", [(1e300, 1e-300), (1.7e308, 5e-324)], ids=str)
 def test_the_ends_of_the_floating_point_range_break_nothing(
     strategy: str, sizes: tuple[float, float]
