@@ -12,6 +12,8 @@ from hpo.paths import StudyPaths
 from hpo.records import Cause
 from hpo.study import AttemptEnd, Study, TrialState
 
+_CLOCK_S = 1e-3  # seconds since the epoch are kept to a quarter of a microsecond; less than this is rounding
+
 
 @dataclass(frozen=True)
 class Span:
@@ -44,7 +46,8 @@ class Span:
     @property
     def lost(self) -> float:
         """Seconds that nothing was built on."""
-        return max(0.0, self.seconds - self.useful)
+        gone = self.seconds - self.useful
+        return gone if gone > _CLOCK_S else 0.0
 
 
 def spans(study: Study, paths: StudyPaths, now: datetime | None = None) -> list[Span]:

@@ -110,6 +110,6 @@ def finish(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
         "exponentformat": "e", "automargin": True,  # else a title lies upon long numbers
     }  # fmt: skip
     figure.update_xaxes(**looks)
-    figure.update_yaxes(**looks)
+    figure.update_yaxes(**looks, title_standoff=8)
     figure.update_annotations(font_size=12)
     return figure

@@ -140,6 +140,14 @@ def test_attempts_beside_each_other_have_different_lanes() -> None:
     assert [(own.start, own.lane) for own in placed] == [(0, 0), (5, 1), (8, 1), (10, 0)]
 
 
+def test_a_completed_attempt_has_lost_nothing_whatever_the_epoch() -> None:
+    start = 1_795_361_015.123456
+    seconds = 33.3000001
+    assert start + seconds - start > seconds  # what rounding makes of it
+    assert span(start, start + seconds, useful=seconds).lost == 0.0
+    assert span(start, start + seconds, useful=30.0).lost == pytest.approx(3.3, abs=1e-5)
+
+
 def test_utilisation_is_hand_worked() -> None:
     """18 card-seconds within 12 seconds in which two were the most at once: 18 / 24."""
     spans = [span(0, 10), span(5, 8), span(8, 12), span(10, 11)]
