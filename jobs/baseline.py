@@ -58,7 +58,7 @@ def read_samples(recipe: Recipe, cache: Path) -> Mapping[str, Any] | None:
     """What the untuned model writes to the prompts of the evaluation, or None if it was not asked yet.
 
     Args:
-        recipe: see `baseline_path`; its prompts decide too.
+        recipe: see `baseline_path`; its prompts decide too, and the data only where examples are asked.
         cache: root of the cache.
 
     Returns:
@@ -89,6 +89,7 @@ def _samples_path(recipe: Recipe, cache: Path) -> Path:
     key = key_of(
         layout=SAMPLES_LAYOUT,
         base=base_settings(recipe.model, recipe.trainer, cache),
+        data=data_key(recipe.data, cache) if evaluation.samples.validation else None,
         template=recipe.data.template,
         samples=asdict(evaluation.samples),
         batch_size=evaluation.batch_size,

@@ -106,7 +106,7 @@ def examine(raw: Mapping[str, Any]) -> tuple[DecodeRecipe | None, list[Problem]]
 def _unfit(evaluation: EvaluationRecipe) -> Iterator[Problem]:
     if evaluation.plain_too:
         yield "evaluation.bases", "got [4bit, 16bit], expected [4bit]: trainer.quantisation chooses the base"
-    if evaluation.samples_wanted:
+    if evaluation.samples is not None and evaluation.samples.prompts:
         yield "evaluation.samples.prompts", "got some, expected none: the tasks' answers are what is judged"
     if evaluation.tasks is None:
         text = "got none, expected at least one task of lm-eval that generates text"

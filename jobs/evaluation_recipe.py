@@ -51,10 +51,16 @@ class TaskRecipe:
 
 @dataclass(frozen=True, config=STRICT)
 class SampleRecipe:
-    """Fixed prompts that the model answers for people to read, always with the most probable token."""
+    """Prompts that the model answers for people to read, always with the most probable token."""
 
     prompts: list[str | dict[str, Any]]  # texts, or rows as data.template reads them, without the answer
     max_new_tokens: Count
+    validation: Annotated[int, Field(ge=0)] = 0  # the first so many held-out examples that have a prompt
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is anything to be answered."""
+        return bool(self.prompts or self.validation)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -69,7 +75,7 @@ class EvaluationRecipe:
     @property
     def samples_wanted(self) -> bool:
         """Whether there is anything to be answered."""
-        return self.samples is not None and bool(self.samples.prompts)
+        return self.samples is not None and self.samples.wanted
 
     @property
     def plain_too(self) -> bool:

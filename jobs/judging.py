@@ -98,7 +98,7 @@ class Judge:
     def samples(
         self, model: torch.nn.Module, parts: Parts, after_batch: Callable[[], None]
     ) -> dict[str, Any]:
-        """What a model writes to the recipe's prompts, of which there are some; see `jobs.samples.sample`.
+        """What a model writes to the prompts that the recipe wants answered; see `jobs.samples.sample`.
 
         Args:
             model: see `loss`.
@@ -108,9 +108,11 @@ class Judge:
         Raises:
             TrialError: see `jobs.samples.sample`.
         """
+        from jobs.questions import questions_of
         from jobs.samples import sample
 
-        return sample(model, self.tokenizer, self.recipe, self.precision, parts, after_batch)
+        questions = questions_of(self.recipe, self.tokenizer, self.examples)
+        return sample(model, self.tokenizer, self.recipe, questions, self.precision, parts, after_batch)
 
     def plain_base(self) -> tuple[PreTrainedModel, str]:
         """The base model that is not quantised, and the key of its content.

@@ -1,4 +1,4 @@
-"""What a model writes to the fixed prompts of an evaluation, for people to read."""
+"""What a model writes to the prompts of an evaluation, for people to read."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from transformers import PreTrainedTokenizerBase
 
 from hpo.records import SCHEMA_VERSION
 from jobs.card import halving
-from jobs.data import pad_token, tokenise
+from jobs.data import pad_token
 from jobs.errors import RecipeError
 from jobs.parts import Answers, Parts
 from jobs.precision import Precision
-from jobs.prompts import written
+from jobs.questions import Question
 from jobs.recipe import Recipe
-from jobs.selection import chat_writer
 
 PARTS = "samples"  # name of the first part of their answers
 # The most probable token, whatever else the model's own generation_config.json would like.
@@ -61,7 +60,7 @@ class Writer:
             RecipeError: it has too few.
         """
         places = getattr(self.causal.config.get_text_config(), "max_position_embeddings", None)
-        longest = max(map(len, prompts))
+        longest = max(map(len, prompts), default=0)
         if places is not None and longest + self.most > places:
             raise RecipeError(
                 f"evaluation.samples: got a prompt of {longest} tokens and max_new_tokens={self.most}, "
@@ -109,16 +108,18 @@ def sample(
     model: torch.nn.Module,
     tokenizer: PreTrainedTokenizerBase,
     recipe: Recipe,
+    questions: Sequence[Question],
     precision: Precision,
     parts: Parts,
     after_batch: Callable[[], None],
 ) -> dict[str, Any]:
-    """What a model writes to the prompts of a recipe.
+    """What a model writes to prompts.
 
     Args:
         model: a causal language model, with or without an adapter.
         tokenizer: of the model.
-        recipe: has prompts.
+        recipe: has samples.
+        questions: its prompts; there may be none.
         precision: of this machine.
         parts: batches that are finished, and the place for those to come.
         after_batch: called after every batch of prompts.
@@ -126,24 +127,22 @@ def sample(
     Returns:
         The record that `report` shows: how the base model is stored, the most tokens of an answer, and for
         each prompt what was `asked`, the `prompt` as the model read it, the `answer`, its `tokens`, and
-        whether it `ended` by itself.
+        whether it `ended` by itself; of held-out examples also the `expected` answer, and whether that is
+        `whole`.
 
     Raises:
         RecipeError: a prompt is too long for the model.
-        DataError: a prompt cannot be written with this tokenizer.
         OutOfMemory: not even one prompt fits the card.
     """
     samples = recipe.evaluation.samples
     assert samples is not None
-    chat_text = chat_writer(tokenizer)
-    examples = [written(asked, recipe.data.template, chat_text) for asked in samples.prompts]
-    prompts = [list(one.ids[: one.response_at]) for one in tokenise(examples, tokenizer)]
+    prompts = [list(one.ids) for one in questions]
     writer = Writer(model, tokenizer, precision, samples.max_new_tokens)
     writer.refuse_too_long(prompts)
     answers = _answers(writer, prompts, recipe.evaluation.batch_size, parts, after_batch)
     told = [
-        {"asked": asked, "prompt": example.prompt, "answer": text, "tokens": tokens, "ended": ended}
-        for asked, example, (text, tokens, ended) in zip(samples.prompts, examples, answers, strict=True)
+        {**question.record(), "answer": text, "tokens": tokens, "ended": ended}
+        for question, (text, tokens, ended) in zip(questions, answers, strict=True)
     ]
     return {
         "schema_version": SCHEMA_VERSION,

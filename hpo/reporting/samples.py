@@ -28,6 +28,7 @@ class Samples:
 
     quantisation: str  # of the base model
     asked: Mapping[str, Any]  # prompt as the model read it -> as it was given
+    expected: Mapping[str, str]  # answers of held-out examples, by prompt
     answers: Mapping[str, str]  # by prompt
 
 
@@ -41,7 +42,7 @@ def samples_section(material: Material) -> Section | None:
     base = read_samples(paths.base_samples)
     read = ((trial, read_samples(paths.trial(trial.id).samples)) for trial in _first_to_show(material))
     shown = list(islice(((trial, own) for trial, own in read if own), MOST_TRIALS))
-    if base is None and not shown:
+    if not any(own.asked for own in [*([base] if base else []), *(own for _, own in shown)]):
         return None
     names = material.study.parameters
     columns = {f"untuned ({base.quantisation})": base} if base else {}
@@ -84,14 +85,16 @@ def _chosen(shown: Sequence[Trial], material: Material) -> str:
 
 def _table(columns: Mapping[str, Samples]) -> Table:
     asked = {prompt: given for own in columns.values() for prompt, given in own.asked.items()}
+    known = {prompt: answer for own in columns.values() for prompt, answer in own.expected.items()}
     rows: list[list[Cell]] = [
         [
             _short(given_text(given)),
+            *([_short(known.get(prompt, ""))] if known else []),
             *(_short(own.answers.get(prompt, "not asked")) for own in columns.values()),
         ]
         for prompt, given in asked.items()
     ]
-    return Table(["prompt", *columns], rows)
+    return Table(["prompt", *(["held-out answer"] if known else []), *columns], rows)
 
 
 def read_samples(path: Path) -> Samples | None:
@@ -104,9 +107,14 @@ def read_samples(path: Path) -> Samples | None:
         record = read_json(path)
         if record["schema_version"] <= SCHEMA_VERSION:
             asked = {one["prompt"]: one["asked"] for one in record["samples"]}
+            known = {one["prompt"]: _expected(one) for one in record["samples"] if "expected" in one}
             answers = {one["prompt"]: _answer(one) for one in record["samples"]}
-            return Samples(str(record["quantisation"]), asked, answers)
+            return Samples(str(record["quantisation"]), asked, known, answers)
     return None
+
+
+def _expected(sample: Mapping[str, Any]) -> str:
+    return str(sample["expected"]) + ("" if sample["whole"] else " …")
 
 
 def _answer(sample: Mapping[str, Any]) -> str:

@@ -72,6 +72,24 @@ def test_knee_and_best_of_a_large_front_stand_beside_the_base(tmp_path: Path) ->
     assert table.rows[1] == ["b?", "(nothing)", *["not asked"] * 4]
 
 
+def test_held_out_answers_stand_between_prompts_and_what_models_wrote(tmp_path: Path) -> None:
+    """Of a fixed prompt none is known; one that data.max_length cut says so."""
+    paths = write_study(tmp_path, 1)
+    answered = {"answer": "3", "tokens": 1, "ended": True}
+    told = [
+        {"asked": "1+1", "prompt": "1+1", "expected": "2", "whole": True, **answered},
+        {"asked": "pi", "prompt": "pi", "expected": "3.1", "whole": False, **answered},
+        {"asked": "a?", "prompt": "a?", **answered},
+    ]
+    record = {"schema_version": 1, "quantisation": "nf4", "max_new_tokens": 3}
+    write_json(paths.base_samples, {**record, "samples": told})
+    _, table = parts_of(samples_section(material_of(paths)))
+    assert list(table.head) == ["prompt", "held-out answer", "untuned (nf4)"]
+    assert table.rows == [["1+1", "2", "3"], ["pi", "3.1 …", "3"], ["a?", "", "3"]]
+    write_json(paths.base_samples, {**record, "samples": []})
+    assert samples_section(material_of(paths)) is None
+
+
 def test_others_stand_beside_a_small_front(tmp_path: Path) -> None:
     """By the first objective, and marked as beaten; of trials that left no samples nothing is shown."""
     paths = write_study(tmp_path, 12, objectives=["eval_loss"])

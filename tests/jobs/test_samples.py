@@ -15,13 +15,16 @@ from hpo.paths import TrialPaths
 from hpo.records import TrialResult, read_json, read_jsonl
 from jobs import prepare, run_trial
 from jobs.baseline import read_further, read_samples, write_further, write_samples
+from jobs.data import Tokens
 from jobs.decode_recipe import examine as examine_decode
 from jobs.errors import RecipeError
 from jobs.foresight import Qlora
+from jobs.parts import Computed
 from jobs.precision import of_this_machine
 from jobs.prompts import written
+from jobs.questions import questions_of
 from jobs.recipe import parse
-from jobs.samples import Writer
+from jobs.samples import Writer, sample
 
 pytestmark = pytest.mark.usefixtures("keep_handlers")
 
@@ -75,6 +78,11 @@ def plainly(recipe: dict[str, Any], adapter: Path | None = None) -> list[dict[st
         sample = {"asked": asked, "prompt": prompt, "answer": answer, "tokens": count, "ended": ended}
         told.append(sample)
     return told
+
+
+def closed_up(text: str) -> str:
+    """A text as it was before the tests' tokenizer set its signs apart."""
+    return text.replace(" ", "")
 
 
 def dies_in(call: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -168,6 +176,65 @@ def test_prompt_that_the_model_has_no_places_for_is_refused(tiny_model: Path, to
         writer.refuse_too_long([[1] * 200, [1] * 201])
 
 
+def test_held_out_examples_are_asked_with_their_answers_beside(
+    recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    """After the fixed prompt two rows, each with its own answer; a changed data set is asked anew."""
+    recipe["evaluation"]["samples"] = {"prompts": ["x"], "max_new_tokens": 3, "validation": 2}
+    file, cache = tmp_path / "recipe.json", tmp_path / "own"
+    file.write_text(json.dumps(recipe))
+    assert prepare.main(str(file), str(cache)) == 0
+    told = Qlora().samples(recipe, str(cache))
+    assert told is not None
+    fixed, *known = told["samples"]
+    assert "expected" not in fixed
+    numbers = [int(closed_up(one["asked"]).removesuffix(":")) for one in known]
+    assert len(set(numbers)) == 2
+    expected = ["ok" * (1 + number % 5) for number in numbers]
+    assert [closed_up(one["expected"]) for one in known] == expected
+    assert all(one["whole"] for one in known)
+    Path(recipe["data"]["path"]).write_text('{"prompt": "a", "completion": "b"}\n' * 40)
+    assert Qlora().samples(recipe, str(cache)) is None
+    assert Qlora().samples({**recipe, "data": {**recipe["data"], "path": None}}, str(cache)) is None
+
+
+def test_examples_that_ask_nothing_are_passed_over_and_cut_answers_told(
+    recipe: dict[str, Any], tokenizer: Any
+) -> None:
+    """Of five held-out examples plain text and an empty prompt ask nothing; of the others the first three are
+    wanted, and there are three: one ends, one was cut at 8 tokens, one is shorter and ends without a mark."""
+    end, signs = tokenizer.eos_token_id, dict[str, list[int]]()
+    for text in ("no prompt", "12:", "okokok", " "):
+        signs[text] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    held_out = [
+        Tokens(signs["no prompt"], 0),
+        Tokens([*signs["12:"], *signs["okokok"][:4], end], 3),
+        Tokens([*signs[" "], *signs["okokok"]], 1),
+        Tokens([*signs["12:"], *signs["okokok"][:5]], 3),
+        Tokens([*signs["12:"], *signs["okokok"][:2]], 3),
+    ]
+    recipe["data"]["max_length"] = 8
+    recipe["evaluation"]["samples"] = {"prompts": [], "max_new_tokens": 3, "validation": 9}
+    found = questions_of(parse(recipe), tokenizer, held_out)
+    assert [(closed_up(one.prompt), closed_up(one.expected or ""), one.whole) for one in found] == [
+        ("12:", "okok", True),
+        ("12:", "okoko", False),
+        ("12:", "ok", True),
+    ]
+    assert [list(one.ids) for one in found] == [signs["12:"]] * 3
+
+
+def test_where_nothing_can_be_asked_nothing_is_answered(
+    recipe: dict[str, Any], tiny_model: Path, tokenizer: Any
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    recipe["evaluation"]["samples"] = {"prompts": [], "max_new_tokens": 3, "validation": 2}
+    model, machine = AutoModelForCausalLM.from_pretrained(tiny_model), of_this_machine()
+    told = sample(model, tokenizer, parse(recipe), [], machine, Computed(), lambda: None)
+    assert told["samples"] == []
+
+
 @pytest.mark.parametrize(
     ("template", "asked", "expected"),
     [
@@ -231,3 +298,5 @@ def test_length_of_samples_and_their_keys_are_checked(recipe: dict[str, Any]) ->
     assert "unknown key" in told["evaluation.samples.do_sample"]
     recipe["evaluation"]["samples"] = {"prompts": ["a"], "max_new_tokens": 1}
     assert "evaluation.samples.prompts" in dict(examine_decode(recipe)[1])
+    recipe["evaluation"]["samples"] = {"prompts": [], "max_new_tokens": 1, "validation": 4}  # as in the demo
+    assert "evaluation.samples.prompts" not in dict(examine_decode(recipe)[1])
