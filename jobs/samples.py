@@ -50,22 +50,25 @@ class Writer:
         every = dict.fromkeys([self.tokenizer.eos_token_id, *listed])
         return [int(cast(int, token)) for token in every if token is not None]
 
-    def refuse_too_long(self, prompts: Sequence[Sequence[int]]) -> None:
-        """Check that the model has a place for every token.
+    def fitting(self, questions: Sequence[Question]) -> list[Question]:
+        """Those of which the model has a place for every token; of held-out examples nobody said how long.
 
         Args:
-            prompts: as tokens.
+            questions: of any length.
 
         Raises:
-            RecipeError: it has too few.
+            RecipeError: a fixed prompt is too long.
         """
         places = getattr(self.causal.config.get_text_config(), "max_position_embeddings", None)
-        longest = max(map(len, prompts), default=0)
-        if places is not None and longest + self.most > places:
+        if places is None:
+            return list(questions)
+        fixed = [len(one.ids) for one in questions if one.expected is None]
+        if fixed and max(fixed) + self.most > places:
             raise RecipeError(
-                f"evaluation.samples: got a prompt of {longest} tokens and max_new_tokens={self.most}, "
+                f"evaluation.samples: got a prompt of {max(fixed)} tokens and max_new_tokens={self.most}, "
                 f"expected at most {places} together, as the model takes no more"
             )
+        return [one for one in questions if len(one.ids) + self.most <= places]
 
     def write(self, prompts: Sequence[Sequence[int]]) -> Answers:
         """Answers to prompts, in one batch; the training mode is put back afterwards.
@@ -119,7 +122,7 @@ def sample(
         model: a causal language model, with or without an adapter.
         tokenizer: of the model.
         recipe: has samples.
-        questions: its prompts; there may be none.
+        questions: its prompts; there may be none. Held-out ones that are too long for the model are left out.
         precision: of this machine.
         parts: batches that are finished, and the place for those to come.
         after_batch: called after every batch of prompts.
@@ -131,15 +134,16 @@ def sample(
         `whole`.
 
     Raises:
-        RecipeError: a prompt is too long for the model.
+        RecipeError: a fixed prompt is too long for the model.
         OutOfMemory: not even one prompt fits the card.
     """
     samples = recipe.evaluation.samples
     assert samples is not None
-    prompts = [list(one.ids) for one in questions]
     writer = Writer(model, tokenizer, precision, samples.max_new_tokens)
-    writer.refuse_too_long(prompts)
-    answers = _answers(writer, prompts, recipe.evaluation.batch_size, parts, after_batch)
+    questions = writer.fitting(questions)
+    answers = _answers(
+        writer, [list(one.ids) for one in questions], recipe.evaluation.batch_size, parts, after_batch
+    )
     told = [
         {**question.record(), "answer": text, "tokens": tokens, "ended": ended}
         for question, (text, tokens, ended) in zip(questions, answers, strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from jobs.foresight import Qlora
 from jobs.parts import Computed
 from jobs.precision import of_this_machine
 from jobs.prompts import written
-from jobs.questions import questions_of
+from jobs.questions import Question, questions_of
 from jobs.recipe import parse
 from jobs.samples import Writer, sample
 
@@ -167,13 +168,15 @@ def test_other_prompts_are_asked_anew_and_measure_nothing_anew(
 
 
 def test_prompt_that_the_model_has_no_places_for_is_refused(tiny_model: Path, tokenizer: Any) -> None:
-    """The tiny model takes 256 tokens, prompt and answer together."""
+    """The tiny model takes 256 tokens, prompt and answer together; of held-out examples such are left out."""
     from transformers import AutoModelForCausalLM
 
     writer = Writer(AutoModelForCausalLM.from_pretrained(tiny_model), tokenizer, of_this_machine(), 56)
-    writer.refuse_too_long([[1] * 200])
+    fits, too_long = Question("a", "a", [1] * 200), Question("b", "b", [1] * 201)
+    held_out = [replace(fits, expected="c"), replace(too_long, expected="d")]
+    assert writer.fitting([fits, *held_out]) == [fits, held_out[0]]
     with pytest.raises(RecipeError, match="of 201 tokens and max_new_tokens=56, expected at most 256"):
-        writer.refuse_too_long([[1] * 200, [1] * 201])
+        writer.fitting([fits, too_long])
 
 
 def test_held_out_examples_are_asked_with_their_answers_beside(
