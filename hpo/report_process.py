@@ -31,15 +31,14 @@ class ReportProcess:
 
     def __init__(self, folder: Path, nice: int) -> None:
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        # A group of its own: Ctrl-C is for the controller. No session of its own: where the kernel shares out
-        # the processor by sessions, a nice value counts within one.
+        # A session of its own: Ctrl-C is for the controller, and the nice value of a session counts, too.
         self._process = subprocess.Popen(
             [sys.executable, "-m", "hpo.report_process", str(folder), str(nice)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._complaints,
             env={**os.environ, **ONE_THREAD},
-            process_group=0,
+            start_new_session=True,
         )
 
     @property
@@ -70,8 +69,11 @@ class ReportProcess:
 def main(folder: str, nice: str) -> int:
     """Make a report: what `ReportProcess` starts."""
     os.nice(int(nice))
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="utf-8")
+    # Where the kernel shares out the processor by sessions, nice values count only within one; trials have
+    # sessions of their own, and their time may be an objective.
+    for file, value in (("autogroup", nice), ("oom_score_adj", "1000")):
+        with suppress(OSError):
+            Path("/proc/self", file).write_text(value, encoding="utf-8")
     from hpo.cli import main as command
 
     return command(["report", folder])

@@ -123,11 +123,15 @@ def test_samples_of_base_and_trials_are_in_the_report(tiny_before: StudyRun, tmp
     run.options = [*run.options, prompts, "evaluation.samples.max_new_tokens=4", "report.automatic=false"]
     assert "asking the untuned base model" in run.finish()
     base = read_json(run.paths.base_samples)
-    assert [one["asked"] for one in base["samples"]] == [{"prompt": "3:"}, "Asked: <script>"]
+    fixed, held_out = base["samples"][:2], base["samples"][2:]
+    assert [one["asked"] for one in fixed] == [{"prompt": "3:"}, "Asked: <script>"]
+    assert len(held_out) == 6  # as the demo has it
+    assert all(one["expected"].replace(" ", "").strip("ok") == "" for one in held_out)
     assert all(run.paths.trial(name).samples.exists() for name in run.completed())
     (tmp_path / "c").rename(tmp_path / "no-cache")
     assert run.run("report", str(run.paths.folder)).returncode == 0
     page = (run.paths.report / "report.html").read_text()
     section = page.partition('<section id="samples">')[2].partition("</section>")[0]
     assert "Asked: &lt;script&gt;" in section
+    assert "held-out answer" in section
     assert "All completed trials are shown." in section
