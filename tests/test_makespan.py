@@ -10,6 +10,7 @@ import pytest
 from benchmarks.reliability import makespan, politeness, scenarios
 from benchmarks.reliability.durations import gaps, perfect_makespan
 from benchmarks.reliability.metered import Usage
+from benchmarks.reliability.table import seed_ranges
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,7 @@ def test_peak_memory_is_that_of_the_process_itself() -> None:
         usage.watch(process.pid)
         process.communicate("\n")
     assert 1 < usage.peak_mib < 40
+
+
+def test_seeds_are_told_as_ranges() -> None:
+    assert seed_ranges([0, 1, 2, 3, 4, 7, 9, 10]) == "0 to 4, 7, 9 to 10"

@@ -52,7 +52,7 @@ def _summary(runs: Sequence[Record]) -> str:
     injected = sum(own["injected"] for run in runs for own in run["faults"])
     trials = sum(run.get("completed", 0) for run in runs)
     cancelled = sum(len(run.get("cancelled", ())) for run in runs)
-    seeds = f"seeds {runs[0]['seed']} to {runs[-1]['seed']}" if runs else "none"
+    seeds = f"seeds {seed_ranges([int(run['seed']) for run in runs])}" if runs else "none"
     spared = sum(not any(own["injected"] for own in run["faults"]) for run in runs)
     bo = sum("strategy=bo" in run["options"] for run in runs)
     return (
@@ -63,6 +63,14 @@ def _summary(runs: Sequence[Record]) -> str:
         f"they should be. Results unlike an undisturbed trial's: {_count(runs, 'wrong')}; attempts of whose "
         f"end the journal says nothing: {_count(runs, 'unexplained')}."
     )
+
+
+def seed_ranges(seeds: Sequence[int]) -> str:
+    """Rising seeds as ranges: 0 to 4, 7."""
+    first = [seed for seed in seeds if seed - 1 not in seeds]
+    last = [seed for seed in seeds if seed + 1 not in seeds]
+    pairs = zip(first, last, strict=True)
+    return ", ".join(str(low) if low == high else f"{low} to {high}" for low, high in pairs)
 
 
 def _rows(runs: Sequence[Record]) -> Iterable[Sequence[str]]:
