@@ -42,11 +42,11 @@ def samples_section(material: Material) -> Section | None:
     base = read_samples(paths.base_samples)
     read = ((trial, read_samples(paths.trial(trial.id).samples)) for trial in _first_to_show(material))
     shown = list(islice(((trial, own) for trial, own in read if own), MOST_TRIALS))
-    if not any(own.asked for own in [*([base] if base else []), *(own for _, own in shown)]):
-        return None
     names = material.study.parameters
     columns = {f"untuned ({base.quantisation})": base} if base else {}
     columns |= {_head(trial, names, material): own for trial, own in shown}
+    if not any(own.asked for own in columns.values()):
+        return None
     says = (
         "What the untuned base model and trials write to the same prompts, always with the most probable "
         "token; … at the end of an answer stands where it was cut at its longest length."
@@ -114,11 +114,15 @@ def read_samples(path: Path) -> Samples | None:
 
 
 def _expected(sample: Mapping[str, Any]) -> str:
-    return str(sample["expected"]) + ("" if sample["whole"] else " …")
+    return _marked(str(sample["expected"]), whole=sample["whole"])
 
 
 def _answer(sample: Mapping[str, Any]) -> str:
-    return (sample["answer"].strip() or "(nothing)") + ("" if sample["ended"] else " …")
+    return _marked(sample["answer"].strip() or "(nothing)", whole=sample["ended"])
+
+
+def _marked(text: str, *, whole: bool) -> str:
+    return text if whole else f"{text} …"
 
 
 def given_text(given: Any) -> str:
