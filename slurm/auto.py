@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
-from slurm.command import run
+from slurm.client.command import run
 from slurm.local_executor import LocalExecutor
 from slurm.slurm_executor import SlurmExecutor
 

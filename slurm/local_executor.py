@@ -9,12 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from slurm import claim, devices, local_array, logs
+from slurm.client import logs
 from slurm.errors import SchedulerError, SubmissionError
-from slurm.local_array import Claim, LocalArray
-from slurm.local_site import check_machine, start_script
-from slurm.local_starts import Starts
-from slurm.processes import kill_marked, terminate, warn
+from slurm.local import array as local_array
+from slurm.local import claim, devices
+from slurm.local.array import Claim, LocalArray
+from slurm.local.processes import kill_marked, terminate, warn
+from slurm.local.site import check_machine, start_script
+from slurm.local.starts import Starts
 from slurm.request import request
 from slurm.settings import ClusterSettings
 from slurm.view import Ending, SiteLimits, Task, TaskState, TaskView, Wishes, view

@@ -7,13 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slurm import logs, sacct, site_limits, squeue
-from slurm.command import Outcome, run
+from slurm.client import logs, sacct, site_limits, squeue
+from slurm.client.cancelled_while_waiting import Vanished
+from slurm.client.command import Outcome, run
+from slurm.client.refusals import is_busy
 from slurm.errors import SchedulerError
-from slurm.refusals import is_busy
 from slurm.request import request
 from slurm.settings import ClusterSettings
-from slurm.vanished import Vanished
 from slurm.view import Ending, SiteLimits, Task, TaskView, Wishes
 
 # What scontrol and scancel say of a task that has ended, or that Slurm has already forgotten. Of an array of
@@ -66,7 +66,10 @@ class SlurmExecutor:
         Raises:
             SubmissionError: sbatch failed, or did not end; the array may exist all the same.
         """
-        from slurm.submission import array_executor, submit_array  # submitit: only who submits waits for it
+        from slurm.client.sbatch import (  # submitit: only who submits waits for it
+            array_executor,
+            submit_array,
+        )
 
         executor = array_executor(self.settings, request(self.settings, wishes), name, folder)
         return submit_array(executor, target, arguments)
@@ -86,7 +89,7 @@ class SlurmExecutor:
         Raises:
             SubmissionError: sbatch failed, or did not end; the job may exist all the same.
         """
-        from slurm.follow import submit_follower
+        from slurm.client.follow import submit_follower
 
         return submit_follower(
             request(self.settings, {"helper": True}),
@@ -214,7 +217,7 @@ class SlurmExecutor:
         Raises:
             SubmissionError: the folder or a wish cannot be used.
         """
-        from slurm.submission import array_executor
+        from slurm.client.sbatch import array_executor
 
         executor = array_executor(self.settings, request(self.settings, wishes), name, folder)
         return executor.text(len(arguments))
@@ -226,13 +229,13 @@ class SlurmExecutor:
             name: of the array.
             count: its elements.
         """
-        from slurm.site import trial_line
+        from slurm.client.site import trial_line
 
         return trial_line(self.settings, name, count)
 
     def check(self) -> Sequence[tuple[str, str, str]]:
         """(level, what, hint) per line, level one of ok, warn, fail: what `doctor` prints."""
-        from slurm.site import check_site
+        from slurm.client.site import check_site
 
         return check_site(self.settings)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from slurm import devcluster
-from slurm.devcluster_accounting import program_path
-from slurm.devcluster_files import Layout, Options
+from slurm.devcluster import cluster as devcluster
+from slurm.devcluster.accounting import program_path
+from slurm.devcluster.files import Layout, Options
 
 FAKES = Path(__file__).parent / "fakes"
 sys.path[:0] = [str(FAKES), str(Path(__file__).parent / "e2e")]

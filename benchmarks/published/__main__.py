@@ -20,7 +20,7 @@ from benchmarks.records import RESULTS, Record, append, forget
 from benchmarks.reliability.cluster import cluster
 from benchmarks.reliability.inject import commit
 from benchmarks.reliability.study import StudyProcess
-from slurm.devcluster_files import Options
+from slurm.devcluster.files import Options
 
 FILE = "published.jsonl"
 LIMIT_S = 3600.0

@@ -12,7 +12,7 @@ from benchmarks.reliability.study import StudyProcess
 from hpo.paths import StudyPaths
 from hpo.records import Cause, read_jsonl
 from hpo.submission import study_prefix
-from slurm.devcluster_files import GPUS_PER_NODE
+from slurm.devcluster.files import GPUS_PER_NODE
 
 STEPS = 3  # optimiser steps of the trial that is preempted, at least
 LOOK_S = 0.3

@@ -11,10 +11,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurm import devcluster, devcluster_accounting
-from slurm.command import Outcome, run
-from slurm.devcluster_files import Layout, Options
-from slurm.devcluster_processes import daemons, stop
+from slurm.client.command import Outcome, run
+from slurm.devcluster import accounting as devcluster_accounting
+from slurm.devcluster import cluster as devcluster
+from slurm.devcluster.files import Layout, Options
+from slurm.devcluster.processes import daemons, stop
 
 START_TIMEOUT_S = 60.0
 

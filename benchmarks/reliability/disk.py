@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from slurm.command import run
+from slurm.client.command import run
 
 BALLAST = "ballast"
 CHUNK = 1 << 20

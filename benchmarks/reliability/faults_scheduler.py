@@ -8,7 +8,7 @@ import signal
 from contextlib import suppress
 
 from benchmarks.reliability.scene import Fault, Missed, Scene
-from slurm.claim import process_status
+from slurm.local.claim import process_status
 
 
 def _away(number: signal.Signals, scene: Scene, rng: random.Random) -> str:

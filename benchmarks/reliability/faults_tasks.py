@@ -12,7 +12,7 @@ from benchmarks.reliability.cluster import Task
 from benchmarks.reliability.scene import Fault, Missed, Scene, is_trial
 from hpo.paths import TrialPaths
 from hpo.records import Lease, RecordError
-from slurm.claim import process_status
+from slurm.local.claim import process_status
 
 FROZEN_S = 150.0  # a limit of one minute, which Slurm checks every half, and the time to be killed
 

@@ -22,7 +22,7 @@ from benchmarks.reliability.inject import commit
 from benchmarks.reliability.metered import Calls, drive
 from benchmarks.reliability.study import StudyProcess
 from benchmarks.table import rows_of
-from slurm.devcluster_files import Options
+from slurm.devcluster.files import Options
 
 FILE = "makespan.jsonl"
 TRIALS, SECONDS, SIGMA = 64, 30.0, 0.7

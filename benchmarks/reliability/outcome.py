@@ -18,7 +18,7 @@ from hpo.study import Event, Study, TrialState
 from hpo.submission import study_prefix
 from jobs.run_synthetic import STEP_NOISE
 from jobs.synthetic_recipe import STANDARD_ERROR, UNTUNED, draw, parse
-from slurm.devcluster_processes import job_processes
+from slurm.devcluster.processes import job_processes
 
 QUEUE_S = 90.0
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.reliability.faults import FAULTS
 from benchmarks.reliability.scene import Fault
-from slurm.devcluster_files import Options
+from slurm.devcluster.files import Options
 
 TRIALS = 24
 LAST_MOMENT = 2 / 3  # of the trials are completed: while there is still something to hurt

@@ -19,7 +19,7 @@ from benchmarks.reliability.metered import Calls, drive
 from benchmarks.reliability.polling import measure
 from benchmarks.reliability.study import StudyProcess
 from benchmarks.table import rows_of
-from slurm.devcluster_files import Options
+from slurm.devcluster.files import Options
 
 FILE = "politeness.jsonl"
 SIZES = (10, 100, 1000)

@@ -19,8 +19,8 @@ from hpo.lease import HeldLease
 from hpo.objectives import describe_objectives
 from hpo.ports import OVER, Task
 from hpo.store import create_study
-from slurm import devcluster
-from slurm.devcluster_files import Layout
+from slurm.devcluster import cluster as devcluster
+from slurm.devcluster.files import Layout
 
 POLLS = 20
 _COUNT = re.compile(r"^\s+([A-Z_]+)\s+\(\s*\d+\)\s+count:(\d+)", re.MULTILINE)

@@ -26,7 +26,7 @@ from benchmarks.reliability.outcome import left_in_queue, outcome
 from benchmarks.reliability.scene import is_trial
 from benchmarks.reliability.study import StudyProcess
 from hpo.records import Lease, RecordError
-from slurm.devcluster_files import Options
+from slurm.devcluster.files import Options
 
 FILE = "scenarios.jsonl"
 TRIALS = 24

@@ -16,8 +16,8 @@ from study_runs import StudyRun
 from times import TIMES
 
 from hpo.records import TrialResult, read_jsonl
-from slurm import devcluster
-from slurm.devcluster_files import Layout, Options
+from slurm.devcluster import cluster as devcluster
+from slurm.devcluster.files import Layout, Options
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 

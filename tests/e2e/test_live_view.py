@@ -11,7 +11,7 @@ import pytest
 from study_runs import SYNTHETIC, StudyRun
 from terminal import Terminal
 
-from slurm.devcluster_files import Layout
+from slurm.devcluster.files import Layout
 
 pytestmark = pytest.mark.slurm
 

@@ -12,7 +12,7 @@ from hpo.assembly import assemble
 from hpo.compose import compose_config
 from hpo.ledger import used
 from hpo.records import AttemptRecord
-from slurm.devcluster_files import Layout
+from slurm.devcluster.files import Layout
 
 pytestmark = pytest.mark.slurm
 

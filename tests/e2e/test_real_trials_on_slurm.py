@@ -12,8 +12,8 @@ from study_runs import StudyRun, wait_until
 from tiny_llama import save_tiny_llama
 
 from hpo.records import AttemptRecord, Lease, TrialResult, read_jsonl
-from slurm import devcluster
-from slurm.devcluster_files import Layout, Options
+from slurm.devcluster import cluster as devcluster
+from slurm.devcluster.files import Layout, Options
 
 pytestmark = pytest.mark.slurm
 

@@ -12,7 +12,7 @@ from study_runs import SYNTHETIC, StudyRun, wait_until
 from hpo.ports import WAITING
 from hpo.queue_view import read_queue
 from hpo.records import AttemptRecord, read_json
-from slurm.devcluster_files import Layout
+from slurm.devcluster.files import Layout
 
 pytestmark = pytest.mark.slurm
 

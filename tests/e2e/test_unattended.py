@@ -12,7 +12,7 @@ from study_runs import SYNTHETIC, StudyRun
 from hpo.journal import load_study
 from hpo.paths import StudyPaths
 from hpo.study import TrialState
-from slurm.devcluster_files import Layout
+from slurm.devcluster.files import Layout
 
 pytestmark = pytest.mark.slurm
 

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from slurm import devcluster, local_executor
-from slurm.devcluster_files import Layout, Options
+from slurm import local_executor
+from slurm.devcluster import cluster as devcluster
+from slurm.devcluster.files import Layout, Options
 from slurm.local_executor import LocalExecutor
 from slurm.slurm_executor import SlurmExecutor
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from live_tasks import live
 
-from slurm import devcluster
-from slurm.devcluster_accounting import program_path
-from slurm.devcluster_files import Layout, Options
+from slurm.devcluster import cluster as devcluster
+from slurm.devcluster.accounting import program_path
+from slurm.devcluster.files import Layout, Options
 from slurm.errors import SubmissionError
 from slurm.slurm_executor import SlurmExecutor
 

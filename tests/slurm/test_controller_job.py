@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import slurm
-from slurm.devcluster import client
-from slurm.devcluster_files import Layout
+from slurm.devcluster.cluster import client
+from slurm.devcluster.files import Layout
 
 Wait = Callable[..., None]
 SCRIPT = Path(slurm.__file__).with_name("controller.sbatch")

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from slurm import claim, local_executor, local_starts
-from slurm.local_array import Claim, create, load
+from slurm import local_executor
+from slurm.local import claim
+from slurm.local import starts as local_starts
+from slurm.local.array import Claim, create, load
+from slurm.local.processes import is_alive
+from slurm.local.starts import Starts
 from slurm.local_executor import LocalExecutor
-from slurm.local_starts import Starts
-from slurm.processes import is_alive
 from slurm.settings import ClusterSettings
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import pytest
 from live_tasks import live
 
 from slurm.auto import auto
-from slurm.devcluster import client
-from slurm.devcluster_files import Layout
-from slurm.devcluster_processes import daemons
+from slurm.devcluster.cluster import client
+from slurm.devcluster.files import Layout
+from slurm.devcluster.processes import daemons
 from slurm.errors import SchedulerError, SubmissionError
 from slurm.slurm_executor import SlurmExecutor
 

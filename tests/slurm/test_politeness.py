@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.reliability.polling import measure, requests, rise, waiting_study
-from slurm.devcluster_files import Layout
+from slurm.devcluster.files import Layout
 
 
 @pytest.mark.slurm

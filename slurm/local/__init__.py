@@ -1,0 +1,1 @@
+"""Arrays as processes of this machine: claimed, started and ended by their marks."""
