@@ -105,13 +105,13 @@ def ours(wanted: Wanted) -> Scores:
     """
     from transformers import AutoTokenizer
 
-    from jobs.base_model import load
-    from jobs.parts import Computed
-    from jobs.precision import of_this_machine
-    from jobs.recipe import parse
-    from jobs.task_model import Asking
-    from jobs.tasks import judge_by_tasks
-    from jobs.trial import quiet
+    from jobs.evaluation.shards import Computed
+    from jobs.evaluation.task_model import Asking
+    from jobs.evaluation.tasks import judge_by_tasks
+    from jobs.models.base_model import load
+    from jobs.models.libraries import quiet
+    from jobs.models.precision import of_this_machine
+    from jobs.recipes.recipe import parse
 
     quiet()
     recipe, precision = parse(_recipe(wanted)), of_this_machine()
@@ -141,8 +141,8 @@ def _recipe(wanted: Wanted) -> dict[str, Any]:
 
 def _plain_model(wanted: Wanted) -> Path:
     """The folder of the model that both load."""
-    from jobs.base_model import obtain_base
-    from jobs.recipe import parse
+    from jobs.models.base_model import obtain_base
+    from jobs.recipes.recipe import parse
 
     return obtain_base(parse(_recipe(wanted)), wanted.cache, print).plain
 

@@ -20,16 +20,16 @@ from hpo.records import (
     read_jsonl,
     write_json,
 )
-from jobs.attempt import Attempt, conduct
-from jobs.command_metrics import read_metrics
-from jobs.command_progress import ProgramProgress
-from jobs.command_recipe import TRAIN_SECONDS, CommandRecipe, Value, parse
-from jobs.console import say
-from jobs.environment import machine
+from jobs.attempt.attempt import Attempt, conduct
+from jobs.attempt.console import say
+from jobs.attempt.environment import machine
+from jobs.attempt.failures import NO_HOST_MEMORY
+from jobs.attempt.progress import ProgressLog
 from jobs.errors import Diverged, OutOfHostMemory, OutOfMemory, TrialError
-from jobs.failures import NO_HOST_MEMORY
-from jobs.program import Program, last_lines
-from jobs.progress import ProgressLog
+from jobs.programs.metrics import read_metrics
+from jobs.programs.program import Program, last_lines
+from jobs.programs.progress import ProgramProgress
+from jobs.recipes.command import TRAIN_SECONDS, CommandRecipe, Value, parse
 
 LOOK_S = 0.2
 PULSE_S = 5.0  # at most between two lines of progress, which carry the seconds
@@ -37,7 +37,7 @@ SHOWN = 20  # lines of the error log in a failure
 
 
 def main(study_folder: str, batch: str, trial: str) -> int:
-    """Run one attempt of a trial; see `jobs.attempt.conduct`.
+    """Run one attempt of a trial; see `jobs.attempt.attempt.conduct`.
 
     Args:
         study_folder: of the study.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 
 from hpo.records import TrialResult, TrialSpec
-from jobs.attempt import Attempt, conduct
-from jobs.environment import go_offline
+from jobs.attempt.attempt import Attempt, conduct
+from jobs.attempt.environment import go_offline
 
 
 def main(study_folder: str, batch: str, trial: str) -> int:
-    """Run one attempt of a trial; see `jobs.attempt.conduct`.
+    """Run one attempt of a trial; see `jobs.attempt.attempt.conduct`.
 
     Args:
         study_folder: of the study.
@@ -22,7 +22,7 @@ def main(study_folder: str, batch: str, trial: str) -> int:
 
 def _work(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     go_offline()
-    from jobs.decode_trial import run  # seconds of imports
+    from jobs.evaluation.decode_trial import run  # seconds of imports
 
     return run(spec, attempt)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 
 from hpo.records import TrialResult, TrialSpec
-from jobs.attempt import Attempt, conduct
-from jobs.environment import go_offline
+from jobs.attempt.attempt import Attempt, conduct
+from jobs.attempt.environment import go_offline
 
 
 def main(study_folder: str, batch: str, trial: str) -> int:
-    """Run one attempt; see `jobs.attempt.conduct`.
+    """Run one attempt; see `jobs.attempt.attempt.conduct`.
 
     Args:
         study_folder: of the evaluation.
@@ -22,7 +22,7 @@ def main(study_folder: str, batch: str, trial: str) -> int:
 
 def _work(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     go_offline()
-    from jobs.adapter_evaluation import run  # seconds of imports
+    from jobs.after.adapter_evaluation import run  # seconds of imports
 
     return run(spec, attempt)
 

@@ -11,18 +11,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from hpo.records import Metric, Progress, TrialResult, TrialSpec, read_json, write_json
-from jobs.attempt import Attempt, conduct
-from jobs.environment import machine, seconds_since_start
+from jobs.attempt.attempt import Attempt, conduct
+from jobs.attempt.environment import machine, seconds_since_start
+from jobs.attempt.progress import ProgressLog
 from jobs.errors import Diverged, OutOfMemory, TrialError
-from jobs.progress import ProgressLog
-from jobs.synthetic_recipe import STANDARD_ERROR, UNTUNED, SyntheticRecipe, draw, parse
+from jobs.recipes.synthetic import STANDARD_ERROR, UNTUNED, SyntheticRecipe, draw, parse
 
 STATE = "state.json"
 STEP_NOISE = 0.02  # of the training loss
 
 
 def main(study_folder: str, batch: str, trial: str) -> int:
-    """Run one attempt of a trial; see `jobs.attempt.conduct`.
+    """Run one attempt of a trial; see `jobs.attempt.attempt.conduct`.
 
     Args:
         study_folder: of the study.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from hpo.records import TrialResult, TrialSpec
-from jobs.attempt import Attempt, conduct
-from jobs.environment import go_offline
+from jobs.attempt.attempt import Attempt, conduct
+from jobs.attempt.environment import go_offline
 
 
 def main(study_folder: str, batch: str, trial: str) -> int:
@@ -25,10 +25,10 @@ def main(study_folder: str, batch: str, trial: str) -> int:
 
 def _work(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     go_offline()
-    from jobs.parallel import take_place
+    from jobs.training.gpus import take_place
 
     place = take_place(spec)  # before any library has looked at the cards
-    from jobs.trial import run  # seconds of imports
+    from jobs.training.trial import run  # seconds of imports
 
     return run(spec, attempt, place)
 

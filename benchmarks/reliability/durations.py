@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hpo.attempts import record_of
 from hpo.paths import StudyPaths
 from hpo.records import TrialSpec
-from jobs.synthetic_recipe import parse
+from jobs.recipes.synthetic import parse
 
 GPUS = 8
 

@@ -16,8 +16,8 @@ from hpo.records import Metric, RecordError, TrialResult, TrialSpec, read_jsonl
 from hpo.replay import replay
 from hpo.study import Event, Study, TrialState
 from hpo.submission import study_prefix
+from jobs.recipes.synthetic import STANDARD_ERROR, UNTUNED, draw, parse
 from jobs.run_synthetic import STEP_NOISE
-from jobs.synthetic_recipe import STANDARD_ERROR, UNTUNED, draw, parse
 from slurm.devcluster.processes import job_processes
 
 QUEUE_S = 90.0

@@ -32,9 +32,9 @@ ASKED_S = 5.0
 def worker(study: str, answer: str) -> int:
     """Run the trial, and time what its checkpoints take."""
     from hpo.records import TrialResult, TrialSpec
-    from jobs.attempt import Attempt, conduct
-    from jobs.checkpoints import Checkpoints
-    from jobs.parallel import take_place
+    from jobs.attempt.attempt import Attempt, conduct
+    from jobs.attempt.checkpoints import Checkpoints
+    from jobs.training.gpus import take_place
 
     real, saved = Checkpoints.save, []
 
@@ -48,7 +48,7 @@ def worker(study: str, answer: str) -> int:
         return folder
 
     def work(spec: TrialSpec, attempt: Attempt) -> TrialResult:
-        from jobs import trial
+        from jobs.training import trial
 
         own: Any = Checkpoints
         own.save = save

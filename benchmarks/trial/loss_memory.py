@@ -31,8 +31,8 @@ def worker(way: str, tensors: str, answer: str) -> int:
     import torch.nn.functional as F
     from torch.profiler import ProfilerActivity, profile
 
-    from jobs.environment import peak_host_memory_gib
-    from jobs.loss import chunked
+    from jobs.attempt.environment import peak_host_memory_gib
+    from jobs.models.loss import chunked
 
     torch.manual_seed(0)
     head = torch.nn.Linear(SIZES["hidden"], SIZES["vocabulary"], bias=False).requires_grad_(False)

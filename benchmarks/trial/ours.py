@@ -15,12 +15,12 @@ from typing import Any
 
 from benchmarks.trial.clock import Clock
 from hpo.records import TrialResult, TrialSpec
-from jobs.attempt import Attempt, conduct
-from jobs.environment import go_offline, seconds_since_start
-from jobs.parallel import take_place
+from jobs.attempt.attempt import Attempt, conduct
+from jobs.attempt.environment import go_offline, seconds_since_start
+from jobs.training.gpus import take_place
 
 BATCH_ID = "000"
-# What `jobs.trial` calls between its imports and the first step: name there -> what to call it here.
+# What `jobs.training.trial` calls between its imports and the first step: name there -> what to call it here.
 PARTS = {
     "obtain_base": "the base model's entry checked, or made",
     "obtain_examples": "the examples",
@@ -36,7 +36,8 @@ def main(study: str, trial: str, answer: str) -> int:
     def work(spec: TrialSpec, attempt: Attempt) -> TrialResult:
         go_offline()
         began = time.monotonic()
-        from jobs import training, trial
+        from jobs.training import loop as training
+        from jobs.training import trial
 
         own: Any = trial
 

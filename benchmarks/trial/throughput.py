@@ -75,15 +75,15 @@ class Case:
 
 def prepared(case: Case, cache: Path, folder: Path) -> tuple[Case, dict[str, Any]]:
     """The case with as many rows as it takes; the plain script's settings: the same base and examples."""
-    from jobs.environment import keep_quiet
+    from jobs.attempt.environment import keep_quiet
 
     keep_quiet()
     from transformers import AutoTokenizer
 
-    from jobs.base_model import obtain_base
-    from jobs.examples import obtain_examples
-    from jobs.recipe import parse
-    from jobs.trial import quiet
+    from jobs.evaluation.examples import obtain_examples
+    from jobs.models.base_model import obtain_base
+    from jobs.models.libraries import quiet
+    from jobs.recipes.recipe import parse
 
     quiet()
     wanted, base = case.batch * case.steps, obtain_base(parse(case.recipe("none")), cache, print)

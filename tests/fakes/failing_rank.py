@@ -1,10 +1,11 @@
-"""A rank of a trial that fails while it trains: `python -m failing_rank` in place of `jobs.follow`."""
+"""A rank of a trial that fails while it trains: `python -m failing_rank` in place of the worker."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from jobs import follow, trainer
+from jobs.training import trainer
+from jobs.training import worker as follow
 
 
 def failing(*args: Any) -> Any:

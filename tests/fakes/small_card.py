@@ -1,4 +1,4 @@
-"""A rank whose card takes one row a forward pass: `python -m small_card` in place of `jobs.follow`."""
+"""A rank whose card takes one row a forward pass: `python -m small_card` in place of the worker."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from jobs import follow, trainer
+from jobs.training import trainer
+from jobs.training import worker as follow
 
 _REAL = trainer.token_losses
 

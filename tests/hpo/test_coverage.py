@@ -22,8 +22,8 @@ from hpo.ports import SiteLimits
 from hpo.records import Metric
 from hpo.space import parse_space
 from hpo.study import Study, Trial, TrialState
-from jobs.memory import chance
-from jobs.unforetold import Unforetold
+from jobs.kinds.base import Unforetold
+from jobs.memory.peak import chance
 
 CARD = 100.0
 RECIPE = {"trainer": {"rank": 1, "kind": "a", "epochs": 1}}

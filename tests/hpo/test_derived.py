@@ -263,5 +263,5 @@ def test_source_has_the_paths_that_its_trials_had(study: StudyPaths, monkeypatch
     """Wherever the command is given."""
     monkeypatch.chdir("/")
     own = source(str(study.folder), Path())
-    assert own.raw["trainer"]["_target_"] == "jobs.foresight.Qlora"
+    assert own.raw["trainer"]["_target_"] == "jobs.kinds.qlora.Qlora"
     assert own.raw["data"] == own.study.identity["data"]

@@ -21,7 +21,7 @@ from hpo.proposals import Proposer
 from hpo.records import Metric, Params
 from hpo.space import SearchSpace, parse_space
 from hpo.study import Study, Trial, TrialState
-from jobs.foresight import Qlora
+from jobs.kinds.qlora import Qlora
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 GIB = 2**30

@@ -17,11 +17,11 @@ from tiny_llama import make_tokenizer, save_tiny_llama
 
 from hpo.paths import TrialPaths
 from hpo.records import TrialSpec, write_json
-from jobs.attempt import Attempt
-from jobs.attempt_log import AttemptLog
-from jobs.lease import take
-from jobs.patience import Patience
-from jobs.signals import Signals
+from jobs.attempt.attempt import Attempt
+from jobs.attempt.lease import take
+from jobs.attempt.log import AttemptLog
+from jobs.attempt.retry import Patience
+from jobs.attempt.signals import Signals
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 MakeTrial = Callable[..., TrialPaths]

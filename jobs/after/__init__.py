@@ -1,0 +1,1 @@
+"""What is done with adapters once their study has ended: judged alone, merged."""

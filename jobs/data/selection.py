@@ -1,0 +1,173 @@
+"""Chooses the examples of a recipe: rows, by their hashes, through template, filters, caps and tokenizer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from transformers import PreTrainedTokenizerBase
+
+from jobs.data.account import Account, SourceAccount
+from jobs.data.filters import Filters
+from jobs.data.rows import Placed, load_source, place, validates
+from jobs.data.templates import ChatText, Example, mapped, render
+from jobs.data.tokens import Tokens, cut, tokenise
+from jobs.errors import DataError
+from jobs.recipes.data import DataRecipe, Source
+
+CHUNK = 256  # examples tokenised together
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One example and the number of its source."""
+
+    tokens: Tokens
+    source: int
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is left of the rows; weights are not applied yet."""
+
+    train: list[Kept]
+    validation: list[Kept]
+    account: Account
+
+
+def select(data: DataRecipe, tokenizer: PreTrainedTokenizerBase, cache: Path | None) -> Selection:
+    """Read, split, render, filter and tokenise the data of a recipe.
+
+    Args:
+        data: of the recipe.
+        tokenizer: of the base model.
+        cache: root of the cache, where rows of the hub are.
+
+    Raises:
+        DataError: see `jobs.data.rows` and `jobs.data.templates`; or nothing is left on one side.
+    """
+    sources = data.parts()
+    rows = [load_source(source, data.seed, cache) for source in sources]
+    placed = place(rows, data)
+    distinct = Counter(one.source for one in placed)
+    accounts = {
+        source.name: SourceAccount(rows=len(own), equal=len(own) - distinct[number])
+        for number, (source, own) in enumerate(zip(sources, rows, strict=True))
+    }
+    selector = _Selector(data, sources, tokenizer, Account(accounts))
+    # the validation rows first: of examples that are duplicates, theirs stay
+    validation = selector.side([one for one in placed if validates(one, data)], data.validation_examples, {})
+    caps = {number: source.cap for number, source in enumerate(sources) if source.cap is not None}
+    train = selector.side([one for one in placed if not validates(one, data)], data.train_examples, caps)
+    for kept, side in ((train, "train"), (validation, "validation")):
+        for number, count in Counter(one.source for one in kept).items():
+            setattr(accounts[sources[number].name], side, count)
+    if not train or not validation:
+        reasons = "; ".join(selector.account.lines())
+        raise DataError(
+            f"data.max_length: got {data.max_length}, expected room for a response after the prompts: "
+            f"{selector.account.dropped} examples dropped, none left on one side ({reasons})",
+            "raise data.max_length, or loosen data.filters",
+        )
+    return Selection(train, validation, selector.account)
+
+
+class _Selector:
+    """Both sides of the split share the filters, so that no example comes twice."""
+
+    def __init__(
+        self,
+        data: DataRecipe,
+        sources: Sequence[Source],
+        tokenizer: PreTrainedTokenizerBase,
+        account: Account,
+    ) -> None:
+        self.account = account
+        self._data = data
+        self._sources = sources
+        self._tokenizer = tokenizer
+        self._filters = Filters(data.filters)
+        self._chat_text = chat_writer(tokenizer)
+
+    def side(self, placed: Sequence[Placed], most: int | None, caps: Mapping[int, int]) -> list[Kept]:
+        """The examples of one side until its caps are reached.
+
+        Args:
+            placed: the rows of the side.
+            most: examples of all sources; None: all.
+            caps: number of a source -> most examples of it.
+        """
+        kept: list[Kept] = []
+        taken: Counter[int] = Counter()  # per source; what no longer fits into max_length takes a place too
+        pending: list[tuple[int, Example]] = []
+
+        def full(source: int, more: Iterable[tuple[int, Example]]) -> bool:
+            waiting = [number for number, _ in more]
+            everything = most is not None and taken.total() + len(waiting) >= most
+            return everything or (source in caps and taken[source] + waiting.count(source) >= caps[source])
+
+        def flush() -> None:
+            kept.extend(self._tokenised(pending, taken))
+            pending.clear()
+
+        for one in placed:
+            if len(pending) >= CHUNK or full(one.source, pending):
+                flush()
+            if full(one.source, ()):
+                self._account_of(one.source).beyond += 1
+            elif (example := self._written(one)) is not None:
+                pending.append((one.source, example))
+        flush()
+        return kept
+
+    def _account_of(self, source: int) -> SourceAccount:
+        return self.account.sources[self._sources[source].name]
+
+    def _written(self, one: Placed) -> Example | None:
+        """The row as text, or None if a filter leaves it out."""
+        source = self._sources[one.source]
+        example = render(source.template, mapped(one.row, source.columns), self._chat_text)
+        reason = self._filters.text(example)
+        if reason is None:
+            return example
+        self.account.drop(source.name, reason, example.response)
+        return None
+
+    def _tokenised(self, pending: Sequence[tuple[int, Example]], taken: Counter[int]) -> Iterable[Kept]:
+        longest = self._data.max_length
+        tokenised = tokenise([example for _, example in pending], self._tokenizer)
+        for (source, example), tokens in zip(pending, tokenised, strict=True):
+            reason = self._filters.tokens(tokens.response_at, tokens.ids[tokens.response_at :])
+            if reason is None:
+                taken[source] += 1
+                if tokens.response_at < longest:
+                    self._account_of(source).cut += len(tokens) > longest
+                    yield Kept(cut(tokens, longest), source)
+                    continue
+                reason = f"prompt alone fills {longest} tokens"
+            self.account.drop(self._sources[source].name, reason, example.response)
+
+
+def chat_writer(tokenizer: PreTrainedTokenizerBase) -> ChatText:
+    """What writes conversations in the tokenizer's own chat form.
+
+    Args:
+        tokenizer: of the base model; one that has no such form raises DataError when it is to write.
+    """
+
+    def write(said: Sequence[Mapping[str, str]], ask: bool) -> str:
+        try:
+            text = tokenizer.apply_chat_template(
+                [dict(message) for message in said], tokenize=False, add_generation_prompt=ask
+            )
+        except ValueError as error:  # it has none
+            raise DataError(
+                f"data.template: got chat with a tokenizer that cannot: {str(error)[:200]}",
+                "use data.template=human_assistant or alpaca",
+            ) from error
+        return cast(str, text)
+
+    return write

@@ -1,0 +1,1 @@
+"""What a model is worth: validation loss, tasks, samples, the untuned baseline, curation."""

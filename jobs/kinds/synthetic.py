@@ -1,0 +1,84 @@
+"""The trial kind of conf/trainer/synthetic.yaml: what can be known of a trial that only sleeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from jobs.kinds.base import Unforetold
+from jobs.recipes.synthetic import UNTUNED, Problem, problems
+
+METRICS = ("eval_loss", "train_loss", "train_seconds", "start_seconds")
+
+
+class Synthetic(Unforetold):
+    """See `hpo.ports.TrialKind`; model, data and evaluation of the recipe are not used."""
+
+    @property
+    def target(self) -> str:
+        """`module:function` that runs a trial."""
+        return "jobs.run_synthetic:main"
+
+    def resolve(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
+        """The recipe as it is: no path of it is ever looked at.
+
+        Args:
+            recipe: without problems.
+        """
+        return dict(recipe)
+
+    def problems(self, recipe: Mapping[str, Any]) -> Sequence[Problem]:
+        """(key path, what is wrong) for everything that is wrong with the trainer.
+
+        Args:
+            recipe: mappings model, data, trainer and evaluation.
+        """
+        return problems(recipe)
+
+    def metrics(self, recipe: Mapping[str, Any]) -> Sequence[str]:
+        """The names of the metrics that every trial reports.
+
+        Args:
+            recipe: the same for all.
+        """
+        return METRICS
+
+    def prepare(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
+        """Nothing: a synthetic trial needs nothing of the cache.
+
+        Args:
+            recipe: not used.
+            cache: not used.
+            say: not used.
+        """
+
+    def preview(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
+        """Nothing to show: a synthetic trial reads no data.
+
+        Args:
+            recipe: not used.
+            cache: not used.
+            say: told so.
+        """
+        say("synthetic trials read no data: nothing to show")
+
+    def baseline(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
+        """The made-up loss of the untuned model.
+
+        Args:
+            recipe: not used.
+            cache: not used.
+        """
+        return {"eval_loss": UNTUNED}
+
+    def check(self, recipe: Mapping[str, Any], cache: str) -> Sequence[tuple[str, str, str]]:
+        """What `doctor` says of this machine.
+
+        Args:
+            recipe: not used.
+            cache: not used.
+
+        Returns:
+            (level, what, hint) per line.
+        """
+        return [("ok", "synthetic trials need neither a model nor a GPU", "")]

@@ -1,0 +1,87 @@
+"""How much computing a training takes, before it has run. Loads no torch.
+
+Counted are the multiplications with the base model's weights, which stay as they are, with the adapters', and
+those of attention; a multiplication and its addition are two operations. Norms, activations, the decoding of
+4-bit weights and the optimiser are not: they are why a card's rate (`cluster.gpu_tflops`) is below its peak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jobs.memory.forecast import known_model, largest, usual_length
+from jobs.memory.peak import FULL_TOKENS, Architecture, Load
+from jobs.memory.sizing import arranged, choose, load_of
+from jobs.recipes.data import DataRecipe
+from jobs.recipes.recipe import TrainerRecipe, examine
+
+
+def training_effort(
+    recipe: Mapping[str, Any], cache: Path, card: float | None = None, factor: float = 1.0
+) -> dict[str, float] | None:
+    """What the steps of a training compute.
+
+    Args:
+        recipe: mappings model, data, trainer and evaluation.
+        cache: root of the cache, where a converted model's configuration is.
+        card: bytes of the card's memory, which decides how a batch goes through it; None: not known.
+        factor: of `jobs.memory.peak.correction`.
+
+    Returns:
+        `tokens` that are trained on; `flops`, operations of one card, counting forward passes that are too
+        small to fill it as if they did; `most`, 1 where the length of the examples is not known and each is
+        counted with `data.max_length`, else 0. None where the model's sizes, or how long an epoch is, are not
+        known, or the recipe cannot be read.
+    """
+    found = examine(recipe)
+    if found.model is None or found.data is None or found.trainer is None:
+        return None
+    model, trainer = known_model(found.model, cache), found.trainer
+    steps = _steps(trainer, found.data)
+    if model is None or steps is None or (trainer.batch_size % trainer.gpus and not trainer.splits_layers):
+        return None
+    longest, length = found.data.max_length, usual_length(found.data)
+    whole = arranged(trainer, model, longest, card, factor)
+    own = whole.on_a_card
+    sizing = largest(own) if card is None else choose(own, model, lambda n: n * longest, card, factor, length)
+    each = flops_per_token(model.sizes, load_of(own, model.kind), length, sizing.checkpointing)
+    filled = max(1.0, FULL_TOKENS / (sizing.micro_batch * length))
+    tokens = steps * trainer.batch_size * length
+    share = own.batch_size / trainer.batch_size  # of several cards
+    return {
+        "tokens": tokens,
+        "flops": tokens * share * each * filled,
+        "most": float(found.data.sizes is None),
+    }
+
+
+def flops_per_token(model: Architecture, load: Load, length: float, checkpointing: bool) -> float:
+    """Operations of a forward and a backward pass.
+
+    Args:
+        model: sizes of the base model.
+        load: which layers have adapters, and of which rank.
+        length: tokens of an example; attention is causal, so that each looks at half of them.
+        checkpointing: whether the blocks' forward passes are made twice.
+    """
+    linears = model.linears
+    weights = model.layers * sum(inputs * outputs for inputs, outputs in linears.values())
+    tuned = [linears[name] for name in load.targets if name in linears]
+    adapters = model.layers * load.rank * sum(inputs + outputs for inputs, outputs in tuned)
+    attention = model.layers * length * model.queries  # of queries with keys, and of weights with values
+    head = model.vocabulary * model.hidden
+    forward = 2.0 * (weights + adapters + attention)
+    # to the inputs once more what forward takes; to both factors of what is trained, or has no weights, twice
+    backward = 2.0 * (weights + 2 * adapters + 2 * attention)
+    return forward * (2 if checkpointing else 1) + backward + 4.0 * head
+
+
+def _steps(trainer: TrainerRecipe, data: DataRecipe) -> int | None:
+    """Optimiser steps; None where how many examples an epoch reads is not known."""
+    examples = data.curation.examples or (data.sizes and data.sizes.rows * (1 - data.validation_fraction))
+    if trainer.max_steps is None and not examples:
+        return None
+    read = min(int(examples or 0), data.train_examples or int(examples or 0))
+    return trainer.steps(read)

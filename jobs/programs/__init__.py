@@ -1,0 +1,1 @@
+"""External programs as trials: started, followed, and read."""

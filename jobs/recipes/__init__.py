@@ -1,0 +1,1 @@
+"""What trials are made of, checked: model, data, trainer, evaluation, and where they come from. No torch."""
