@@ -20,8 +20,8 @@ from hpo.compose import compose_config
 from hpo.coverage import SURE, Coverage, coverage
 from hpo.duration import pace
 from hpo.outlook import Foreteller, Memory
-from hpo.parameters import Choice
 from hpo.recipe import apply_params
+from hpo.space.parameters import Choice
 from hpo.study import Study
 
 PAGE = ROOT / "docs" / "studies.md"

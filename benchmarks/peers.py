@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
 from benchmarks.problems import Dimension, Problem, Values
-from hpo.space import Choice, Float, Integer
+from hpo.space.space import Choice, Float, Integer
 
 Params = Mapping[str, float | int | str]
 

@@ -17,7 +17,7 @@ from botorch.test_functions.multi_objective import DTLZ2, ZDT1, BraninCurrin, Ca
 
 from benchmarks import qlora
 from hpo.pareto import hypervolume
-from hpo.space import Choice, Float, Integer
+from hpo.space.space import Choice, Float, Integer
 
 Dimension = Float | Integer | Choice
 Params = Mapping[str, float | int | str]

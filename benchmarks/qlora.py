@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from hpo.pareto import front, hypervolume
-from hpo.space import Choice, Float, Integer
+from hpo.space.space import Choice, Float, Integer
 
 MODULES = ("qv", "attention", "mlp", "all")
 BITS = ("nf4", "int8", "none")

@@ -10,17 +10,9 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from hpo.config import (
-    RECIPE_GROUPS,
-    StudyConfig,
-    problems_of,
-    read_config,
-    strategy_settings,
-    without_target,
-)
+from hpo.config import RECIPE_GROUPS, StudyConfig, read_config, without_target
 from hpo.earlier import gather
 from hpo.errors import InputError, Problem
-from hpo.extremes import extreme_values
 from hpo.given import Given
 from hpo.limits import Limits
 from hpo.objectives import Objective, describe_objectives, parse_objectives
@@ -31,8 +23,10 @@ from hpo.ports import Executor, TrialKind
 from hpo.proposals import Proposer, Proposes
 from hpo.recipe import apply_params, completed, key_path, unknown_names
 from hpo.records import ParamValue
-from hpo.space import SearchSpace, parse_space
+from hpo.space.extremes import extreme_values
+from hpo.space.space import SearchSpace, parse_space
 from hpo.store import identity
+from hpo.validation import problems_of, strategy_settings
 
 POLL_S = {"local": 1.0, "slurm": 10.0}
 GPUS = ["trainer", "gpus"]

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from hpo.history import Outlook
-from hpo.parameters import Choice
-from hpo.rules import Dimension
-from hpo.space import SearchSpace
+from hpo.space.conditions import Dimension
+from hpo.space.parameters import Choice
+from hpo.space.space import SearchSpace
 
 Prior = Callable[[Tensor], Tensor]  # k x d points, not always rounded, to k probabilities of working
 

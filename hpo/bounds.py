@@ -7,7 +7,7 @@ import torch
 from hpo.acquisition import Process
 from hpo.history import History
 from hpo.proposing import one_thread
-from hpo.space import Point
+from hpo.space.space import Point
 from hpo.surrogate import fit_surrogate
 
 

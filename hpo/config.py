@@ -6,16 +6,16 @@ The defaults live in `conf/`; a key that is missing here is a key that is missin
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
+from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from hpo.errors import Problem
+from hpo.validation import STRICT, problems_of
 
-STRICT = ConfigDict(extra="forbid")
 RECIPE_GROUPS = ("model", "data", "trainer", "evaluation")
 
 Positive = Annotated[float, Field(gt=0)]
@@ -141,21 +141,11 @@ class StudyConfig:
     report: ReportSettings = ReportSettings(automatic=False, every_seconds=None)
     seed: NotNegative = 0
     arms: dict[str, list[str]] = field(default_factory=dict)
-    recipe: dict[str, Any] = field(init=False, repr=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        groups = {name: without_target(getattr(self, name)) for name in RECIPE_GROUPS}
-        object.__setattr__(self, "recipe", groups)
 
 
 def without_target(group: Mapping[str, Any]) -> dict[str, Any]:
     """A group without the key that says which object reads it."""
     return {key: value for key, value in group.items() if key != "_target_"}
-
-
-def strategy_settings(group: Mapping[str, Any]) -> dict[str, Any]:
-    """The strategy group without the strategy's name."""
-    return {key: value for key, value in group.items() if key != "name"}
 
 
 def read_config(raw: Mapping[str, Any]) -> tuple[StudyConfig | None, list[Problem]]:
@@ -168,24 +158,3 @@ def read_config(raw: Mapping[str, Any]) -> tuple[StudyConfig | None, list[Proble
         return TypeAdapter(StudyConfig).validate_python(dict(raw)), []
     except ValidationError as error:
         return None, problems_of(error)
-
-
-def problems_of(error: ValidationError, prefix: str = "") -> list[Problem]:
-    """A pydantic error as (key path, message) pairs."""
-    return [_problem(entry, prefix) for entry in error.errors(include_url=False)]
-
-
-def _problem(entry: Mapping[str, Any], prefix: str) -> Problem:
-    # a union adds the branch it tried ("float", "constrained-str") to the location: not a key of the user's
-    parts: Sequence[Any] = [part for part in entry["loc"] if not _is_branch(part)]
-    path = ".".join([*([prefix] if prefix else []), *map(str, parts)])
-    if entry["type"] == "unexpected_keyword_argument":
-        return path, "there is no such key"
-    if entry["type"] in ("missing", "missing_argument"):
-        return path, "is missing"
-    message = str(entry["msg"]).removeprefix("Value error, ").removeprefix("Input ")
-    return path, f"got {entry['input']!r}: {message}" if "input" in entry else message
-
-
-def _is_branch(part: Any) -> bool:
-    return isinstance(part, str) and (part.startswith(("constrained-", "function-")) or "[" in part)

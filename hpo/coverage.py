@@ -9,9 +9,9 @@ from statistics import fmean
 
 from hpo.duration import Pace
 from hpo.outlook import Foreteller, Memory, MemoryOutlook
-from hpo.parameters import Choice
-from hpo.space import Point
-from hpo.strategies.sobol import sobol_points
+from hpo.space.parameters import Choice
+from hpo.space.sampling import sobol_points
+from hpo.space.space import Point
 from hpo.tables import duration, number
 
 POINTS = 256  # of the space that are looked at

@@ -10,7 +10,7 @@ from hpo.errors import InputError
 from hpo.journal import load_study
 from hpo.objectives import Objective
 from hpo.prior import is_table, read_trials
-from hpo.space import SearchSpace
+from hpo.space.space import SearchSpace
 from hpo.store import find_study
 from hpo.study import TrialState
 

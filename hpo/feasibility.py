@@ -26,7 +26,7 @@ from hpo.beliefs import Prior
 from hpo.gp import Array, Kernel, distances, furthest_first, matern
 from hpo.history import History
 from hpo.laplace import TYPICAL_ELL, TYPICAL_SIGMA2, find_mode, fit, likelihood
-from hpo.space import Point
+from hpo.space.space import Point
 from hpo.surrogate import hamming_flags
 
 Flags = np.typing.NDArray[np.bool_]

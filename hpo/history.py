@@ -10,7 +10,7 @@ from functools import cached_property
 
 from hpo.objectives import Objective
 from hpo.records import ParamValue
-from hpo.space import Point, SearchSpace
+from hpo.space.space import Point, SearchSpace
 
 Outlook = Callable[[Mapping[str, ParamValue]], float]  # a configuration's probability of working, in [0, 1]
 

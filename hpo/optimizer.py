@@ -19,8 +19,8 @@ from hpo.errors import InputError, Problem
 from hpo.history import History, Observation, Origin, Outlook, Proposal
 from hpo.objectives import Objective, describe_objectives, parse_objectives
 from hpo.records import SCHEMA_VERSION, Params, ParamValue
-from hpo.space import Parameter, Point, SearchSpace, parse_space
-from hpo.strategies import Particular, make_strategy
+from hpo.space.space import Parameter, Point, SearchSpace, parse_space
+from hpo.strategies.registry import Particular, make_strategy
 from hpo.told import Value, read_value
 
 if TYPE_CHECKING:
@@ -33,9 +33,10 @@ class Optimizer:
     """Proposes configurations and learns from their results.
 
     Args:
-        space: name -> parameter, or an expression of Hydra's sweep grammar; see `hpo.space.parse_space`.
+        space: name -> parameter, or an expression of Hydra's sweep grammar; see
+            `hpo.space.space.parse_space`.
         objectives: name -> `min` or `max`, or an `Objective` with a threshold.
-        strategy: one of `hpo.strategies.STRATEGIES`.
+        strategy: one of `hpo.strategies.registry.STRATEGIES`.
         seed: of everything random.
         outlook: the probability, in [0, 1], that a configuration works, as far as it can be foretold (peak
             memory against the card's, say); what is told outweighs it. Not part of `to_json`.

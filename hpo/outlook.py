@@ -11,11 +11,11 @@ from itertools import product
 from statistics import NormalDist
 from typing import Any
 
-from hpo.extremes import extreme_values
 from hpo.ports import TrialKind
 from hpo.recipe import apply_params, key_path
 from hpo.records import Params, ParamValue
-from hpo.space import SearchSpace
+from hpo.space.extremes import extreme_values
+from hpo.space.space import SearchSpace
 from hpo.study import Study, TrialState
 
 # Beyond these the model of feasibility takes one probability like any other: two deviations either way.

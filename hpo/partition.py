@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import TypeAlias
 
-from hpo.space import Point, SearchSpace
+from hpo.space.space import Point, SearchSpace
 
 _FINEST = 1e-5  # side of a cell; a tenth of it, and centres could not be told apart (see `SearchSpace.key`)
 _INSIDE = 1e-9  # of a side: how far within a cell its ends are looked at

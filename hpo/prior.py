@@ -17,9 +17,9 @@ from typing import Any
 
 from hpo.errors import InputError
 from hpo.objectives import Objectives
-from hpo.parameters import Choice, Constant, Derived, Float, Integer, Parameter
 from hpo.records import ParamValue
-from hpo.space import SearchSpace
+from hpo.space.parameters import Choice, Constant, Derived, Float, Integer, Parameter
+from hpo.space.space import SearchSpace
 
 MOST = 20  # problems that are shown
 

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from hpo.config import strategy_settings
 from hpo.objectives import Objective
 from hpo.optimizer import Optimizer
 from hpo.outlook import Foreteller
 from hpo.policy import learns
 from hpo.recipe import apply_params, content_hash
 from hpo.records import Params, ParamValue, TrialSpec
-from hpo.space import SearchSpace
+from hpo.space.space import SearchSpace
 from hpo.study import ENDED, Study, Trial, TrialState, trial_id
+from hpo.validation import strategy_settings
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from hpo.history import History
 from hpo.pareto import front
 from hpo.reference import References, infer_references
 from hpo.search import MixedSearch
-from hpo.space import Point
+from hpo.space.space import Point
 from hpo.surrogate import Surrogate, by_rank, fit_surrogate
 
 _DRAWS = {1: 64, 2: 32, 3: 12}  # joint draws by the number of objectives; cells get dear with three and more

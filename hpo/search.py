@@ -16,8 +16,8 @@ from torch import Tensor
 
 from hpo.gp import Array
 from hpo.history import derive_seed
-from hpo.space import Choice, Point, SearchSpace
-from hpo.strategies.sobol import sobol_points
+from hpo.space.sampling import sobol_points
+from hpo.space.space import Choice, Point, SearchSpace
 
 Score = Callable[[Tensor], Tensor]  # k x d points to k values, more is better, differentiable
 

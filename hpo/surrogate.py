@@ -21,7 +21,7 @@ from hpo.gp import Array, Data, FitError, Hyperparameters, fit
 from hpo.history import History, Observation
 from hpo.objectives import Objective
 from hpo.pareto import front
-from hpo.space import Choice, Point, SearchSpace
+from hpo.space.space import Choice, Point, SearchSpace
 from hpo.transfer import Fitted, joined
 from hpo.transforms import Transform, log_is_possible, make_transform
 

@@ -22,10 +22,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.linalg import cho_solve
 
-from hpo.gp import Array, Data, Hyperparameters, covariance, distances, factorised, fit, furthest_first
-from hpo.history import History, Origin, Proposal
-from hpo.pareto import front
-from hpo.strategies.unused import first_unused
+from hpo.gp import Array, Data, Hyperparameters, covariance, distances, factorised, fit
 from hpo.transforms import Transform
 
 _MOST_ROWS = 250  # of this study and the earlier ones together; this one's come first
@@ -102,29 +99,3 @@ def _aligned(own: Fitted, means: Array) -> Fitted:
     moved = replace(transform, scale=scale, centre=transform.centre - shift * scale)
     data = replace(own.data, y=factor * y + shift, noise=factor**2 * own.data.noise)
     return Fitted(data, own.process, moved, own.density)
-
-
-def proven(history: History, count: int) -> list[Proposal]:
-    """Configurations that were on the fronts of earlier studies, spread along them.
-
-    Args:
-        history: with related studies.
-        count: how many are wanted; fewer where the fronts have no more.
-    """
-    points = [
-        study[index].point
-        for study in history.related
-        for index in _spread([own.values for own in study], count)
-    ]
-    return first_unused(history, points, count, Origin.RELATED, "front of an earlier study", remaining=False)
-
-
-def _spread(rows: Sequence[tuple[float, ...]], count: int) -> list[int]:
-    """Members of the front far from each other: the middle one, then always the farthest from those taken."""
-    best = front(rows)
-    Y = np.array([rows[index] for index in best])
-    span = np.ptp(Y, axis=0)
-    Y = (Y - Y.min(0)) / np.where(span > 0, span, 1.0)
-    numbers = np.zeros(Y.shape[1], dtype=bool)
-    taken = furthest_first(Y, min(count, len(best)), numbers, first=int((Y**2).sum(1).argmin()))
-    return [best[index] for index in dict.fromkeys(taken)]

@@ -23,7 +23,7 @@ from hpo.objectives import Direction
 from hpo.paths import StudyPaths
 from hpo.records import ParamValue
 from hpo.snapshot import Snapshot, pareto_trials
-from hpo.space import Choice, Constant, Derived, Float, Integer, Parameter, parse_space
+from hpo.space.space import Choice, Constant, Derived, Float, Integer, Parameter, parse_space
 from hpo.study import Study, Trial, TrialState
 
 DIRECTIONS = {Direction.MIN: StudyDirection.MINIMIZE, Direction.MAX: StudyDirection.MAXIMIZE}

@@ -10,7 +10,7 @@ from hpo.errors import InputError
 from hpo.objectives import Objectives
 from hpo.optimizer import Optimizer
 from hpo.proposals import Proposer
-from hpo.space import SearchSpace, parse_space
+from hpo.space.space import SearchSpace, parse_space
 from hpo.study import Study
 
 if TYPE_CHECKING:

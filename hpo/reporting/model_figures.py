@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 from hpo.objectives import Objectives
 from hpo.reporting.parameter_figures import is_log
 from hpo.reporting.style import FRONT, axis_title, finish, look, marks
-from hpo.space import SearchSpace
+from hpo.space.space import SearchSpace
 from hpo.study import Study, TrialState
 
 if TYPE_CHECKING:

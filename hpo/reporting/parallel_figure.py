@@ -20,7 +20,7 @@ from hpo.records import ParamValue
 from hpo.reporting.parameter_figures import is_log, is_number
 from hpo.reporting.results import results
 from hpo.reporting.style import FRONT, axis_title, finish, marks
-from hpo.space import SearchSpace
+from hpo.space.space import SearchSpace
 from hpo.study import Study, Trial
 from hpo.tables import number
 

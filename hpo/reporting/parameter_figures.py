@@ -14,7 +14,7 @@ from hpo.curves import thinned
 from hpo.objectives import Objectives
 from hpo.reporting.results import results
 from hpo.reporting.style import FRONT, axis_title, by_group, failed, finish, look, marks
-from hpo.space import SearchSpace
+from hpo.space.space import SearchSpace
 from hpo.study import Study, Trial
 
 COLUMNS = 3

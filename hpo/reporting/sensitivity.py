@@ -29,9 +29,9 @@ from hpo.diagnostics import Bin, Diagnostics, calibration, diagnose, in_own_unit
 from hpo.gp import Array, FitError
 from hpo.history import History
 from hpo.objectives import Objective
-from hpo.parameters import Choice
 from hpo.proposing import one_thread
-from hpo.space import Point, SearchSpace
+from hpo.space.parameters import Choice
+from hpo.space.space import Point, SearchSpace
 from hpo.surrogate import Surrogate, fit_surrogate
 
 _DRAWS = 32

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from hpo.config import STRICT
 from hpo.errors import Problem
 from hpo.history import History, Origin, Proposal
-from hpo.strategies.sobol import after_design, filled_up, sobol_proposals
+from hpo.strategies.initial_design import after_design, filled_up, proven, sobol_proposals
 from hpo.strategies.unused import first_unused
+from hpo.validation import STRICT
 
 _FEWEST = 2  # results that a model needs
 _INITIAL_IF_RELATED = 8  # trials before the first model where an earlier study tells where to look
@@ -88,8 +88,6 @@ def _design(history: History, count: int) -> list[Proposal]:
     """
     design: list[Proposal] = []
     if history.related and history.asked < _PROVEN:
-        from hpo.transfer import proven
-
         design = proven(history, min(count, _PROVEN - history.asked))
     if len(design) < count and not history.asked:
         middle = (0.5,) * len(history.space)

@@ -19,11 +19,11 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from hpo.config import STRICT
 from hpo.history import History, Origin, Proposal
-from hpo.space import Choice, Point, SearchSpace
-from hpo.strategies.sobol import after_design, filled_up, sobol_proposals
+from hpo.space.space import Choice, Point, SearchSpace
+from hpo.strategies.initial_design import after_design, filled_up, sobol_proposals
 from hpo.strategies.unused import first_unused
+from hpo.validation import STRICT
 
 if TYPE_CHECKING:
     from pymoo.core.mixed import MixedVariableMating

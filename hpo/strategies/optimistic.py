@@ -27,13 +27,13 @@ from typing import Annotated, TypeAlias
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
-from hpo.config import STRICT
 from hpo.errors import Problem
 from hpo.history import History, Origin, Proposal
 from hpo.partition import Appraise, Partition
-from hpo.space import Point
-from hpo.strategies.sobol import filled_up
+from hpo.space.space import Point
+from hpo.strategies.initial_design import filled_up
 from hpo.strategies.unused import first_unused
+from hpo.validation import STRICT
 
 _FEWEST = 2  # results that a model needs
 Bound: TypeAlias = Callable[[Point, float], tuple[float, float]]  # point, width -> lower and upper bound

@@ -1,4 +1,4 @@
-"""One of the other ranks of a trial: `python -m jobs.training.worker`, started by `worker_processes` alone."""
+"""A rank of a trial other than the first: `python -m jobs.training.worker`, started by `worker_processes`."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from hpo.objectives import parse_objectives
 from hpo.paths import StudyPaths
 from hpo.proposals import Proposer
 from hpo.records import AttemptRecord, Failure, Lease, Metric, TrialResult, TrialSpec, read_jsonl, write_json
-from hpo.space import parse_space
+from hpo.space.space import parse_space
 from hpo.store import create_study
 from hpo.study import Event
 

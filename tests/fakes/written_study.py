@@ -15,7 +15,7 @@ from hpo.objectives import describe_objectives, parse_objectives
 from hpo.optimizer import Optimizer
 from hpo.paths import StudyPaths
 from hpo.records import AttemptRecord, Cause, Progress, append_jsonl, write_json
-from hpo.space import parse_space
+from hpo.space.space import parse_space
 from hpo.store import create_study
 from hpo.study import Event, trial_id
 

@@ -20,7 +20,7 @@ from hpo.outlook import Foreteller, Memory
 from hpo.plan import cost_lines, plan
 from hpo.ports import SiteLimits
 from hpo.records import Metric
-from hpo.space import parse_space
+from hpo.space.space import parse_space
 from hpo.study import Study, Trial, TrialState
 from jobs.kinds.base import Unforetold
 from jobs.memory.peak import chance

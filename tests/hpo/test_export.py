@@ -20,7 +20,7 @@ from hpo.objectives import parse_objectives
 from hpo.paths import StudyPaths
 from hpo.records import Progress, append_jsonl
 from hpo.snapshot import pareto_trials, take
-from hpo.space import parse_space
+from hpo.space.space import parse_space
 from hpo.store import create_study
 from hpo.study import Event
 

@@ -15,8 +15,8 @@ from hpo.history import Origin
 from hpo.optimizer import Optimizer
 from hpo.partition import Cell
 from hpo.records import ParamValue
-from hpo.strategies import optimistic
 from hpo.strategies.optimistic import width
+from hpo.strategies.registry import optimistic
 
 LINE = {"x": "interval(0, 1)"}
 SQUARE = {"a": "interval(0, 1)", "b": "interval(0, 1)"}

@@ -19,7 +19,7 @@ from hpo.outlook import Foreteller, Memory, memory_cells, memory_line
 from hpo.ports import TrialKind
 from hpo.proposals import Proposer
 from hpo.records import Metric, Params
-from hpo.space import SearchSpace, parse_space
+from hpo.space.space import SearchSpace, parse_space
 from hpo.study import Study, Trial, TrialState
 from jobs.kinds.qlora import Qlora
 

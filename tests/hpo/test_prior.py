@@ -10,7 +10,7 @@ from hpo.earlier import gather
 from hpo.errors import InputError
 from hpo.objectives import parse_objectives
 from hpo.prior import read_trials
-from hpo.space import parse_space
+from hpo.space.space import parse_space
 
 SPACE = parse_space(
     {

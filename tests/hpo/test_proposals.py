@@ -2,7 +2,7 @@
 
 from hpo.objectives import parse_objectives
 from hpo.proposals import Proposer
-from hpo.space import parse_space
+from hpo.space.space import parse_space
 from hpo.study import Study, Trial
 
 SPACE = {

@@ -13,7 +13,7 @@ from hpo.optimizer import Optimizer, Origin, Proposal
 from hpo.proposals import Proposer
 from hpo.proposing import one_thread
 from hpo.records import Metric, Params
-from hpo.space import parse_space
+from hpo.space.space import parse_space
 from hpo.study import Study, Trial, TrialState
 
 SPACE = {"x": "interval(0, 1)", "y": "range(1, 9)"}

@@ -27,7 +27,7 @@ from hpo.reporting.blocks import Table, Text, inside_script
 from hpo.reporting.evaluation_section import evaluation_section
 from hpo.reporting.running_sections import without_secrets
 from hpo.snapshot import last_progress, pareto_trials, take
-from hpo.space import parse_space
+from hpo.space.space import parse_space
 from hpo.status import to_json
 from hpo.store import create_study
 from hpo.study import Event

@@ -7,7 +7,7 @@ from torch import Tensor
 from hpo.optimizer import Optimizer, Origin
 from hpo.proposing import one_thread
 from hpo.search import MixedSearch
-from hpo.space import parse_space
+from hpo.space.space import parse_space
 
 MIXED = {
     "a": "interval(0, 1)",

@@ -7,8 +7,8 @@ import pytest
 from ruled_space import RULES
 
 from hpo.optimizer import Optimizer
-from hpo.strategies import CONF, STRATEGIES, default_settings, make_strategy
-from hpo.strategies.sobol import sobol_points
+from hpo.space.sampling import sobol_points
+from hpo.strategies.registry import CONF, STRATEGIES, default_settings, make_strategy
 
 UNIT = {"a": "interval(0, 1)", "b": "interval(0, 1)"}
 

@@ -16,7 +16,7 @@ from hpo.history import Proposal
 from hpo.objectives import Direction, Objective
 from hpo.optimizer import Optimizer, Origin
 from hpo.pareto import front, hypervolume, reference_point
-from hpo.strategies import STRATEGIES
+from hpo.strategies.registry import STRATEGIES
 
 SEVERAL = [name for name in STRATEGIES if name not in ("soo", "bamsoo")]  # objectives; see test_optimistic
 INFORMED = {"bo": Origin.MODEL, "nsga2": Origin.EVOLUTION}  # those that look at results

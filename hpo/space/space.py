@@ -2,9 +2,9 @@
 
 A point is a vector of float64 in [0, 1]^d, one coordinate per parameter that can vary, in the alphabetical
 order of the names (so that the order in a file changes nothing). A rounded point has every coordinate in the
-middle of its cell; see `hpo.parameters`. Constants, derived parameters and those with one value take no
-coordinate. Parameters may depend on each other, see `hpo.rules`: the coordinate of an inactive one is a fixed
-one, so that equal configurations have equal points, and not every point is allowed then.
+middle of its cell; see `hpo.space.parameters`. Constants, derived parameters and those with one value take no
+coordinate. Parameters may depend on each other, see `hpo.space.conditions`: the coordinate of an inactive one
+is a fixed one, so that equal configurations have equal points, and not every point is allowed then.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from hpo.descriptions import leaves, read_parameters
 from hpo.errors import InputError, Problem
-from hpo.parameters import Choice, Constant, Derived, Float, Integer, Parameter
 from hpo.records import Params, ParamValue
-from hpo.rules import Dimension, Step, decode, middle, problems_of, steps_of
-from hpo.walk import Point, Walk, all_cells, allows, find_allowed, near
+from hpo.space.conditions import Dimension, Step, decode, middle, problems_of, steps_of
+from hpo.space.descriptions import leaves, read_parameters
+from hpo.space.feasible_points import Point, Walk, all_cells, allows, find_allowed, near
+from hpo.space.parameters import Choice, Constant, Derived, Float, Integer, Parameter
 
 __all__ = [
     "Choice",

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeGuard
 
-from hpo.cells import ON_GRID, Grid
 from hpo.errors import InputError
 from hpo.records import ParamValue
+from hpo.space.grid import ON_GRID, Grid
 
 _RELATIVE = 1e-12  # of an end: rounding of exp(log(x))
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 from hpo.errors import InputError, Problem
-from hpo.expressions import Expression
-from hpo.parameters import Choice, Derived, Float, Integer, Parameter
 from hpo.records import ParamValue
+from hpo.space.expressions import Expression
+from hpo.space.parameters import Choice, Derived, Float, Integer, Parameter
 
 Dimension = Float | Integer | Choice
 

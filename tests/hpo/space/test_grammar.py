@@ -4,8 +4,8 @@ import pytest
 
 from hpo.compose import compose_config
 from hpo.errors import InputError
-from hpo.grammar import parse_parameter
-from hpo.space import Choice, Constant, Derived, Float, Integer, Parameter, parse_space
+from hpo.space.grammar import parse_parameter
+from hpo.space.space import Choice, Constant, Derived, Float, Integer, Parameter, parse_space
 
 
 @pytest.mark.parametrize(

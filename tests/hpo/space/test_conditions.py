@@ -12,8 +12,8 @@ import yaml
 
 from hpo.compose import compose_config
 from hpo.errors import InputError
-from hpo.extremes import extreme_values
-from hpo.space import Choice, Constant, Derived, Float, Integer, SearchSpace, parse_space
+from hpo.space.extremes import extreme_values
+from hpo.space.space import Choice, Constant, Derived, Float, Integer, SearchSpace, parse_space
 
 SPACE = parse_space(
     {

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import InputError
-from hpo.parameters import Choice, Constant, Derived, Float, Integer, Parameter
+from hpo.space.parameters import Choice, Constant, Derived, Float, Integer, Parameter
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep, Sweep

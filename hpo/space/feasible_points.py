@@ -10,9 +10,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice, product
 
-from hpo.parameters import Choice, Float, Integer
 from hpo.records import ParamValue
-from hpo.rules import Dimension, Step, decode, middle
+from hpo.space.conditions import Dimension, Step, decode, middle
+from hpo.space.parameters import Choice, Float, Integer
 
 Point = tuple[float, ...]
 Options = Callable[[int, Dimension], Iterable[float]]  # place in the point, dimension -> coordinates to try

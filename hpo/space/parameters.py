@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from hpo.arithmetic import close
-from hpo.cells import Grid
 from hpo.errors import InputError
-from hpo.expressions import Expression
-from hpo.ranges import Float, Integer, is_number, mark, raise_all
 from hpo.records import ParamValue
+from hpo.space.arithmetic import close
+from hpo.space.expressions import Expression
+from hpo.space.grid import Grid
+from hpo.space.ranges import Float, Integer, is_number, mark, raise_all
 
 __all__ = ["Choice", "Constant", "Derived", "Float", "Integer", "Parameter"]
 
@@ -145,8 +145,8 @@ class Derived:
     """A value computed from other parameters; no dimension of the unit cube.
 
     Args:
-        expression: over the names of other parameters, see `hpo.expressions`. `round`, `int` and whole-number
-            arithmetic give integers.
+        expression: over the names of other parameters, see `hpo.space.expressions`. `round`, `int` and
+            whole-number arithmetic give integers.
         auxiliary: whether it only serves other parameters and is no key of the recipe.
 
     Raises:

@@ -6,10 +6,10 @@ import random
 from collections.abc import Iterator
 from itertools import product
 
-from hpo.parameters import Choice, Constant, Derived
-from hpo.ranges import is_number
 from hpo.records import ParamValue
-from hpo.space import Point, SearchSpace
+from hpo.space.parameters import Choice, Constant, Derived
+from hpo.space.ranges import is_number
+from hpo.space.space import Point, SearchSpace
 
 _CORNERS = 8  # dimensions up to which all corners are looked at
 _DRAWS = 256  # corners looked at where there are more

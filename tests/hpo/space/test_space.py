@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hpo.errors import InputError
-from hpo.space import Choice, Constant, Float, Integer, Parameter, SearchSpace, parse_space
+from hpo.space.space import Choice, Constant, Float, Integer, Parameter, SearchSpace, parse_space
 
 UNITS = st.floats(0, 1)
 

@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from hpo.errors import InputError
-from hpo.expressions import Expression
+from hpo.space.expressions import Expression
 
 VALUES = {"rank": 8, "ratio": 2.5, "optimizer": "sgd", "flag": True, "trainer.args.warmup_steps": 0.1}
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hpo.errors import InputError, Problem
-from hpo.parameters import Choice, Constant, Derived, Float, Integer, Parameter
+from hpo.space.parameters import Choice, Constant, Derived, Float, Integer, Parameter
 
 _KINDS: dict[str, type[Float | Integer | Choice | Constant | Derived]] = {
     "float": Float,
@@ -42,7 +42,9 @@ def read_parameter(value: object) -> Parameter:
     if isinstance(value, Parameter):
         return value
     if isinstance(value, str):
-        from hpo.grammar import parse_parameter  # Hydra's parser: loaded only where a text is to be read
+        from hpo.space.grammar import (
+            parse_parameter,  # Hydra's parser: loaded only where a text is to be read
+        )
 
         return parse_parameter(value)
     if isinstance(value, Mapping):

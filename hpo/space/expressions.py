@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hpo.arithmetic import FUNCTIONS, OPERATIONS, ORDERINGS, WrongType, equal, number, truth
 from hpo.errors import InputError
 from hpo.records import ParamValue
+from hpo.space.arithmetic import FUNCTIONS, OPERATIONS, ORDERINGS, WrongType, equal, number, truth
 
 Values = Mapping[str, ParamValue]
 _Run = Callable[[Values], Any]  # raises KeyError where a name has no value

@@ -1,4 +1,4 @@
-"""Latin hypercubes: every slice of every parameter once per design."""
+"""Designs that fill the space and learn nothing: Sobol points, Latin hypercubes, uniform points."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from hpo.config import STRICT
 from hpo.history import History, Origin, Proposal, derive_seed
-from hpo.space import Point
+from hpo.space.sampling import random_points
+from hpo.space.space import Point
+from hpo.strategies.initial_design import sobol_proposals
 from hpo.strategies.unused import first_unused
+from hpo.validation import STRICT
+
+
+@dataclass(frozen=True, config=STRICT)
+class Sobol:
+    """The scrambled Sobol sequence; has no settings."""
+
+    def propose(self, history: History, count: int) -> list[Proposal]:
+        """The next unused points of the sequence."""
+        return sobol_proposals(history, count)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -40,3 +51,13 @@ class LatinHypercube:
             engine = qmc.LatinHypercube(len(history.space), optimization="random-cd", rng=seed)
             yield from map(tuple, engine.random(self.size)[skip:].tolist())
             design, skip = design + 1, 0
+
+
+@dataclass(frozen=True, config=STRICT)
+class Random:
+    """Independent uniform points; has no settings."""
+
+    def propose(self, history: History, count: int) -> list[Proposal]:
+        """The next unused points; trial number k takes point k or a later one."""
+        points = random_points(len(history.space), derive_seed(history.seed, "random"), history.asked)
+        return first_unused(history, points, count, Origin.RANDOM)

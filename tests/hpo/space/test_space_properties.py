@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hpo.optimizer import Optimizer
-from hpo.parameters import Parameter
-from hpo.rules import middle
-from hpo.space import Choice, Derived, Float, Integer, SearchSpace, parse_space
+from hpo.space.conditions import middle
+from hpo.space.parameters import Parameter
+from hpo.space.space import Choice, Derived, Float, Integer, SearchSpace, parse_space
 
 UNITS = st.floats(0, 1)
 thorough = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
