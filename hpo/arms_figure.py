@@ -13,14 +13,14 @@ from hpo.study import Trial
 from hpo.tables import number
 
 if TYPE_CHECKING:
-    from hpo.continuations import Gain
+    from hpo.continuations import ArmGain
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # told apart by the colour-blind
 LABELLED = 12  # points of a front, at most
 
 
 def draw(
-    pilot: list[Trial], gains: Mapping[str, Gain], objectives: Mapping[str, Objective], path: Path
+    pilot: list[Trial], gains: Mapping[str, ArmGain], objectives: Mapping[str, Objective], path: Path
 ) -> None:
     """Draw the front of the study, and that of the study with each arm; of one objective the incumbents.
 
@@ -43,7 +43,9 @@ def draw(
     figure.savefig(path, dpi=150)
 
 
-def _incumbents(axes: Any, pilot: list[Trial], gains: Mapping[str, Gain], name: str, own: Objective) -> None:
+def _incumbents(
+    axes: Any, pilot: list[Trial], gains: Mapping[str, ArmGain], name: str, own: Objective
+) -> None:
     begun = [trial.metrics[name].value for trial in pilot]
     best = max if own.direction == "max" else min
     for colour, (arm, gain) in zip(COLOURS[1:] * len(gains), gains.items(), strict=False):
@@ -55,7 +57,9 @@ def _incumbents(axes: Any, pilot: list[Trial], gains: Mapping[str, Gain], name: 
     axes.set(xlabel="trial", ylabel=f"{name} ({own.direction})")
 
 
-def _fronts(axes: Any, pilot: list[Trial], gains: Mapping[str, Gain], two: Mapping[str, Objective]) -> None:
+def _fronts(
+    axes: Any, pilot: list[Trial], gains: Mapping[str, ArmGain], two: Mapping[str, Objective]
+) -> None:
     groups: dict[str, tuple[list[Trial], list[Trial]]] = {"study": (pilot, pilot)}
     groups |= {f"study + {arm}": ([*pilot, *gain.trials], gain.trials) for arm, gain in gains.items()}
     for colour, marker, (label, (trials, own)) in zip(COLOURS, "os^D", groups.items(), strict=False):

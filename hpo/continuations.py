@@ -22,7 +22,7 @@ Row = tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Gain:
+class ArmGain:
     """What one arm added; rows are minimised."""
 
     trials: list[Trial]
@@ -64,7 +64,7 @@ def show(paths: StudyPaths, arms: Mapping[str, StudyPaths], console: Console) ->
 
 def gains_of(
     pilot: list[Trial], arms: Mapping[str, list[Trial]], objectives: Mapping[str, Objective]
-) -> dict[str, Gain]:
+) -> dict[str, ArmGain]:
     """What each arm added to a study.
 
     Args:
@@ -88,12 +88,12 @@ def gains_of(
             if len(known) + number in on_front and not any(dominates(k, row) or k == row for k in known)
         ]
         together = hypervolume([*known, *own], reference)
-        found[name] = Gain(arms[name], own, extending, together / alone if alone else float("nan"))
+        found[name] = ArmGain(arms[name], own, extending, together / alone if alone else float("nan"))
     return found
 
 
 def _table(
-    name: str, pilot: list[Trial], gains: Mapping[str, Gain], objectives: Mapping[str, Objective]
+    name: str, pilot: list[Trial], gains: Mapping[str, ArmGain], objectives: Mapping[str, Objective]
 ) -> Table:
     table = Table(title=f"Arms of {name}", title_justify="left", box=None, pad_edge=False)
     for title in ("arm", "trials", "on the front, and better than the study's"):

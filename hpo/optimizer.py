@@ -16,15 +16,14 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import InputError, Problem
-from hpo.history import History, Observation, Origin, Outlook, Proposal
+from hpo.models.history import History, Observation, Origin, Outlook, Proposal, Value, read_value
 from hpo.objectives import Objective, describe_objectives, parse_objectives
 from hpo.records import SCHEMA_VERSION, Params, ParamValue
 from hpo.space.space import Parameter, Point, SearchSpace, parse_space
 from hpo.strategies.registry import Particular, make_strategy
-from hpo.told import Value, read_value
 
 if TYPE_CHECKING:
-    from hpo.diagnostics import Diagnostics
+    from hpo.models.diagnostics import Diagnostics
 
 __all__ = ["Optimizer", "Origin", "Proposal"]
 
@@ -245,8 +244,8 @@ class Optimizer:
         self._settle(point)
 
     def diagnostics(self) -> dict[str, Diagnostics]:
-        """How well the models foretell results left out, by objective; see `hpo.diagnostics.diagnose`."""
-        from hpo.diagnostics import diagnose
+        """How well the models foretell results left out, by objective; see `diagnostics.diagnose`."""
+        from hpo.models.diagnostics import diagnose
 
         return diagnose(self.history)
 

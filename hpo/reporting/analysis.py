@@ -14,7 +14,7 @@ from hpo.space.space import SearchSpace, parse_space
 from hpo.study import Study
 
 if TYPE_CHECKING:
-    from hpo.diagnostics import Bin, Diagnostics
+    from hpo.models.diagnostics import Bin, Diagnostics
     from hpo.reporting.forest import Forest
     from hpo.reporting.sensitivity import Indices, Slice
 
@@ -83,7 +83,7 @@ def analyse(
     if different < FEWEST:
         why = f"a model needs results of at least {FEWEST} different configurations; there are {different}"
         return Analysis(why, space)
-    from hpo.gp import FitError
+    from hpo.models.gp import FitError
     from hpo.reporting.forest import forests
     from hpo.reporting.sensitivity import ask
 

@@ -18,8 +18,8 @@ import numpy as np
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.model_selection import KFold
 
-from hpo.gp import Array
-from hpo.history import History
+from hpo.models.gp import Array
+from hpo.models.history import History
 
 FEWEST = 10
 MOST = 500

@@ -17,7 +17,7 @@ from hpo.space.space import SearchSpace
 from hpo.study import Study, TrialState
 
 if TYPE_CHECKING:
-    from hpo.diagnostics import Bin, Diagnostics
+    from hpo.models.diagnostics import Bin, Diagnostics
     from hpo.reporting.forest import Forest
     from hpo.reporting.sensitivity import Indices, Slice
 

@@ -24,15 +24,15 @@ from SALib.sample import sobol as sampling
 from torch import Tensor
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
-from hpo.acquisition import Process
-from hpo.diagnostics import Bin, Diagnostics, calibration, diagnose, in_own_unit
-from hpo.gp import Array, FitError
-from hpo.history import History
+from hpo.models.diagnostics import Bin, Diagnostics, calibration, diagnose, in_own_unit
+from hpo.models.gp import Array, FitError
+from hpo.models.guard import guarded
+from hpo.models.history import History
+from hpo.models.posterior import Posterior
+from hpo.models.surrogate import Surrogate, fit_surrogate
 from hpo.objectives import Objective
-from hpo.proposing import one_thread
 from hpo.space.parameters import Choice
 from hpo.space.space import Point, SearchSpace
-from hpo.surrogate import Surrogate, fit_surrogate
 
 _DRAWS = 32
 _FIXED = 256  # points of the space at which a draw is fixed
@@ -98,7 +98,7 @@ def ask(history: History, anchor: Point | None) -> Told:
         FitError: no surrogate could be fitted.
     """
     through = anchor or history.space.near((0.5,) * len(history.space))
-    with one_thread():
+    with guarded():
         try:
             surrogate = fit_surrogate(history)
             trust = diagnose(history)
@@ -185,7 +185,7 @@ def _mean_and_draws(
     surrogate: Surrogate, output: int, space: SearchSpace, X: Tensor, seed: int
 ) -> tuple[Array, Array]:
     """The posterior mean (k) and draws (k x S) at X (k x d)."""
-    process = Process(surrogate, output)
+    process = Posterior(surrogate, output)
     mean = torch.cat([process.mean(part)[:, 0] for part in torch.split(X, _CHUNK)])
     engine = torch.quasirandom.SobolEngine(X.shape[1], scramble=True, seed=seed)  # type: ignore[no-untyped-call]
     units = engine.draw(_FIXED, dtype=torch.float64)
@@ -201,7 +201,7 @@ def _mean_and_draws(
 def _slices(
     surrogate: Surrogate, output: int, space: SearchSpace, objective: Objective, through: Point
 ) -> dict[str, Slice]:
-    process, transform = Process(surrogate, output), surrogate.transforms[output]
+    process, transform = Posterior(surrogate, output), surrogate.transforms[output]
     found = {}
     for place, (name, own) in enumerate(space.dimensions.items()):
         discrete = own.levels is not None and own.levels <= _SLICE_POINTS

@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from hpo.errors import Problem
-from hpo.history import History, Origin, Proposal
+from hpo.models.history import History, Origin, Proposal
 from hpo.strategies.initial_design import after_design, filled_up, proven, sobol_proposals
 from hpo.strategies.unused import first_unused
 from hpo.validation import STRICT
@@ -26,7 +26,7 @@ class BayesianOptimisation:
 
     Args:
         initial: trials before the first model; None for twice the number of parameters, 4 to 10.
-        acquisition: one of `hpo.acquisitions`; `auto` is `qlognehvi`, for one objective `qlognei`.
+        acquisition: one of `hpo.models.acquisition`; `auto` is `qlognehvi`, for one objective `qlognei`.
         beta: of `ucb`: how many variances count.
         replicates: how often a configuration may be measured; 1 for never again.
     """
@@ -61,18 +61,20 @@ class BayesianOptimisation:
             return sobol_proposals(history, count, f"no model yet: results {told}, needed {_FEWEST}")
         if not len(history.space):
             return []
-        from hpo.gp import FitError  # SciPy and torch: loaded when the first model is needed
-        from hpo.proposing import Taste, model_points
-        from hpo.replicates import replicates
+        from hpo.models.gp import FitError  # SciPy and torch: loaded when the first model is needed
+        from hpo.models.propose import AcquisitionSettings, model_points
+        from hpo.models.replicates import replicates
 
         several = len(history.objectives) > 1
         automatic = "qlognehvi" if several else "qlognei"
-        taste = Taste(automatic if self.acquisition == "auto" else self.acquisition, self.beta)
+        settings = AcquisitionSettings(
+            automatic if self.acquisition == "auto" else self.acquisition, self.beta
+        )
         try:
             again = replicates(history, count, self.replicates)
             history = history.with_pending(again)
             points, note = (
-                model_points(history, count - len(again), taste) if len(again) < count else ([], "")
+                model_points(history, count - len(again), settings) if len(again) < count else ([], "")
             )
         except FitError as error:
             return sobol_proposals(history, count, f"the fit failed: {error}")

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from hpo.history import History, Origin, Proposal, derive_seed
+from hpo.models.history import History, Origin, Proposal, derive_seed
 from hpo.space.conditions import Dimension
 from hpo.space.space import Float, Integer, Point, SearchSpace
 from hpo.strategies.unused import first_unused

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hpo.history import History, Origin, Proposal, derive_seed
+from hpo.models.history import History, Origin, Proposal, derive_seed
 from hpo.pareto import front
 from hpo.space.sampling import sobol_points
 from hpo.strategies.unused import first_unused
@@ -56,7 +56,7 @@ def proven(history: History, count: int) -> list[Proposal]:
 
 def _spread(rows: Sequence[tuple[float, ...]], count: int) -> list[int]:
     """Members of the front far from each other: the middle one, then always the farthest from those taken."""
-    from hpo.gp import furthest_first  # loads scipy
+    from hpo.models.gp import furthest_first  # loads scipy
 
     best = front(rows)
     Y = np.array([rows[index] for index in best])

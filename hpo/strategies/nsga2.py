@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from hpo.history import History, Origin, Proposal
+from hpo.models.history import History, Origin, Proposal
 from hpo.space.space import Choice, Point, SearchSpace
 from hpo.strategies.initial_design import after_design, filled_up, sobol_proposals
 from hpo.strategies.unused import first_unused

@@ -3,7 +3,7 @@
 `soo` splits the unit cube into ever smaller cells and evaluates their centres [Munos2011]. `bamsoo`
 evaluates a centre only where the upper confidence bound of a Gaussian process reaches the best result;
 elsewhere the lower bound stands for the value, which costs nothing and is no result [Wang2014]. See
-`hpo.partition` for the cells.
+`hpo.strategies.cell_tree` for the cells.
 
 What a study adds to the algorithms: the bounds are those of everything that was told, not of what was known
 when a centre first came up, so a proposal depends on the history alone; a centre that was passed over is
@@ -28,15 +28,17 @@ from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from hpo.errors import Problem
-from hpo.history import History, Origin, Proposal
-from hpo.partition import Appraise, Partition
+from hpo.models.history import History, Origin, Proposal
 from hpo.space.space import Point
+from hpo.strategies.cell_tree import Appraise, Partition
 from hpo.strategies.initial_design import filled_up
 from hpo.strategies.unused import first_unused
 from hpo.validation import STRICT
 
 _FEWEST = 2  # results that a model needs
-Bound: TypeAlias = Callable[[Point, float], tuple[float, float]]  # point, width -> lower and upper bound
+ConfidenceBound: TypeAlias = Callable[
+    [Point, float], tuple[float, float]
+]  # point, width -> lower and upper bound
 
 
 def _odd(parts: int) -> int:
@@ -131,7 +133,7 @@ class Told:
         self.pending = set(map(self.key, history.pending))
 
     def __call__(self, centre: Point, parent: float | None) -> float | None:
-        """See `hpo.partition.Appraise`."""
+        """See `hpo.strategies.cell_tree.Appraise`."""
         key = self.key(centre)
         if key in self.values:
             return self.values[key]
@@ -151,14 +153,14 @@ class Bounded:
         eta: see `BaMSOO`.
     """
 
-    def __init__(self, told: Told, bound: Bound, eta: float) -> None:
+    def __init__(self, told: Told, bound: ConfidenceBound, eta: float) -> None:
         self._told, self._bound, self._eta = told, bound, eta
         self._best = max(told.values.values())
         self._count = 0
         self._passed: dict[Point, tuple[float, Point]] = {}
 
     def __call__(self, centre: Point, parent: float | None) -> float | None:
-        """See `hpo.partition.Appraise`."""
+        """See `hpo.strategies.cell_tree.Appraise`."""
         self._count += 1
         value, key = self._told(centre, parent), self._told.key(centre)
         if value is not None or key in self._told.pending:
@@ -185,14 +187,14 @@ def width(count: int, eta: float) -> float:
     return math.sqrt(2 * math.log(math.pi**2 * count**2 / (6 * eta)))
 
 
-def _bound(history: History) -> Bound | None:
+def _bound(history: History) -> ConfidenceBound | None:
     """The model's bounds; None where there are too few results, or the fit fails."""
     if len(history.observations) < _FEWEST or not len(history.space):
         return None
-    from hpo.gp import FitError  # SciPy and torch: loaded when the first model is needed
+    from hpo.models.gp import FitError  # SciPy and torch: loaded when the first model is needed
 
     try:
-        from hpo.bounds import Bounds
+        from hpo.models.confidence_bounds import Bounds
 
         return Bounds(history)
     except FitError:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from hpo.errors import InputError, Problem
-from hpo.history import History, Proposal
+from hpo.models.history import History, Proposal
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "strategy"
 

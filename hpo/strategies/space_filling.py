@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from hpo.history import History, Origin, Proposal, derive_seed
+from hpo.models.history import History, Origin, Proposal, derive_seed
 from hpo.space.sampling import random_points
 from hpo.space.space import Point
 from hpo.strategies.initial_design import sobol_proposals

@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 
-from hpo.history import History, Origin, Proposal
+from hpo.models.history import History, Origin, Proposal
 from hpo.space.space import Point, SearchSpace
 
 # A finite space up to this size is listed when drawing points finds nothing new any more.

@@ -13,7 +13,7 @@ import torch
 import yaml
 from safetensors.numpy import save_file
 
-from hpo.beliefs import Axis, belief, interpolated
+from hpo.models.feasibility_prior import Axis, belief, interpolated
 from hpo.objectives import parse_objectives
 from hpo.outlook import Foreteller, Memory, memory_cells, memory_line
 from hpo.ports import TrialKind

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from hpo.diagnostics import Bin
+from hpo.models.diagnostics import Bin
 from hpo.optimizer import Optimizer
 
 pytestmark = pytest.mark.slow  # they load SALib and fit to 200 points

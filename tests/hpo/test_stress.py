@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpo.errors import InputError
-from hpo.history import Proposal
+from hpo.models.history import Proposal
 from hpo.objectives import Direction, Objective
 from hpo.optimizer import Optimizer, Origin
 from hpo.pareto import front, hypervolume, reference_point

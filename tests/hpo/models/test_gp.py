@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from hpo.gp import (
+from hpo.models.gp import (
     Data,
     Hyperparameters,
     Kernel,

@@ -6,18 +6,18 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from hpo.diagnostics import calibration, diagnose
-from hpo.gp import FitError, covariance, distances
+from hpo.models.diagnostics import calibration, diagnose
+from hpo.models.gp import FitError, covariance, distances
+from hpo.models.guard import guarded
+from hpo.models.surrogate import fit_surrogate
 from hpo.optimizer import Optimizer
-from hpo.proposing import one_thread
-from hpo.surrogate import fit_surrogate
 
 SPACE = {"x": "interval(0, 1)", "w": "interval(0, 1)"}
 
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    with one_thread():
+    with guarded():
         yield
 
 

@@ -9,7 +9,7 @@ import pytest
 from ruled_space import RULES
 
 from hpo.errors import InputError
-from hpo.history import Proposal
+from hpo.models.history import Proposal
 from hpo.optimizer import Optimizer, Origin
 from hpo.pareto import hypervolume
 from hpo.records import Params

@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
+from hpo.models.reference_point import References, infer_references
+from hpo.models.surrogate import by_rank, fit_surrogate, pooled
+from hpo.models.transforms import log_is_possible, make_transform, skewness
 from hpo.objectives import Direction, Objective
 from hpo.optimizer import Optimizer
-from hpo.reference import References, infer_references
-from hpo.surrogate import by_rank, fit_surrogate, pooled
-from hpo.transforms import log_is_possible, make_transform, skewness
 
 MIN = Objective(Direction.MIN)
 

@@ -9,8 +9,8 @@ import torch
 from scipy.integrate import quad
 from scipy.stats import norm
 
+from hpo.models.transforms import Transform, make_transform
 from hpo.objectives import Direction, Objective
-from hpo.transforms import Transform, make_transform
 
 MIN, MAX = Objective(Direction.MIN), Objective(Direction.MAX)
 VALUES = {

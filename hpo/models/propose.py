@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
-from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
-from hpo.acquisition import Draws, Process
-from hpo.acquisitions import Acquisition, is_noisy, make_acquisition
-from hpo.beliefs import belief
-from hpo.feasibility import fit_feasibility
-from hpo.gp import FitError
-from hpo.history import History
+from hpo.models.acquisition import Acquisition, is_noisy, make_acquisition
+from hpo.models.acquisition_search import MixedSearch
+from hpo.models.feasibility import fit_feasibility
+from hpo.models.feasibility_prior import belief
+from hpo.models.guard import guarded
+from hpo.models.history import History
+from hpo.models.posterior import Draws, Posterior
+from hpo.models.reference_point import References, infer_references
+from hpo.models.surrogate import Surrogate, by_rank, fit_surrogate
 from hpo.pareto import front
-from hpo.reference import References, infer_references
-from hpo.search import MixedSearch
 from hpo.space.space import Point
-from hpo.surrogate import Surrogate, by_rank, fit_surrogate
 
 _DRAWS = {1: 64, 2: 32, 3: 12}  # joint draws by the number of objectives; cells get dear with three and more
 _DRAWS_BEYOND = 8
@@ -34,11 +30,11 @@ _MOST_PROMISING = 100  # rows by Pareto rank that are looked at for the front of
 
 
 @dataclass(frozen=True)
-class Taste:
+class AcquisitionSettings:
     """What is looked for.
 
     Args:
-        acquisition: a name of `hpo.acquisitions`.
+        acquisition: a name of `hpo.models.acquisition`.
         beta: of an upper confidence bound: how many variances count.
     """
 
@@ -46,29 +42,13 @@ class Taste:
     beta: float = 4.0
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep torch and the BLAS of NumPy and SciPy to one thread each.
-
-    Small factorisations on contended cores are a thousand times slower with two; even idle ones took 2.7
-    times the CPU seconds of one.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def model_points(history: History, count: int, taste: Taste) -> tuple[list[Point], str]:
+def model_points(history: History, count: int, settings: AcquisitionSettings) -> tuple[list[Point], str]:
     """The points of the largest acquisition value, each given those before it.
 
     Args:
         history: at least one observation, at least one dimension.
         count: how many are wanted.
-        taste: what to look for.
+        settings: what to look for.
 
     Returns:
         At most `count` rounded points that nobody proposed or told, and what is worth recording of the fit.
@@ -76,19 +56,16 @@ def model_points(history: History, count: int, taste: Taste) -> tuple[list[Point
     Raises:
         FitError: no surrogate could be fitted.
     """
-    with one_thread():
-        try:
-            return _model_points(history, count, taste)
-        except LinAlgError as error:
-            raise FitError(f"a covariance matrix could not be factorised: {error}") from error
+    with guarded():
+        return _model_points(history, count, settings)
 
 
-def _model_points(history: History, count: int, taste: Taste) -> tuple[list[Point], str]:
+def _model_points(history: History, count: int, settings: AcquisitionSettings) -> tuple[list[Point], str]:
     surrogate = fit_surrogate(history)
     prior = belief(history.outlook, history.space) if history.outlook else None
     feasibility = fit_feasibility(history, prior)
     references = infer_references(surrogate, list(history.objectives.values()))
-    acquisition = _acquisition(history, surrogate, references, count, taste)
+    acquisition = _acquisition(history, surrogate, references, count, settings)
 
     def score(X: Tensor) -> Tensor:
         value = acquisition(X)
@@ -98,7 +75,7 @@ def _model_points(history: History, count: int, taste: Taste) -> tuple[list[Poin
     anchors = [history.observations[index].point for index in best]
     taken, chosen = set(history.taken), list[Point]()
     for number in range(count):
-        acquisition.refer(references.of_trial(history.asked + number))
+        acquisition.set_reference_point(references.of_trial(history.asked + number))
         found = MixedSearch(history.space, anchors, history.derived_seed("search", number)).best(score, taken)
         if not found:
             break
@@ -110,7 +87,7 @@ def _model_points(history: History, count: int, taste: Taste) -> tuple[list[Poin
 
 
 def _acquisition(
-    history: History, surrogate: Surrogate, references: References, count: int, taste: Taste
+    history: History, surrogate: Surrogate, references: References, count: int, settings: AcquisitionSettings
 ) -> Acquisition:
     """The acquisition function, with the observed points that matter and the pending ones there."""
     there = promising(surrogate, history.derived_seed("promising"))
@@ -118,13 +95,13 @@ def _acquisition(
     if history.pending:
         there = torch.cat([there, torch.tensor(history.pending, dtype=torch.float64)])
     normals = _normals(history, len(there) + count)
-    if taste.acquisition == "ucb":
+    if settings.acquisition == "ucb":
         normals = torch.zeros(1, len(there) + count, 1, dtype=torch.float64)
-    elif not is_noisy(taste.acquisition):
+    elif not is_noisy(settings.acquisition):
         normals[:, :observed] = 0.0
     seed = history.derived_seed("weights")
     draws = Draws(surrogate, there, normals)
-    return make_acquisition(taste.acquisition, draws, references.near, seed, taste.beta)
+    return make_acquisition(settings.acquisition, draws, references.near, seed, settings.beta)
 
 
 def promising(surrogate: Surrogate, seed: int) -> Tensor:
@@ -137,7 +114,7 @@ def promising(surrogate: Surrogate, seed: int) -> Tensor:
     from botorch.utils.multi_objective.pareto import is_non_dominated
 
     X, m = torch.from_numpy(surrogate.X), len(surrogate.data)
-    processes = [Process(surrogate, output) for output in range(m)]
+    processes = [Posterior(surrogate, output) for output in range(m)]
     if len(X) > _MOST_PROMISING:
         means = np.column_stack([process.mean(X)[:, 0].numpy() for process in processes])
         X = X[sorted(by_rank([tuple(row) for row in (-means).tolist()], _MOST_PROMISING))]

@@ -8,10 +8,10 @@ from functools import cache
 import numpy as np
 import pytest
 
+from hpo.models.guard import guarded
 from hpo.objectives import parse_objectives
 from hpo.optimizer import Optimizer, Origin, Proposal
 from hpo.proposals import Proposer
-from hpo.proposing import one_thread
 from hpo.records import Metric, Params
 from hpo.space.space import parse_space
 from hpo.study import Study, Trial, TrialState
@@ -23,7 +23,7 @@ Values = dict[str, float | tuple[float, float | None]]
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    with one_thread():
+    with guarded():
         yield
 
 
@@ -162,7 +162,7 @@ def test_a_record_with_a_replicate_given_up_and_one_under_way_reads_as_written()
 
 def test_two_measurements_make_one_row_of_half_the_variance() -> None:
     """What a replicate is for: errors of 0.1 twice are one of 0.1 / sqrt 2."""
-    from hpo.surrogate import fit_surrogate
+    from hpo.models.surrogate import fit_surrogate
 
     optimizer = Optimizer({"x": "interval(0, 1)"}, {"a": "min"}, initial=2)
     for x in (0.0, 0.25, 0.5, 0.75, 1.0):

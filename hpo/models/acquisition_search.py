@@ -14,8 +14,8 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from hpo.gp import Array
-from hpo.history import derive_seed
+from hpo.models.gp import Array
+from hpo.models.history import derive_seed
 from hpo.space.sampling import sobol_points
 from hpo.space.space import Choice, Point, SearchSpace
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from hpo.acquisition import Process
-from hpo.history import History
-from hpo.proposing import one_thread
+from hpo.models.guard import guarded
+from hpo.models.history import History
+from hpo.models.posterior import Posterior
+from hpo.models.surrogate import fit_surrogate
 from hpo.space.space import Point
-from hpo.surrogate import fit_surrogate
 
 
 class Bounds:
@@ -22,9 +22,9 @@ class Bounds:
     """
 
     def __init__(self, history: History) -> None:
-        with one_thread():
+        with guarded():
             surrogate = fit_surrogate(history)
-            self._process = Process(surrogate, 0)
+            self._posterior = Posterior(surrogate, 0)
         self._transform = surrogate.transforms[0]
 
     def __call__(self, point: Point, width: float) -> tuple[float, float]:
@@ -34,7 +34,8 @@ class Bounds:
             point: of the unit cube.
             width: how many standard deviations, at least 0.
         """
-        mean, deviation = self._process.posterior(torch.tensor([point], dtype=torch.float64))
+        with guarded():
+            mean, deviation = self._posterior.posterior(torch.tensor([point], dtype=torch.float64))
         ends = mean[:, 0] + width * torch.stack([-deviation[0], deviation[0]])
         lower, upper = (self._transform.to_gain(ends) * self._transform.unit + self._transform.level).tolist()
         return lower, upper

@@ -1,23 +1,10 @@
-"""The noisy expected hypervolume improvement of one more point, with the inner expectation in closed form.
+"""The posterior of an objective, and joint draws at points that are there, extended point by point.
 
-qLogNEHVI [Daulton2021] averages the hypervolume improvement over joint posterior draws of the observed points
-and the new one. Points are added one by one here, so given a draw of the points that are already there, the
-new point's objectives are independent normal variables, and its improvement has a closed form over the cells
-of the non-dominated space [Yang2019]. Only the outer expectation is sampled. With one objective the same sum
-has one cell and is qLogNEI. All in logarithms [Ament2023], float64, maximised. Processes speak the model's
-unit; draws, cells and gains are in the objective's own, scaled (`hpo.transforms`).
+float64. Posteriors speak the model's unit; draws are in the objective's own, scaled
+(`hpo.models.transforms`).
 
     B       b x d   points that are there: observed ones that may be on the front, pending and chosen ones
     F       S x b x m   joint draws at B
-    cells   2 x S x c x m   lower and upper corners
-
-References:
-    [Daulton2021] S. Daulton, M. Balandat, E. Bakshy. Parallel Bayesian optimization of multiple noisy
-        objectives with expected hypervolume improvement. NeurIPS 2021.
-    [Yang2019] K. Yang, M. Emmerich, A. Deutz, T. Baeck. Efficient computation of expected hypervolume
-        improvement using box decomposition algorithms. Journal of Global Optimization 75, 2019.
-    [Ament2023] S. Ament et al. Unexpected improvements to expected improvement for Bayesian optimization.
-        NeurIPS 2023.
 """
 
 from __future__ import annotations
@@ -25,20 +12,17 @@ from __future__ import annotations
 import math
 
 import torch
-from botorch.utils.multi_objective.box_decompositions.box_decomposition_list import BoxDecompositionList
-from botorch.utils.multi_objective.box_decompositions.non_dominated import FastNondominatedPartitioning
 from torch import Tensor
 
-from hpo.gp import Array, Kernel
-from hpo.surrogate import Surrogate
-from hpo.transforms import Transform
+from hpo.models.gp import Kernel
+from hpo.models.surrogate import Surrogate
 
 _SQRT5 = math.sqrt(5.0)
 _NUGGET = 1e-6  # of the signal variance, on the draws' rows: they are exact, but rows may repeat
 _LEAST_VARIANCE = 1e-10
 
 
-class Process:
+class Posterior:
     """The posterior of one objective, extended by draws at points that are there.
 
     Args:
@@ -123,7 +107,7 @@ class Draws:
     """
 
     def __init__(self, surrogate: Surrogate, B: Tensor, normals: Tensor) -> None:
-        self.processes = [Process(surrogate, output) for output in range(normals.shape[-1])]
+        self.processes = [Posterior(surrogate, output) for output in range(normals.shape[-1])]
         self.transforms = surrogate.transforms
         self.normals = normals
         self.F = torch.empty(normals.shape[0], 0, normals.shape[-1], dtype=torch.float64)
@@ -140,71 +124,3 @@ class Draws:
             process.extend(X, draw)
             draws.append(self.transforms[output].to_gain(draw.T))
         self.F = torch.cat([self.F, torch.stack(draws, -1)], dim=1)
-
-
-class Gain:
-    """The logarithm of the expected hypervolume improvement, for points that come one after another.
-
-    Args:
-        draws: at the points that are there; they are extended with every point added.
-        reference: m coordinates of the reference point, in the gains' units.
-    """
-
-    def __init__(self, draws: Draws, reference: Array) -> None:
-        self._draws = draws
-        self.refer(reference)
-
-    def add(self, X: Tensor) -> None:
-        """Count X (k x d) among the points that are there."""
-        self._draws.add(X)
-        self._cells = cells(self._draws.F, self._reference)
-
-    def refer(self, reference: Array) -> None:
-        """Measure from another reference point (m) from now on."""
-        self._reference = torch.from_numpy(reference)
-        self._cells = cells(self._draws.F, self._reference)
-
-    def __call__(self, X: Tensor) -> Tensor:
-        """Log expected improvement (k) at X (k x d); differentiable in X."""
-        lower, upper = self._cells  # S x c x m
-        total = torch.zeros((), dtype=torch.float64)
-        for output, (process, transform) in enumerate(
-            zip(self._draws.processes, self._draws.transforms, strict=True)
-        ):
-            mean, deviation = process.posterior(X)
-            normal = (mean[..., None], deviation[:, None, None])
-            total = total + _log_width(transform, normal, lower[..., output], upper[..., output])
-        return torch.logsumexp(total.flatten(1), -1) - math.log(lower.shape[0])
-
-
-def cells(F: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-    """Boxes that fill what F (S x b x m) does not dominate above the reference: corners, S x c x m each.
-
-    With fewer cells in one draw than in another, the surplus ones are empty (lower = upper).
-    """
-    m = F.shape[-1]
-    if m == 1:
-        lower = torch.maximum(F.amax(1, keepdim=True), reference)
-        return lower, torch.full_like(lower, math.inf)
-    if m == 2:
-        bounds = FastNondominatedPartitioning(ref_point=reference, Y=F).get_hypercell_bounds()
-    else:  # the library takes no batch here
-        parts = [FastNondominatedPartitioning(ref_point=reference, Y=draw) for draw in F]
-        bounds = BoxDecompositionList(*parts).get_hypercell_bounds()
-    return bounds[0], bounds[1]
-
-
-def _log_width(transform: Transform, normal: tuple[Tensor, Tensor], lower: Tensor, upper: Tensor) -> Tensor:
-    """log E[(min(u, upper) - lower)+], u the gain's value of a normal model value: k x S x c."""
-    log_lower = transform.log_excess(*normal, lower)
-    finite = torch.isfinite(upper)
-    if not finite.any():  # with two objectives all cells are open towards one of them
-        return log_lower
-    log_upper = transform.log_excess(*normal, torch.where(finite, upper, lower + 1.0))
-    return _log_difference(log_lower, torch.where(finite, log_upper, -math.inf))
-
-
-def _log_difference(a: Tensor, b: Tensor) -> Tensor:
-    """log(exp(a) - exp(b)) for a >= b; a large negative number where they are equal."""
-    gap = (a - b).clamp_min(1e-14)
-    return a + torch.log(-torch.expm1(-gap))

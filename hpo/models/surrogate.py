@@ -1,8 +1,8 @@
 """The surrogate of a study: a Gaussian process per objective, in units in which more is better.
 
 Per objective: repeated points are pooled, positive skewed values are modelled by their logarithm where the
-data speak for it (`hpo.transforms`), then centred and scaled. Known standard errors become noise variances;
-what they do not explain is learned (`hpo.gp`).
+data speak for it (`hpo.models.transforms`), then centred and scaled. Known standard errors become noise
+variances; what they do not explain is learned (`hpo.models.gp`).
 
 Proposals are a function of what was told, so a fit does not begin where an earlier one ended; instead the
 last fits are remembered, and asking again with the same results and other pending points fits nothing.
@@ -17,13 +17,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from hpo.gp import Array, Data, FitError, Hyperparameters, fit
-from hpo.history import History, Observation
+from hpo.models.gp import Array, Data, FitError, Hyperparameters, fit
+from hpo.models.history import History, Observation
+from hpo.models.transfer import Fitted, joined
+from hpo.models.transforms import Transform, log_is_possible, make_transform
 from hpo.objectives import Objective
 from hpo.pareto import front
 from hpo.space.space import Choice, Point, SearchSpace
-from hpo.transfer import Fitted, joined
-from hpo.transforms import Transform, log_is_possible, make_transform
 
 _EVIDENCE = 6.0  # by how much the logarithm's evidence (nats) must be larger before it is used
 _MOST_FITTED = 250  # rows that hyperparameters are fitted to

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpo.beliefs import Prior
-from hpo.feasibility import fit_feasibility
-from hpo.gp import Array, Data, FitError, Hyperparameters, leave_one_out
-from hpo.history import History
+from hpo.models.feasibility import fit_feasibility
+from hpo.models.feasibility_prior import Prior
+from hpo.models.gp import Array, Data, FitError, Hyperparameters, leave_one_out
+from hpo.models.guard import guarded
+from hpo.models.history import History
+from hpo.models.surrogate import fit_surrogate
+from hpo.models.transforms import Transform
 from hpo.objectives import Objective
-from hpo.proposing import one_thread
-from hpo.surrogate import fit_surrogate
-from hpo.transforms import Transform
 
 _Z = 1.959964  # half of the central 95% of a standard normal
 _BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -92,7 +92,7 @@ def diagnose(history: History) -> dict[str, Diagnostics]:
     if len({own.point for own in history.observations}) < 2 or not len(history.space):
         raise FitError("diagnostics need the results of at least two different configurations")
     names = list(history.space.dimensions)
-    with one_thread():
+    with guarded():
         surrogate = fit_surrogate(history)
         fits = zip(surrogate.data, surrogate.processes, surrogate.transforms, strict=True)
         pairs = zip(fits, history.objectives.values(), strict=True)
@@ -142,13 +142,13 @@ def calibration(history: History, prior: Prior | None = None) -> tuple[Bin, ...]
 
     Args:
         history: what is known.
-        prior: as for `hpo.feasibility.fit_feasibility`.
+        prior: as for `hpo.models.feasibility.fit_feasibility`.
 
     Returns:
         The bins of a fifth that are not empty, the lowest first; none where nothing failed and there is no
         prior.
     """
-    with one_thread():
+    with guarded():
         fitted = fit_feasibility(history, prior)
         if fitted is None or not len(fitted.X):
             return ()

@@ -3,7 +3,7 @@
 NumPy and SciPy, float64, with the gradient worked out by hand. Notation:
 
     signs   n       1 where a point worked, -1 where it did not
-    D       n x n x d   squared differences, see `hpo.gp`
+    D       n x n x d   squared differences, see `hpo.models.gp`
     K       n x n   covariance of the latent values, sigma2 times a Matern-5/2
     f       n       latent values without their mean; f = K a at the mode
     W       n       minus the second derivative of the log likelihood there
@@ -23,7 +23,7 @@ from scipy.linalg import cho_solve, solve_triangular
 from scipy.optimize import minimize
 from scipy.special import log_ndtr
 
-from hpo.gp import Array, Kernel, signal_and_slope
+from hpo.models.gp import Array, Kernel, signal_and_slope
 
 TYPICAL_ELL, TYPICAL_SIGMA2 = 0.5, 4.0  # medians of the log-normal priors
 _WIDTH = 0.7  # standard deviation of the logarithm of each

@@ -9,12 +9,12 @@ from scipy.integrate import quad
 from scipy.stats import norm
 from torch import Tensor
 
-from hpo.beliefs import Prior
-from hpo.feasibility import fit_feasibility
-from hpo.gp import distances, matern
-from hpo.laplace import evidence, find_mode
+from hpo.models.feasibility import fit_feasibility
+from hpo.models.feasibility_prior import Prior
+from hpo.models.gp import distances, matern
+from hpo.models.guard import guarded
+from hpo.models.laplace import evidence, find_mode
 from hpo.optimizer import Optimizer
-from hpo.proposing import one_thread
 
 SPACE = {"x": "interval(0, 1)", "c": "choice(a, b, d)"}
 
@@ -31,7 +31,7 @@ def optimizer(worked: list[float], failed: list[float], choice: str = "a") -> Op
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
     """As the model's points are found: small matrices on busy cores are far slower with two threads."""
-    with one_thread():
+    with guarded():
         yield
 
 

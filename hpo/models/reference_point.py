@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpo.gp import Array
+from hpo.models.gp import Array
+from hpo.models.surrogate import Surrogate
 from hpo.objectives import Objective
 from hpo.pareto import front
-from hpo.surrogate import Surrogate
 
 # Margins of the two reference points, in shares of the range. Chosen by measurement, see docs/optimiser.md: a
 # near one spends trials between the ends of the front, a far one on the ends. With two objectives every third

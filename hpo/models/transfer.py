@@ -6,8 +6,8 @@ short one they are as good as absent. Values are standardised study by study; th
 put on the scale of what an earlier one foretells of them. Where one process for all explains the values worse
 than one for each study, the earlier ones are left aside altogether.
 
-The kernel is that of `hpo.gp`; as a multi-task model it is an intrinsic coregionalisation [Bonilla2008] whose
-task covariance acts through the distance.
+The kernel is that of `hpo.models.gp`; as a multi-task model an intrinsic coregionalisation [Bonilla2008]
+whose task covariance acts through the distance.
 
 References:
     [Bonilla2008] E. Bonilla, K. Chai, C. Williams. Multi-task Gaussian process prediction. NeurIPS 2008.
@@ -22,8 +22,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.linalg import cho_solve
 
-from hpo.gp import Array, Data, Hyperparameters, covariance, distances, factorised, fit
-from hpo.transforms import Transform
+from hpo.models.gp import Array, Data, Hyperparameters, covariance, distances, factorised, fit
+from hpo.models.transforms import Transform
 
 _MOST_ROWS = 250  # of this study and the earlier ones together; this one's come first
 

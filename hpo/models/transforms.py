@@ -17,7 +17,7 @@ import torch
 from botorch.acquisition.analytic import _log_ei_helper
 from torch import Tensor
 
-from hpo.gp import Array
+from hpo.models.gp import Array
 from hpo.objectives import Objective
 
 # three-point Gauss-Legendre on [0, 1]: (node, weight)

@@ -21,13 +21,13 @@ from scipy.linalg import solve_triangular
 from scipy.stats import norm
 from torch import Tensor
 
-from hpo.acquisition import torch_covariance
-from hpo.beliefs import Prior
-from hpo.gp import Array, Kernel, distances, furthest_first, matern
-from hpo.history import History
-from hpo.laplace import TYPICAL_ELL, TYPICAL_SIGMA2, find_mode, fit, likelihood
+from hpo.models.feasibility_prior import Prior
+from hpo.models.gp import Array, Kernel, distances, furthest_first, matern
+from hpo.models.history import History
+from hpo.models.laplace import TYPICAL_ELL, TYPICAL_SIGMA2, find_mode, fit, likelihood
+from hpo.models.posterior import torch_covariance
+from hpo.models.surrogate import hamming_flags
 from hpo.space.space import Point
-from hpo.surrogate import hamming_flags
 
 Flags = np.typing.NDArray[np.bool_]
 

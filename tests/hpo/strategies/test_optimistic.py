@@ -11,12 +11,12 @@ import pytest
 from ruled_space import RULES
 
 from hpo.errors import InputError
-from hpo.history import Origin
+from hpo.models.history import Origin
 from hpo.optimizer import Optimizer
-from hpo.partition import Cell
 from hpo.records import ParamValue
+from hpo.strategies import optimistic
+from hpo.strategies.cell_tree import Cell
 from hpo.strategies.optimistic import width
-from hpo.strategies.registry import optimistic
 
 LINE = {"x": "interval(0, 1)"}
 SQUARE = {"a": "interval(0, 1)", "b": "interval(0, 1)"}
@@ -99,7 +99,7 @@ def test_bamsoo_follows_the_sequence_worked_by_hand(monkeypatch: pytest.MonkeyPa
     assert asked(Optimizer(LINE, {"y": "max"}, strategy="bamsoo"), 6) == [27, 9, 45, 39, 43, 41]
 
 
-def _five_hundredths(history: object) -> optimistic.Bound | None:
+def _five_hundredths(history: object) -> optimistic.ConfidenceBound | None:
     observations = history.observations  # type: ignore[attr-defined]
     if len(observations) < 2:
         return None

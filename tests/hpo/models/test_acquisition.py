@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from hpo.acquisition import Draws, Process
-from hpo.acquisitions import Scalarised, make_acquisition
 from hpo.errors import InputError
-from hpo.gp import Data, Hyperparameters
+from hpo.models.acquisition import Scalarised, make_acquisition
+from hpo.models.gp import Data, Hyperparameters
+from hpo.models.guard import guarded
+from hpo.models.posterior import Draws, Posterior
+from hpo.models.surrogate import Surrogate, fit_surrogate
+from hpo.models.transforms import Transform
 from hpo.optimizer import Optimizer, Origin
 from hpo.pareto import hypervolume
-from hpo.proposing import one_thread
 from hpo.records import Params
 from hpo.strategies.bo import ONE, SEVERAL
-from hpo.surrogate import Surrogate, fit_surrogate
-from hpo.transforms import Transform
 
 X = np.array([[0.1, 0.2], [0.4, 0.9], [0.6, 0.3], [0.9, 0.7], [0.25, 0.55]])
 Y = np.array([[0.0, 1.0], [0.7, 0.3], [0.5, 0.6], [1.0, -0.2], [-0.5, -0.5]])
@@ -29,7 +29,7 @@ SPACE = {"x": "interval(0, 1)", "y": "interval(0, 1)"}
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    with one_thread():
+    with guarded():
         yield
 
 
@@ -85,14 +85,14 @@ def test_an_upper_confidence_bound_by_hand() -> None:
     """Beta 9: the mean and three standard deviations."""
     own, x = surrogate(1), candidates()
     bound = make_acquisition("ucb", draws_of(own, torch.zeros(1, 5, 1).double()), REFERENCE[:1], 0, 9.0)
-    mean, deviation = Process(own, 0).posterior(x)
+    mean, deviation = Posterior(own, 0).posterior(x)
     assert bound(x).tolist() == pytest.approx((mean[:, 0] + 3 * deviation).tolist(), abs=1e-4)
 
 
 def test_a_point_under_way_keeps_its_mean_and_loses_its_spread() -> None:
     own, x = surrogate(1), candidates(1)
     bound = make_acquisition("ucb", draws_of(own, torch.zeros(1, 6, 1).double()), REFERENCE[:1], 0, 4.0)
-    mean, deviation = Process(own, 0).posterior(x)
+    mean, deviation = Posterior(own, 0).posterior(x)
     assert float(bound(x)) == pytest.approx(float(mean + 2 * deviation), abs=1e-4)
     bound.add(x)
     assert float(bound(x)) == pytest.approx(float(mean), abs=0.01)
@@ -105,7 +105,7 @@ def simulated(own: Surrogate, weights: list[float], x: Tensor) -> tuple[float, f
         The mean and its standard error.
     """
     z = np.random.default_rng(0).standard_normal((200_000, 2))
-    pairs = [Process(own, k).posterior(x) for k in range(2)]
+    pairs = [Posterior(own, k).posterior(x) for k in range(2)]
     values = np.column_stack([float(mean) + float(sd) * z[:, k] for k, (mean, sd) in enumerate(pairs)])
     ideal, span = Y.max(0), np.ptp(Y, axis=0)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from hpo.acquisition import Process
-from hpo.history import History, Origin, Proposal
+from hpo.models.guard import guarded
+from hpo.models.history import History, Origin, Proposal
+from hpo.models.posterior import Posterior
+from hpo.models.surrogate import fit_surrogate
 from hpo.pareto import front
-from hpo.surrogate import fit_surrogate
 
 _EVERY = 4  # one trial in four at most is a replicate
 _DECIDES = 0.02  # of the front's range: a posterior standard deviation above it is worth a trial
@@ -32,6 +33,12 @@ def replicates(history: History, count: int, most: int) -> list[Proposal]:
     slots = sum((history.asked + offset) % _EVERY == _EVERY - 1 for offset in range(count))
     if most < 2 or not slots:
         return []
+    with guarded():
+        return _uncertain(history, most)[:slots]
+
+
+def _uncertain(history: History, most: int) -> list[Proposal]:
+    """Every configuration of the believed front that noise leaves undecided, the least certain first."""
     surrogate = fit_surrogate(history)
     pairs = zip(surrogate.data, surrogate.processes, strict=True)
     if not any(rows.noise.any() or process.tau2 > _LEARNED for rows, process in pairs):
@@ -39,7 +46,7 @@ def replicates(history: History, count: int, most: int) -> list[Proposal]:
     X = surrogate.X
     means, deviations = [], []
     for output, transform in enumerate(surrogate.transforms):
-        mean, deviation = Process(surrogate, output).posterior(torch.from_numpy(X))
+        mean, deviation = Posterior(surrogate, output).posterior(torch.from_numpy(X))
         low, high = (transform.to_gain(mean[:, 0] + sign * deviation) for sign in (-1, 1))
         means.append(transform.to_gain(mean[:, 0]).numpy())
         deviations.append((high - low).numpy() / 2)
@@ -53,4 +60,4 @@ def replicates(history: History, count: int, most: int) -> list[Proposal]:
         point = tuple(X[index].tolist())
         if unsure[index] > _DECIDES and measured.count(point) < most:
             found.append(Proposal(history.space.from_unit(point), Origin.REPLICATE, "noise decides"))
-    return found[:slots]
+    return found

@@ -14,7 +14,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from hpo.history import Outlook
+from hpo.models.history import Outlook
 from hpo.space.conditions import Dimension
 from hpo.space.parameters import Choice
 from hpo.space.space import SearchSpace

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from hpo.acquisition import Process
 from hpo.errors import InputError
-from hpo.gp import Data, Hyperparameters
+from hpo.models.gp import Data, Hyperparameters
+from hpo.models.posterior import Posterior
+from hpo.models.surrogate import fit_surrogate
+from hpo.models.transfer import Fitted, _aligned, foretold
+from hpo.models.transforms import make_transform
 from hpo.objectives import Direction, Objective
 from hpo.optimizer import Optimizer, Origin
 from hpo.records import Params
-from hpo.surrogate import fit_surrogate
-from hpo.transfer import Fitted, _aligned, foretold
-from hpo.transforms import make_transform
 
 MIN = Objective(Direction.MIN)
 SPACE = {"x": "interval(0, 1)", "z": "interval(0, 1)"}
@@ -86,7 +86,7 @@ def test_a_kindred_study_is_used_and_said_to_be() -> None:
     assert surrogate.note == "earlier studies used for objective 1"
     elsewhere = Optimizer(SPACE, {"loss": "min"}, "sobol", seed=77).ask(12)
     points = torch.tensor([optimizer.space.to_unit(params) for params in elsewhere], dtype=torch.float64)
-    mean, _ = Process(surrogate, 0).posterior(points)
+    mean, _ = Posterior(surrogate, 0).posterior(points)
     transform = surrogate.transforms[0]
     believed = -(transform.to_gain(mean[:, 0]) * transform.unit + transform.level)
     truth = np.array([valley(params) for params in elsewhere])

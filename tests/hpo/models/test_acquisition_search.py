@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from hpo.models.acquisition_search import MixedSearch
+from hpo.models.guard import guarded
 from hpo.optimizer import Optimizer, Origin
-from hpo.proposing import one_thread
-from hpo.search import MixedSearch
 from hpo.space.space import parse_space
 
 MIXED = {
@@ -132,7 +132,7 @@ def test_the_model_proposes_allowed_points_of_a_constrained_and_conditional_spac
     """Six batches after the design: all of the space, all of the model, and close to the best allowed."""
     optimizer = Optimizer({**TIED, "e": "interval(0, 1)"}, {"loss": "min"}, seed=0, initial=8)
     losses, origins = [], []
-    with one_thread():
+    with guarded():
         for _ in range(8):
             for own in optimizer.propose(4):
                 assert optimizer.space.contains(own.params)

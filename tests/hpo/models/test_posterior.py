@@ -10,10 +10,11 @@ from botorch.models.deterministic import GenericDeterministicModel
 from botorch.utils.multi_objective.box_decompositions.non_dominated import FastNondominatedPartitioning
 from torch import Tensor
 
-from hpo.acquisition import Draws, Gain, Process, cells
-from hpo.gp import Data, Hyperparameters
-from hpo.surrogate import Surrogate
-from hpo.transforms import Transform
+from hpo.models.acquisition import LogEHVI, cells
+from hpo.models.gp import Data, Hyperparameters
+from hpo.models.posterior import Draws, Posterior
+from hpo.models.surrogate import Surrogate
+from hpo.models.transforms import Transform
 
 X = np.array([[0.1, 0.2], [0.4, 0.9], [0.6, 0.3], [0.9, 0.7], [0.25, 0.55]])
 Y = np.array([[0.0, 1.0], [0.7, 0.3], [0.5, 0.6], [1.0, -0.2], [-0.5, -0.5]])
@@ -28,21 +29,21 @@ def surrogate(m: int, tau2: float = 1e-6) -> Surrogate:
     return Surrogate(X, data, (process,) * m, (plain,) * m, (False,) * m, columns)
 
 
-def gain_of(own: Surrogate, normals: Tensor) -> Gain:
+def gain_of(own: Surrogate, normals: Tensor) -> LogEHVI:
     """The gain over the observed points, from the reference point (-0.8, ...)."""
     draws = Draws(own, torch.from_numpy(X), normals)
-    return Gain(draws, np.full(normals.shape[-1], -0.8))
+    return LogEHVI(draws, np.full(normals.shape[-1], -0.8))
 
 
 def candidates(k: int = 6) -> Tensor:
     return torch.tensor(np.random.default_rng(3).random((k, 2)))
 
 
-class Posterior:
+class AnalyticPosterior:
     """Hands our normal posterior to botorch's analytic acquisition functions."""
 
     def __init__(self, own: Surrogate, x: Tensor) -> None:
-        pairs = [Process(own, output).posterior(x) for output in range(len(own.data))]
+        pairs = [Posterior(own, output).posterior(x) for output in range(len(own.data))]
         self.mean = torch.stack([mean[:, 0] for mean, _ in pairs], -1)
         self.variance = torch.stack([deviation**2 for _, deviation in pairs], -1)
 
@@ -54,14 +55,14 @@ def test_without_noise_the_gain_is_the_analytic_hypervolume_improvement() -> Non
     best = torch.from_numpy(Y)
     partitioning = FastNondominatedPartitioning(ref_point=torch.full((2,), -0.8, dtype=torch.float64), Y=best)
     theirs = ExpectedHypervolumeImprovement(model, [-0.8, -0.8], partitioning).double()
-    posterior = Posterior(own, x)
+    posterior = AnalyticPosterior(own, x)
     model.posterior = lambda _, posterior_transform=None: _unsqueezed(posterior)  # type: ignore[method-assign]
     expected = theirs(x.unsqueeze(1)).log()
     assert ours.tolist() == pytest.approx(expected.tolist(), abs=2e-3)
 
 
-def _unsqueezed(posterior: Posterior) -> Posterior:
-    again = Posterior.__new__(Posterior)
+def _unsqueezed(posterior: AnalyticPosterior) -> AnalyticPosterior:
+    again = AnalyticPosterior.__new__(AnalyticPosterior)
     again.mean, again.variance = posterior.mean.unsqueeze(1), posterior.variance.unsqueeze(1)
     return again
 
@@ -69,7 +70,7 @@ def _unsqueezed(posterior: Posterior) -> Posterior:
 def test_one_objective_without_noise_is_expected_improvement() -> None:
     own, x = surrogate(1), candidates()
     ours = gain_of(own, torch.zeros(1, 5, 1, dtype=torch.float64))(x)
-    mean, deviation = Process(own, 0).posterior(x)
+    mean, deviation = Posterior(own, 0).posterior(x)
     z = (mean[:, 0] - 1.0) / deviation
     normal = torch.distributions.Normal(0, 1)
     expected = deviation * (z * normal.cdf(z) + normal.log_prob(z).exp())
@@ -83,7 +84,7 @@ def test_the_gain_is_the_mean_of_simulated_hypervolume_improvements(m: int) -> N
 
     own, x = surrogate(m), candidates(1)
     ours = gain_of(own, torch.zeros(1, 5, m, dtype=torch.float64))(x).exp()
-    posterior = Posterior(own, x)
+    posterior = AnalyticPosterior(own, x)
     generator = torch.Generator().manual_seed(0)
     draws = posterior.mean + posterior.variance.sqrt() * torch.randn(
         20_000, m, generator=generator, dtype=torch.float64
@@ -123,7 +124,7 @@ def test_a_point_that_is_there_brings_next_to_nothing_more() -> None:
 
 def test_draws_at_noisy_points_spread_as_their_posterior() -> None:
     own = surrogate(1, tau2=0.3)
-    process = Process(own, 0)
+    process = Posterior(own, 0)
     mean, deviation = process.posterior(torch.from_numpy(X))
     centre, root = process.joint(torch.from_numpy(X))
     assert (root @ root.T).diagonal().sqrt().tolist() == pytest.approx(deviation.tolist(), rel=1e-6)
@@ -135,7 +136,7 @@ def test_a_further_reference_point_makes_every_gain_larger() -> None:
     own, x = surrogate(2), candidates()
     gain = gain_of(own, torch.zeros(1, 5, 2, dtype=torch.float64))
     near = gain(x)
-    gain.refer(np.full(2, -3.0))
+    gain.set_reference_point(np.full(2, -3.0))
     assert bool((gain(x) > near).all())
 
 
