@@ -20,9 +20,9 @@ from hpo.compose import compose_config
 from hpo.coverage import SURE, Coverage, coverage
 from hpo.duration import pace
 from hpo.outlook import Foreteller, Memory
-from hpo.recipe import apply_params
 from hpo.space.parameters import Choice
-from hpo.study import Study
+from hpo.study.recipe import apply_params
+from hpo.study.state import Study
 
 PAGE = ROOT / "docs" / "studies.md"
 STUDIES = (

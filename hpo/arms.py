@@ -16,8 +16,8 @@ from rich.console import Console
 from hpo.assembly import assemble
 from hpo.compose import compose_config
 from hpo.errors import InputError
-from hpo.journal import load_study
 from hpo.paths import StudyPaths
+from hpo.study.journal import load_study
 from hpo.tune import tune
 
 SEEDS_APART = 1000  # between a study's seed and those of its arms, which would repeat its random trials

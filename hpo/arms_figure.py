@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.objectives import Objective
 from hpo.pareto import front
-from hpo.snapshot import objective_row
-from hpo.study import Trial
+from hpo.study.snapshot import objective_row
+from hpo.study.state import Trial
 from hpo.tables import number
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from hpo.config import RECIPE_GROUPS, StudyConfig, read_config, without_target
-from hpo.earlier import gather
 from hpo.errors import InputError, Problem
 from hpo.given import Given
 from hpo.limits import Limits
@@ -21,11 +20,12 @@ from hpo.outlook import Foreteller
 from hpo.paths import StudyPaths, cache_root
 from hpo.ports import Executor, TrialKind
 from hpo.proposals import Proposer, Proposes
-from hpo.recipe import apply_params, completed, key_path, unknown_names
 from hpo.records import ParamValue
 from hpo.space.extremes import extreme_values
 from hpo.space.space import SearchSpace, parse_space
-from hpo.store import identity
+from hpo.study.recipe import apply_params, completed, key_path, unknown_names
+from hpo.study.store import identity
+from hpo.study.warm_start import gather
 from hpo.validation import problems_of, strategy_settings
 
 POLL_S = {"local": 1.0, "slurm": 10.0}
@@ -68,7 +68,7 @@ class Assembly:
         return self.given.target if self.given else self.kind.target
 
     def earlier(self) -> dict[str, Any]:
-        """What earlier studies found; see `hpo.earlier.gather`.
+        """What earlier studies found; see `hpo.study.warm_start.gather`.
 
         Raises:
             InputError: a study that is not there or does not fit.

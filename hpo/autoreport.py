@@ -17,12 +17,12 @@ from rich.console import Console
 
 from hpo.config import ReportSettings
 from hpo.errors import StudyError
-from hpo.journal import load_study
-from hpo.lease import process_start
 from hpo.paths import StudyPaths
 from hpo.records import Record, RecordError, write_json
 from hpo.report_process import ReportProcess
-from hpo.study import Study, TrialState
+from hpo.study.journal import load_study
+from hpo.study.lease import process_start
+from hpo.study.state import Study, TrialState
 
 LIBRARIES = ("matplotlib", "plotly", "SALib", "sklearn")  # of the extra `report`
 NICE, NICE_AT_THE_END = 19, 10  # somebody waits for the last one

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from hpo.ledger import used_by_now
 from hpo.limits import Limits
 from hpo.paths import StudyPaths
-from hpo.study import Study
+from hpo.study.gpu_hours import used_by_now
+from hpo.study.state import Study
 
 FRESH_S = 10.0  # what running attempts have used by now is read from a file of each
 

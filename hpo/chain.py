@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hpo.controller import Controller
 from hpo.paths import StudyPaths
 from hpo.ports import Executor
-from hpo.study import Event
+from hpo.study.state import Event
 from hpo.submission import study_prefix
 
 AGAIN_S = 300.0  # when nothing is in the queue that a step could follow

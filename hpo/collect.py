@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hpo.attempts import end_cause, record_of, requeue_cause, spent, unsettled
-from hpo.findings import Cancelled, Completed, Ended, Finding, NotSeen, SeenAgain
 from hpo.paths import StudyPaths, TrialPaths
 from hpo.ports import OVER, WAITING, Executor, Task, TaskView
 from hpo.records import BatchRecord, Cause, Failure, RecordError, TrialResult
-from hpo.study import Missing, Study, Trial, TrialState
+from hpo.study.causes import end_cause, record_of, requeue_cause, spent, unsettled
+from hpo.study.findings import Cancelled, Completed, Ended, Finding, NotSeen, SeenAgain
+from hpo.study.state import Missing, Study, Trial, TrialState
 
 
 @dataclass

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from hpo.compared import compare_studies, grouped, measure_of
 from hpo.comparison_tables import curves_csv, show
-from hpo.journal import load_study
 from hpo.records import write_text
-from hpo.store import find_study
+from hpo.study.journal import load_study
+from hpo.study.store import find_study
 
 
 def compare(

@@ -18,8 +18,8 @@ from hpo.comparison import (
 from hpo.errors import InputError
 from hpo.objectives import Direction, Objective, parse_objectives
 from hpo.pareto import Row, reference_point
-from hpo.snapshot import objective_row
-from hpo.study import Study, TrialState
+from hpo.study.snapshot import objective_row
+from hpo.study.state import Study, TrialState
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from hpo.ledger import measured
-from hpo.levels import incumbents, volumes
 from hpo.objectives import Objectives
 from hpo.pareto import Row
-from hpo.snapshot import objective_row
-from hpo.study import Study, TrialState
+from hpo.study.gpu_hours import measured
+from hpo.study.incumbents import incumbents, volumes
+from hpo.study.snapshot import objective_row
+from hpo.study.state import Study, TrialState
 
 MOST_SPLITS = 20_000  # of a permutation test that is exact; above, so many are drawn
 POINTS = 200  # of a curve over GPU-hours

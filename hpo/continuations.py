@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from hpo.journal import load_study
 from hpo.objectives import Objective, parse_objectives
 from hpo.pareto import dominates, front, hypervolume, reference_point
 from hpo.paths import StudyPaths
-from hpo.snapshot import objective_row
-from hpo.study import Trial, TrialState
+from hpo.study.journal import load_study
+from hpo.study.snapshot import objective_row
+from hpo.study.state import Trial, TrialState
 from hpo.tables import number
 
 PICTURE = "arms.png"

@@ -9,19 +9,19 @@ from hpo.budget import Budget
 from hpo.collect import Collector
 from hpo.dispatch import Dispatcher
 from hpo.errors import StudyError
-from hpo.findings import record
 from hpo.health import failing_nodes, repeated_error
-from hpo.journal import Journal
-from hpo.lease import HeldLease
-from hpo.ledger import account
 from hpo.limits import Limits
 from hpo.paths import StudyPaths
-from hpo.policy import Action, decide
 from hpo.ports import Executor, Task, TaskView
 from hpo.proposals import Proposed, Proposes
 from hpo.records import Cause
 from hpo.remote import Remote
-from hpo.study import Event, Study, TrialState
+from hpo.study.causes import Action, decide
+from hpo.study.findings import record
+from hpo.study.gpu_hours import account
+from hpo.study.journal import Journal
+from hpo.study.lease import HeldLease
+from hpo.study.state import Event, Study, TrialState
 from hpo.submission import forget, write_specs
 
 

@@ -17,13 +17,20 @@ from hpo.assembly import Assembly
 from hpo.compose import override_config
 from hpo.config import RECIPE_GROUPS
 from hpo.errors import InputError, Problem
-from hpo.journal import load_study
-from hpo.lease import HeldLease, refuse_second_controller
 from hpo.paths import StudyPaths
 from hpo.ports import Adapters, TrialKind
 from hpo.records import TrialSpec
-from hpo.store import create_study, differences, find_study, read_configuration, refuse_unwritable, set_umask
-from hpo.study import Study, Trial, TrialState
+from hpo.study.journal import load_study
+from hpo.study.lease import HeldLease, refuse_second_controller
+from hpo.study.state import Study, Trial, TrialState
+from hpo.study.store import (
+    create_study,
+    differences,
+    find_study,
+    read_configuration,
+    refuse_unwritable,
+    set_umask,
+)
 from hpo.tune import configured, drive, refuse_foreign_folder
 
 ADAPTER = "adapter_config.json"  # as peft writes it

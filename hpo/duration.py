@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from hpo.outlook import Foreteller, Memory
-from hpo.study import Study, Trial, TrialState
+from hpo.study.state import Study, Trial, TrialState
 from hpo.tables import duration
 
 Effort = Mapping[str, float]  # of `hpo.ports.TrialKind.training_effort`

@@ -6,8 +6,8 @@ from rich.console import Console
 
 from hpo.assembly import Assembly
 from hpo.paths import StudyPaths
-from hpo.snapshot import elapsed_s, take
-from hpo.study import TrialState
+from hpo.study.snapshot import elapsed_s, take
+from hpo.study.state import TrialState
 from hpo.tables import duration, front_table
 
 

@@ -25,14 +25,14 @@ from hpo.evaluation import COLUMNS, FOUR_BIT, SIXTEEN_BIT, UNTUNED, Evaluation, 
 from hpo.evaluation_parts import read_parts, reference
 from hpo.evaluation_table import show
 from hpo.given import Given, GivenTrial
-from hpo.journal import load_study
 from hpo.objectives import parse_objectives
 from hpo.paths import StudyPaths
 from hpo.ports import Adapters
-from hpo.recipe import content_hash
 from hpo.records import write_json, write_text
-from hpo.snapshot import pareto_trials
-from hpo.study import Study, Trial, TrialState
+from hpo.study.journal import load_study
+from hpo.study.recipe import content_hash
+from hpo.study.snapshot import pareto_trials
+from hpo.study.state import Study, Trial, TrialState
 
 BASES = (FOUR_BIT, SIXTEEN_BIT)
 ALLOWED = ("evaluation", "cluster", "controller", "cache")

@@ -7,9 +7,9 @@ from typing import Any
 
 from hpo.evaluation import FOUR_BIT, UNTUNED, Documents, Part
 from hpo.paths import StudyPaths, TrialPaths
-from hpo.recipe import content_hash
 from hpo.records import TrialResult, TrialSpec, read_json
-from hpo.study import Study, Trial, TrialState
+from hpo.study.recipe import content_hash
+from hpo.study.state import Study, Trial, TrialState
 
 
 def reference(recipe: Mapping[str, Any], base: str, default: Mapping[str, Any]) -> str:

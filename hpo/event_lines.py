@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hpo.snapshot import Running, Snapshot
-from hpo.study import Event, Study
+from hpo.study.snapshot import Running, Snapshot
+from hpo.study.state import Event, Study
 from hpo.tables import duration, metrics_text, params_text
 
 

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import track
 
 from hpo.errors import FrontrunnerError, InputError
-from hpo.snapshot import Snapshot, take
-from hpo.store import find_study
-from hpo.study import Trial
+from hpo.study.snapshot import Snapshot, take
+from hpo.study.state import Trial
+from hpo.study.store import find_study
 
 Each = Callable[[], Iterable[Trial]]
 

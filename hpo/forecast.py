@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from hpo.snapshot import Snapshot, elapsed_s
-from hpo.study import ENDED, Study
+from hpo.study.snapshot import Snapshot, elapsed_s
+from hpo.study.state import ENDED, Study
 
 RECENT = 8  # ended trials that make the pace, or two batches where that is more
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo.proposals import Proposed
-from hpo.recipe import content_hash
 from hpo.records import Params, TrialSpec
-from hpo.study import Study, trial_id
+from hpo.study.recipe import content_hash
+from hpo.study.state import Study, trial_id
 
 ORIGIN = "given"
 

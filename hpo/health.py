@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hpo.records import Cause
-from hpo.study import AttemptEnd, Study
+from hpo.study.state import AttemptEnd, Study
 
 # Ends that a sound node does not cause again and again.
 SUSPICIOUS = frozenset({Cause.NODE_FAILURE, Cause.LOST, Cause.ERROR, Cause.HOST_OUT_OF_MEMORY})

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hpo.ports import SiteLimits
-from hpo.study import Study, Trial, TrialState
+from hpo.study.state import Study, Trial, TrialState
 
 # `cluster.time_limit=auto`: the longest trial so far with a margin, once there are so many to judge by.
 ENOUGH_TRIALS = 3

@@ -11,10 +11,10 @@ from hpo.chain import settled
 from hpo.controller import Controller
 from hpo.pacing import Pacer
 from hpo.ports import of_an_executor
-from hpo.queue_view import QueueFile, QueueView, seen
 from hpo.records import RecordError
-from hpo.snapshot import Snapshot, running_trials
-from hpo.study import Study
+from hpo.study.queue_view import QueueFile, QueueView, seen
+from hpo.study.snapshot import Snapshot, running_trials
+from hpo.study.state import Study
 from hpo.view import View
 
 LONGEST_WAIT_S = 60.0

@@ -14,14 +14,14 @@ from hpo.assembly import executor_of
 from hpo.collect import Collector
 from hpo.compose import CONF
 from hpo.errors import InputError
-from hpo.findings import Cancelled, Ended, record
-from hpo.journal import Journal, load_study
-from hpo.lease import HeldLease
 from hpo.paths import StudyPaths
 from hpo.ports import Executor
 from hpo.records import write_text
-from hpo.store import find_study, read_configuration
-from hpo.study import Event, Study, Trial, TrialState
+from hpo.study.findings import Cancelled, Ended, record
+from hpo.study.journal import Journal, load_study
+from hpo.study.lease import HeldLease
+from hpo.study.state import Event, Study, Trial, TrialState
+from hpo.study.store import find_study, read_configuration
 
 SETTLE_S = 60.0  # a cancelled task has Slurm's KillWait, 30 s by default, to end
 POLL_S = 1.0

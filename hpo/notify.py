@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import IO, Any
 
-from hpo.journal import Journal
 from hpo.paths import StudyPaths
-from hpo.snapshot import Snapshot, elapsed_s, pareto_trials, running_trials, volume
-from hpo.study import Event, TrialState
+from hpo.study.journal import Journal
+from hpo.study.snapshot import Snapshot, elapsed_s, pareto_trials, running_trials, volume
+from hpo.study.state import Event, TrialState
 
 WORDS = 300  # of what the command complained, the last characters
 

@@ -12,11 +12,11 @@ from statistics import NormalDist
 from typing import Any
 
 from hpo.ports import TrialKind
-from hpo.recipe import apply_params, key_path
 from hpo.records import Params, ParamValue
 from hpo.space.extremes import extreme_values
 from hpo.space.space import SearchSpace
-from hpo.study import Study, TrialState
+from hpo.study.recipe import apply_params, key_path
+from hpo.study.state import Study, TrialState
 
 # Beyond these the model of feasibility takes one probability like any other: two deviations either way.
 _LEAST, _MOST = NormalDist().cdf(-2.0), NormalDist().cdf(2.0)

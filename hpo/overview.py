@@ -12,9 +12,9 @@ from rich.text import Text
 
 from hpo.event_lines import waiting_line
 from hpo.forecast import forecast
-from hpo.queue_view import batch_states
-from hpo.snapshot import Running, Snapshot, reference, volume
-from hpo.study import TrialState
+from hpo.study.queue_view import batch_states
+from hpo.study.snapshot import Running, Snapshot, reference, volume
+from hpo.study.state import TrialState
 from hpo.tables import counts_line, duration, front_table, number, params_text
 
 FEWEST_ROWS = 3  # of a table, however low the screen

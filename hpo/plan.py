@@ -15,13 +15,13 @@ from hpo.compose import compose_config
 from hpo.coverage import coverage
 from hpo.duration import pace, pace_line, training_cells
 from hpo.errors import InputError
-from hpo.journal import load_study
-from hpo.ledger import used
 from hpo.limits import Limits, array_minutes
 from hpo.outlook import memory_cells, memory_line
 from hpo.ports import SiteLimits, Wishes
 from hpo.proposals import Proposed
-from hpo.study import Batch, Study, TrialState
+from hpo.study.gpu_hours import used
+from hpo.study.journal import load_study
+from hpo.study.state import Batch, Study, TrialState
 from hpo.submission import array_name, array_request
 from hpo.tables import number
 

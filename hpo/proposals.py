@@ -9,11 +9,11 @@ from typing import Any, Protocol
 from hpo.objectives import Objective
 from hpo.optimizer import Optimizer
 from hpo.outlook import Foreteller
-from hpo.policy import learns
-from hpo.recipe import apply_params, content_hash
 from hpo.records import Params, ParamValue, TrialSpec
 from hpo.space.space import SearchSpace
-from hpo.study import ENDED, Study, Trial, TrialState, trial_id
+from hpo.study.causes import learns
+from hpo.study.recipe import apply_params, content_hash
+from hpo.study.state import ENDED, Study, Trial, TrialState, trial_id
 from hpo.validation import strategy_settings
 
 

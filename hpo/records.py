@@ -31,7 +31,7 @@ class RecordError(Exception):
 
 
 class Cause(StrEnum):
-    """Why an attempt ended without a result; the policy per cause is in `hpo.policy`."""
+    """Why an attempt ended without a result; the policy per cause is in `hpo.study.causes`."""
 
     PREEMPTED = "preempted"
     NODE_FAILURE = "node_failure"

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from hpo.errors import StudyError
-from hpo.journal import Journal, load_study
 from hpo.paths import StudyPaths
 from hpo.ports import OVER, Executor, Task, TaskView
 from hpo.proposals import Proposed, Proposes
 from hpo.records import RecordError, read_json, write_json_once
-from hpo.study import Event, Request
+from hpo.study.journal import Journal, load_study
+from hpo.study.state import Event, Request
 from hpo.submission import study_prefix
 
 TARGET = "hpo.remote:main"
@@ -129,7 +129,7 @@ def main(study_folder: str, request: str, room: str) -> None:
         room: how many trials are wanted.
     """
     from hpo.assembly import assemble
-    from hpo.store import read_configuration
+    from hpo.study.store import read_configuration
 
     paths = StudyPaths(Path(study_folder))
     answer = paths.answer(request)

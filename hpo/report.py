@@ -11,8 +11,8 @@ from hpo.errors import FrontrunnerError
 from hpo.exports.table import write_csv
 from hpo.records import write_text
 from hpo.reporting.choosing import parse_limits
-from hpo.snapshot import take
-from hpo.store import find_study, read_configuration
+from hpo.study.snapshot import take
+from hpo.study.store import find_study, read_configuration
 
 
 def report(name: str, root: Path, console: Console, limits: Sequence[str] = ()) -> int:

@@ -13,10 +13,10 @@ from rich.live import Live
 from hpo.forecast import forecast
 from hpo.overview import overview
 from hpo.paths import StudyPaths
-from hpo.queue_view import batch_states
-from hpo.snapshot import Snapshot, elapsed_s, pareto_trials, reference, take, volume
-from hpo.store import find_study
-from hpo.study import Trial, TrialState
+from hpo.study.queue_view import batch_states
+from hpo.study.snapshot import Snapshot, elapsed_s, pareto_trials, reference, take, volume
+from hpo.study.state import Trial, TrialState
+from hpo.study.store import find_study
 
 WATCH_S = 2.0
 

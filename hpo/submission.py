@@ -16,7 +16,7 @@ from typing import Any
 from hpo.paths import StudyPaths
 from hpo.ports import OVER, Executor, Task, TaskView, Wishes
 from hpo.records import BatchRecord, TrialSpec, write_json
-from hpo.study import Batch, Study
+from hpo.study.state import Batch, Study
 
 
 def write_specs(paths: StudyPaths, specs: Sequence[TrialSpec]) -> None:

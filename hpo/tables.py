@@ -8,8 +8,8 @@ from rich.table import Table
 
 from hpo.objectives import Objective
 from hpo.records import ParamValue
-from hpo.snapshot import Snapshot, elapsed_s, pareto_trials
-from hpo.study import Study, Trial, TrialState
+from hpo.study.snapshot import Snapshot, elapsed_s, pareto_trials
+from hpo.study.state import Study, Trial, TrialState
 
 
 def number(value: object) -> str:

@@ -20,12 +20,12 @@ from hpo.config import RECIPE_GROUPS
 from hpo.derived import ANY_METRIC, Source, adapters_of, constants, derive, run, source, with_targets
 from hpo.errors import InputError, StudyError
 from hpo.given import Given, GivenTrial
-from hpo.journal import load_study
 from hpo.objectives import parse_objectives
-from hpo.recipe import key_path
 from hpo.records import ParamValue
-from hpo.store import differences
-from hpo.study import Trial, TrialState
+from hpo.study.journal import load_study
+from hpo.study.recipe import key_path
+from hpo.study.state import Trial, TrialState
+from hpo.study.store import differences
 from hpo.tables import metric_text, number
 
 RUNNING = ("cluster", "controller", "cache")

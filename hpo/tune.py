@@ -19,15 +19,15 @@ from hpo.controller import Controller
 from hpo.disk import insist
 from hpo.ending import show_end
 from hpo.errors import InputError, StudyError
-from hpo.journal import Journal, load_study
-from hpo.lease import HeldLease, refuse_second_controller
 from hpo.loop import After, Loop, nothing
 from hpo.notify import tell
 from hpo.objectives import describe_objectives
 from hpo.paths import StudyPaths
 from hpo.records import write_json
-from hpo.store import create_study, refuse_other_configuration, refuse_unwritable, set_umask
-from hpo.study import Event, Study
+from hpo.study.journal import Journal, load_study
+from hpo.study.lease import HeldLease, refuse_second_controller
+from hpo.study.state import Event, Study
+from hpo.study.store import create_study, refuse_other_configuration, refuse_unwritable, set_umask
 from hpo.view import View, make_view
 
 INTERRUPTED = 3  # exit code: stopped by the user, and resumable

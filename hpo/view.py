@@ -13,8 +13,8 @@ from rich.text import Text
 
 from hpo.event_lines import event_line, progress_line, waiting_line
 from hpo.overview import overview
-from hpo.snapshot import Snapshot
-from hpo.study import Study
+from hpo.study.snapshot import Snapshot
+from hpo.study.state import Study
 
 PLAIN_EVERY_S = 15.0
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from benchmarks.records import Record
 from hpo.continuations import gains_of
-from hpo.journal import load_study
 from hpo.objectives import parse_objectives
 from hpo.paths import StudyPaths
 from hpo.records import Cause, read_jsonl
-from hpo.study import Study, Trial, TrialState
+from hpo.study.journal import load_study
+from hpo.study.state import Study, Trial, TrialState
 from hpo.tables import number, params_text
 
 GROUPS = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 
-from hpo.attempts import record_of
 from hpo.paths import StudyPaths
 from hpo.records import TrialSpec
+from hpo.study.causes import record_of
 from jobs.recipes.synthetic import parse
 
 GPUS = 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from benchmarks.reliability.scene import Fault, Missed, Scene
-from hpo.study import TrialState
+from hpo.study.state import TrialState
 
 
 def _damaged(kind: str, scene: Scene, rng: random.Random) -> str:

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from benchmarks.reliability.cluster import Cluster
-from hpo.attempts import record_of
 from hpo.paths import StudyPaths, TrialPaths
 from hpo.records import Metric, RecordError, TrialResult, TrialSpec, read_jsonl
-from hpo.replay import replay
-from hpo.study import Event, Study, TrialState
+from hpo.study.causes import record_of
+from hpo.study.replay import replay
+from hpo.study.state import Event, Study, TrialState
 from hpo.submission import study_prefix
 from jobs.recipes.synthetic import STANDARD_ERROR, UNTUNED, draw, parse
 from jobs.run_synthetic import STEP_NOISE

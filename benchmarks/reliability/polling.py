@@ -14,11 +14,11 @@ from benchmarks.records import Record
 from hpo.assembly import assemble
 from hpo.compose import compose_config
 from hpo.controller import Controller
-from hpo.journal import Journal
-from hpo.lease import HeldLease
 from hpo.objectives import describe_objectives
 from hpo.ports import OVER, Task
-from hpo.store import create_study
+from hpo.study.journal import Journal
+from hpo.study.lease import HeldLease
+from hpo.study.store import create_study
 from slurm.devcluster import cluster as devcluster
 from slurm.devcluster.files import Layout
 

@@ -16,7 +16,7 @@ from benchmarks.reliability.programs import Programs
 from benchmarks.reliability.study import StudyProcess
 from hpo.paths import TrialPaths
 from hpo.records import Lease, RecordError
-from hpo.study import Study, TrialState
+from hpo.study.state import Study, TrialState
 from hpo.submission import study_prefix
 
 T = TypeVar("T")

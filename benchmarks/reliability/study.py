@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.records import ROOT
-from hpo.journal import load_study
 from hpo.paths import StudyPaths
 from hpo.records import RecordError
-from hpo.study import Study
+from hpo.study.journal import load_study
+from hpo.study.state import Study
 
 LOOK_S = 0.05
 SYNTHETIC = (

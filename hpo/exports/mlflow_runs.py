@@ -13,9 +13,9 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # an export tells nob
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
-from hpo.curves import learning_curve
-from hpo.snapshot import Snapshot, pareto_trials
-from hpo.study import ENDED, Trial, TrialState
+from hpo.study.learning_curves import learning_curve
+from hpo.study.snapshot import Snapshot, pareto_trials
+from hpo.study.state import ENDED, Trial, TrialState
 
 T = TypeVar("T")
 

@@ -18,13 +18,13 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from hpo.curves import learning_curve
 from hpo.objectives import Direction
 from hpo.paths import StudyPaths
 from hpo.records import ParamValue
-from hpo.snapshot import Snapshot, pareto_trials
 from hpo.space.space import Choice, Constant, Derived, Float, Integer, Parameter, parse_space
-from hpo.study import Study, Trial, TrialState
+from hpo.study.learning_curves import learning_curve
+from hpo.study.snapshot import Snapshot, pareto_trials
+from hpo.study.state import Study, Trial, TrialState
 
 DIRECTIONS = {Direction.MIN: StudyDirection.MINIMIZE, Direction.MAX: StudyDirection.MAXIMIZE}
 CURVE = 100  # intermediate values of a trial: each is a row of the database

@@ -8,10 +8,10 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-from hpo.ledger import measured
 from hpo.records import ParamValue, write_text
-from hpo.snapshot import Snapshot, pareto_trials
-from hpo.study import Trial
+from hpo.study.gpu_hours import measured
+from hpo.study.snapshot import Snapshot, pareto_trials
+from hpo.study.state import Trial
 
 Cell = ParamValue | None
 

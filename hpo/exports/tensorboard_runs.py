@@ -12,10 +12,10 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams_config_pb, hparams_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from hpo.curves import learning_curve
 from hpo.records import Progress
-from hpo.snapshot import Snapshot
-from hpo.study import Trial, TrialState
+from hpo.study.learning_curves import learning_curve
+from hpo.study.snapshot import Snapshot
+from hpo.study.state import Trial, TrialState
 
 STATUS = {
     TrialState.COMPLETED: api_pb2.STATUS_SUCCESS,

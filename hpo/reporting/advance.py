@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from hpo.curves import thinned
-from hpo.ledger import measured
-from hpo.levels import incumbents, volumes
 from hpo.objectives import Objectives
 from hpo.pareto import reference_point
 from hpo.reporting.results import results
-from hpo.snapshot import objective_row
-from hpo.study import Study
+from hpo.study.gpu_hours import measured
+from hpo.study.incumbents import incumbents, volumes
+from hpo.study.learning_curves import thinned
+from hpo.study.snapshot import objective_row
+from hpo.study.state import Study
 
 _MOST_VOLUMES = 150  # with three and more objectives each one is dear
 

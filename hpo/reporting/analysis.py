@@ -11,7 +11,7 @@ from hpo.objectives import Objectives
 from hpo.optimizer import Optimizer
 from hpo.proposals import Proposer
 from hpo.space.space import SearchSpace, parse_space
-from hpo.study import Study
+from hpo.study.state import Study
 
 if TYPE_CHECKING:
     from hpo.models.diagnostics import Bin, Diagnostics

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from hpo.errors import InputError, Problem
 from hpo.objectives import Objectives
 from hpo.pareto import Row
-from hpo.study import Trial
+from hpo.study.state import Trial
 
 _LIMIT = re.compile(r"\s*([\w.]+)\s*(<=|>=|<|>)\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*")
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {

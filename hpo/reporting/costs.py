@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hpo.objectives import Objectives
 from hpo.reporting.results import results
 from hpo.reporting.spans import Span
-from hpo.study import Study
+from hpo.study.state import Study
 
 Prices = float | Mapping[str, float] | None
 

@@ -6,9 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpo.curves import learning_curve, thinned
 from hpo.paths import StudyPaths
-from hpo.study import Study
+from hpo.study.learning_curves import learning_curve, thinned
+from hpo.study.state import Study
 
 MOST_CURVES = 200
 MOST_POINTS = 100

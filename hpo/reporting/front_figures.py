@@ -14,8 +14,8 @@ from hpo.reporting.advance import Advance
 from hpo.reporting.labels import params_label, place_labels
 from hpo.reporting.results import results
 from hpo.reporting.style import FRONT, axis_title, by_group, failed, finish, group_of, look, marks
-from hpo.snapshot import pareto_trials
-from hpo.study import Study, Trial
+from hpo.study.snapshot import pareto_trials
+from hpo.study.state import Study, Trial
 
 AREA = (900.0, 370.0)  # of the plot in pixels, for the labels
 FONT = 11

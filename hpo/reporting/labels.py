@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hpo.study import Trial
+from hpo.study.state import Trial
 
 Box = tuple[float, float, float, float]  # left, bottom, right, top
 

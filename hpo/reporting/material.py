@@ -13,8 +13,8 @@ from hpo.reporting.choosing import Limit, knee
 from hpo.reporting.costs import Prices
 from hpo.reporting.curves import Curve, curves
 from hpo.reporting.spans import Span, spans
-from hpo.snapshot import Snapshot, objective_row, pareto_trials
-from hpo.study import Study, Trial
+from hpo.study.snapshot import Snapshot, objective_row, pareto_trials
+from hpo.study.state import Study, Trial
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from hpo.objectives import Objectives
 from hpo.reporting.parameter_figures import is_log
 from hpo.reporting.style import FRONT, axis_title, finish, look, marks
 from hpo.space.space import SearchSpace
-from hpo.study import Study, TrialState
+from hpo.study.state import Study, TrialState
 
 if TYPE_CHECKING:
     from hpo.models.diagnostics import Bin, Diagnostics

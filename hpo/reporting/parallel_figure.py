@@ -21,7 +21,7 @@ from hpo.reporting.parameter_figures import is_log, is_number
 from hpo.reporting.results import results
 from hpo.reporting.style import FRONT, axis_title, finish, marks
 from hpo.space.space import SearchSpace
-from hpo.study import Study, Trial
+from hpo.study.state import Study, Trial
 from hpo.tables import number
 
 _CLASSES = 8  # of trials of a similar first objective, each in a colour

@@ -10,12 +10,12 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from hpo.curves import thinned
 from hpo.objectives import Objectives
 from hpo.reporting.results import results
 from hpo.reporting.style import FRONT, axis_title, by_group, failed, finish, look, marks
 from hpo.space.space import SearchSpace
-from hpo.study import Study, Trial
+from hpo.study.learning_curves import thinned
+from hpo.study.state import Study, Trial
 
 COLUMNS = 3
 MOST_TRIALS = 1000  # more would make the page large, and points lie on each other

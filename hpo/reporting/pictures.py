@@ -19,8 +19,8 @@ from hpo.reporting.material import Material
 from hpo.reporting.parameter_figures import COLUMNS, is_log, is_number
 from hpo.reporting.results import results
 from hpo.reporting.style import FRONT, GREY, by_group, look
-from hpo.snapshot import pareto_trials
-from hpo.study import Trial
+from hpo.study.snapshot import pareto_trials
+from hpo.study.state import Trial
 
 mpl.use("agg")
 

@@ -15,7 +15,7 @@ from hpo.reporting.parallel_figure import parallel_figure
 from hpo.reporting.parameter_figures import history_figure, objective_figure, some_of
 from hpo.reporting.results import results
 from hpo.reporting.style import group_of
-from hpo.study import Trial, TrialState
+from hpo.study.state import Trial, TrialState
 from hpo.tables import duration, number
 
 NONE_YET = "No trial has completed yet."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hpo.objectives import Objectives
-from hpo.study import Study, Trial, TrialState
+from hpo.study.state import Study, Trial, TrialState
 
 
 def results(study: Study, objectives: Objectives) -> list[Trial]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import yaml
 
-from hpo.policy import learns
 from hpo.records import Cause, RecordError, TrialResult
 from hpo.reporting.blocks import Cell, Figure, Section, Table, Text
 from hpo.reporting.costs import card_costs, energy_wh, improvements, total_money
@@ -16,7 +15,8 @@ from hpo.reporting.curves import MOST_CURVES
 from hpo.reporting.material import Material
 from hpo.reporting.spans import interruptions, utilisation
 from hpo.reporting.time_figures import curves_figure, timeline_figure
-from hpo.study import AttemptEnd, TrialState
+from hpo.study.causes import learns
+from hpo.study.state import AttemptEnd, TrialState
 from hpo.tables import duration
 
 _SECRET = re.compile(r"(^|[_.-])(token|password|secret|api_?key|credentials?)$", re.IGNORECASE)

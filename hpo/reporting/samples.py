@@ -16,7 +16,7 @@ from hpo.reporting.choosing import picks
 from hpo.reporting.labels import params_label
 from hpo.reporting.material import Material
 from hpo.reporting.results import results
-from hpo.study import Trial
+from hpo.study.state import Trial
 
 MOST_TRIALS = 4
 LONGEST = 2000  # characters of a prompt or an answer that are shown

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from hpo.attempts import record_of, unsettled
-from hpo.ledger import measured
 from hpo.paths import StudyPaths
 from hpo.records import Cause
-from hpo.study import AttemptEnd, Study, TrialState
+from hpo.study.causes import record_of, unsettled
+from hpo.study.gpu_hours import measured
+from hpo.study.state import AttemptEnd, Study, TrialState
 
 _CLOCK_S = 1e-3  # seconds since the epoch are kept to a quarter of a microsecond; less than this is rounding
 

@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from hpo.objectives import Objectives
-from hpo.study import Study, Trial, TrialState
+from hpo.study.state import Study, Trial, TrialState
 from hpo.tables import metric_text, number
 
 FRONT = "#c0262d"

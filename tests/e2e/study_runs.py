@@ -11,10 +11,10 @@ from pathlib import Path
 
 from conditions import wait_until
 
-from hpo.journal import load_study
 from hpo.paths import StudyPaths
 from hpo.records import Lease
-from hpo.study import Study, TrialState
+from hpo.study.journal import load_study
+from hpo.study.state import Study, TrialState
 
 TESTS = Path(__file__).resolve().parent.parent
 SYNTHETIC = ["trainer=synthetic", "trainer.sigma=0"]

@@ -12,9 +12,9 @@ import yaml
 from study_runs import SYNTHETIC, StudyRun, wait_until
 from tiny_llama import save_tiny_llama
 
-from hpo.journal import load_study
 from hpo.paths import StudyPaths
 from hpo.records import TrialResult, read_json
+from hpo.study.journal import load_study
 
 pytestmark = pytest.mark.slow
 

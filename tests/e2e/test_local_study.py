@@ -16,7 +16,7 @@ import yaml
 from study_runs import SYNTHETIC, StudyRun, wait_until
 
 from hpo.cli import main
-from hpo.lease import process_start
+from hpo.study.lease import process_start
 
 SIX = [f"{number:04d}" for number in range(6)]
 

@@ -10,8 +10,8 @@ from study_runs import SYNTHETIC, StudyRun, wait_until
 
 from hpo.assembly import assemble
 from hpo.compose import compose_config
-from hpo.ledger import used
 from hpo.records import AttemptRecord
+from hpo.study.gpu_hours import used
 from slurm.devcluster.files import Layout
 
 pytestmark = pytest.mark.slurm

@@ -10,8 +10,8 @@ import pytest
 from study_runs import SYNTHETIC, StudyRun, wait_until
 
 from hpo.ports import WAITING
-from hpo.queue_view import read_queue
 from hpo.records import AttemptRecord, read_json
+from hpo.study.queue_view import read_queue
 from slurm.devcluster.files import Layout
 
 pytestmark = pytest.mark.slurm

@@ -9,9 +9,9 @@ import pytest
 from conditions import wait_until
 from study_runs import SYNTHETIC, StudyRun
 
-from hpo.journal import load_study
 from hpo.paths import StudyPaths
-from hpo.study import TrialState
+from hpo.study.journal import load_study
+from hpo.study.state import TrialState
 from slurm.devcluster.files import Layout
 
 pytestmark = pytest.mark.slurm

@@ -7,16 +7,16 @@ from pathlib import Path
 from memory_executor import MemoryExecutor, Scheduler
 
 from hpo.controller import Controller
-from hpo.journal import Journal
-from hpo.lease import HeldLease
 from hpo.limits import Limits
 from hpo.objectives import parse_objectives
 from hpo.paths import StudyPaths
 from hpo.proposals import Proposer
 from hpo.records import AttemptRecord, Failure, Lease, Metric, TrialResult, TrialSpec, read_jsonl, write_json
 from hpo.space.space import parse_space
-from hpo.store import create_study
-from hpo.study import Event
+from hpo.study.journal import Journal
+from hpo.study.lease import HeldLease
+from hpo.study.state import Event
+from hpo.study.store import create_study
 
 LIMITS = Limits(
     trials=10,

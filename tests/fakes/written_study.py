@@ -16,8 +16,8 @@ from hpo.optimizer import Optimizer
 from hpo.paths import StudyPaths
 from hpo.records import AttemptRecord, Cause, Progress, append_jsonl, write_json
 from hpo.space.space import parse_space
-from hpo.store import create_study
-from hpo.study import Event, trial_id
+from hpo.study.state import Event, trial_id
+from hpo.study.store import create_study
 
 SPACE = {
     "learning_rate": "tag(log, interval(1e-5, 1e-2))",

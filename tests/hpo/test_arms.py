@@ -12,10 +12,10 @@ from hpo.cli import main
 from hpo.compose import CONF, compose_config
 from hpo.continuations import gains_of
 from hpo.errors import InputError
-from hpo.journal import load_study
 from hpo.objectives import parse_objectives
 from hpo.records import Metric
-from hpo.study import Trial, TrialState
+from hpo.study.journal import load_study
+from hpo.study.state import Trial, TrialState
 from hpo.sweep import expand
 
 QUICK = ("openllama_3b", "lora_pareto_4")  # the others in the slow tier

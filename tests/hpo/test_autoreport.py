@@ -18,12 +18,12 @@ from hpo.autoreport import LIBRARIES, LONGEST_S, NICE, NICE_AT_THE_END, Reports
 from hpo.compose import compose_config
 from hpo.config import ReportSettings, read_config
 from hpo.errors import StudyError
-from hpo.journal import Journal
 from hpo.paths import StudyPaths
 from hpo.records import read_json
 from hpo.report_process import ReportProcess
-from hpo.store import create_study
-from hpo.study import Event
+from hpo.study.journal import Journal
+from hpo.study.state import Event
+from hpo.study.store import create_study
 
 OBJECTIVES = {"loss": {"direction": "min", "threshold": None}}
 

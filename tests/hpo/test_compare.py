@@ -25,12 +25,12 @@ from hpo.comparison import (
     trials_to_reach,
 )
 from hpo.errors import InputError
-from hpo.journal import Journal, load_study
-from hpo.levels import incumbents, volumes
 from hpo.pareto import hypervolume
 from hpo.paths import StudyPaths
-from hpo.store import create_study
-from hpo.study import Event, Study
+from hpo.study.incumbents import incumbents, volumes
+from hpo.study.journal import Journal, load_study
+from hpo.study.state import Event, Study
+from hpo.study.store import create_study
 
 NAN = math.nan
 BOTH = {

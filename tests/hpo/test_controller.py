@@ -11,10 +11,10 @@ from memory_executor import Killed
 
 from hpo.controller import Controller
 from hpo.errors import StudyError
-from hpo.journal import load_study
-from hpo.lease import HeldLease
 from hpo.records import Lease, Metric, TrialResult, read_jsonl, write_json
-from hpo.study import TrialState
+from hpo.study.journal import load_study
+from hpo.study.lease import HeldLease
+from hpo.study.state import TrialState
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from hpo.plan import cost_lines, plan
 from hpo.ports import SiteLimits
 from hpo.records import Metric
 from hpo.space.space import parse_space
-from hpo.study import Study, Trial, TrialState
+from hpo.study.state import Study, Trial, TrialState
 from jobs.kinds.base import Unforetold
 from jobs.memory.peak import chance
 

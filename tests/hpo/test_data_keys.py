@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hpo.compose import compose_config
-from hpo.recipe import apply_params, unknown_names
+from hpo.study.recipe import apply_params, unknown_names
 
 SOURCE = ["data=file", "data.sources.own.path=a.jsonl"]
 

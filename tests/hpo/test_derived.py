@@ -20,11 +20,11 @@ from hpo.derived import source
 from hpo.errors import InputError
 from hpo.evaluate import Choice, evaluate
 from hpo.given import Given, GivenTrial
-from hpo.journal import Journal
 from hpo.paths import StudyPaths
 from hpo.records import Metric, TrialSpec, write_json
-from hpo.store import create_study
-from hpo.study import Event, Study
+from hpo.study.journal import Journal
+from hpo.study.state import Event, Study
+from hpo.study.store import create_study
 from hpo.train import Wanted, train
 from hpo.tune import configured
 

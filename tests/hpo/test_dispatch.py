@@ -9,7 +9,7 @@ import pytest
 from controlled_site import LIMITS, Site
 
 from hpo.limits import shares
-from hpo.study import TrialState
+from hpo.study.state import TrialState
 
 
 @pytest.fixture

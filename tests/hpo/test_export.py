@@ -11,18 +11,18 @@ import pytest
 from rich.console import Console
 
 from hpo import export as module
-from hpo.curves import learning_curve
-from hpo.earlier import gather
 from hpo.errors import FrontrunnerError, InputError
 from hpo.export import export
-from hpo.journal import Journal
 from hpo.objectives import parse_objectives
 from hpo.paths import StudyPaths
 from hpo.records import Progress, append_jsonl
-from hpo.snapshot import pareto_trials, take
 from hpo.space.space import parse_space
-from hpo.store import create_study
-from hpo.study import Event
+from hpo.study.journal import Journal
+from hpo.study.learning_curves import learning_curve
+from hpo.study.snapshot import pareto_trials, take
+from hpo.study.state import Event
+from hpo.study.store import create_study
+from hpo.study.warm_start import gather
 
 SPACE = parse_space(
     {

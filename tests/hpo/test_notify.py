@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from conditions import wait_until
 
-from hpo.journal import Journal, load_study
 from hpo.notify import news, run, tell
 from hpo.paths import StudyPaths
-from hpo.store import create_study
-from hpo.study import Event
+from hpo.study.journal import Journal, load_study
+from hpo.study.state import Event
+from hpo.study.store import create_study
 
 LESS = {"direction": "min", "threshold": None}
 OBJECTIVES = {"loss": LESS, "seconds": LESS}

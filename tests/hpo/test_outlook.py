@@ -20,7 +20,7 @@ from hpo.ports import TrialKind
 from hpo.proposals import Proposer
 from hpo.records import Metric, Params
 from hpo.space.space import SearchSpace, parse_space
-from hpo.study import Study, Trial, TrialState
+from hpo.study.state import Study, Trial, TrialState
 from jobs.kinds.qlora import Qlora
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from controlled_site import Site
 
-from hpo.journal import Journal, load_study
 from hpo.pacing import JITTER, LONGEST, Pacer
 from hpo.records import append_jsonl
-from hpo.study import Event
+from hpo.study.journal import Journal, load_study
+from hpo.study.state import Event
 
 
 def _intervals(pacer: Pacer, eventful: list[bool]) -> list[float]:
@@ -62,12 +62,12 @@ def test_full_disk_leaves_a_journal_that_goes_on(tmp_path: Path, monkeypatch: py
             stream.write('{"schema_version": 1, "at": "2026')
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr("hpo.journal.append_jsonl", torn)
+    monkeypatch.setattr("hpo.study.journal.append_jsonl", torn)
     for _ in range(2):
         with pytest.raises(OSError, match="No space"):
             journal.record(Event.NODE_EXCLUDED, node="n1", message="m")
     assert journal.study.excluded == {}
-    monkeypatch.setattr("hpo.journal.append_jsonl", append_jsonl)
+    monkeypatch.setattr("hpo.study.journal.append_jsonl", append_jsonl)
     journal.record(Event.NODE_EXCLUDED, node="n1", message="m")
     assert load_study(site.paths.journal).excluded == {"n1": "m"}
     assert site.paths.journal.read_bytes().startswith(before)

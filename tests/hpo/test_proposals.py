@@ -3,7 +3,7 @@
 from hpo.objectives import parse_objectives
 from hpo.proposals import Proposer
 from hpo.space.space import parse_space
-from hpo.study import Study, Trial
+from hpo.study.state import Study, Trial
 
 SPACE = {
     "lora_rank": "range(2, 32, step=2)",

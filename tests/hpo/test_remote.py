@@ -10,7 +10,7 @@ from controlled_site import LIMITS, Site
 
 from hpo.errors import StudyError
 from hpo.records import write_json_once
-from hpo.study import TrialState
+from hpo.study.state import TrialState
 
 
 @pytest.fixture

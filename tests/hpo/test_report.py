@@ -14,10 +14,8 @@ import pytest
 from rich.console import Console
 from written_study import OBJECTIVES, SECTIONS, write_study
 
-from hpo.earlier import gather
 from hpo.errors import InputError
 from hpo.exports.table import rows, write_csv
-from hpo.journal import Journal
 from hpo.objectives import parse_objectives
 from hpo.overview import overview
 from hpo.paths import StudyPaths
@@ -26,11 +24,13 @@ from hpo.report import report
 from hpo.reporting.blocks import Table, Text, inside_script
 from hpo.reporting.evaluation_section import evaluation_section
 from hpo.reporting.running_sections import without_secrets
-from hpo.snapshot import last_progress, pareto_trials, take
 from hpo.space.space import parse_space
 from hpo.status import to_json
-from hpo.store import create_study
-from hpo.study import Event
+from hpo.study.journal import Journal
+from hpo.study.snapshot import last_progress, pareto_trials, take
+from hpo.study.state import Event
+from hpo.study.store import create_study
+from hpo.study.warm_start import gather
 from hpo.tables import duration, front_table
 
 BOTH = {

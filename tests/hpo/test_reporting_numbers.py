@@ -20,7 +20,7 @@ from hpo.reporting.labels import CHARACTER, place_labels
 from hpo.reporting.parameter_figures import some_of
 from hpo.reporting.spans import Span, at_work, in_lanes, interruptions, utilisation
 from hpo.reporting.style import tellings
-from hpo.study import AttemptEnd, Batch, Study, Trial, TrialState
+from hpo.study.state import AttemptEnd, Batch, Study, Trial, TrialState
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 BOTH = {"loss": Objective(Direction.MIN), "accuracy": Objective(Direction.MAX)}

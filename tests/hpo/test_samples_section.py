@@ -16,7 +16,7 @@ from hpo.reporting.blocks import Section, Table, Text
 from hpo.reporting.material import Material, gather
 from hpo.reporting.page import render, sections
 from hpo.reporting.samples import given_text, samples_section
-from hpo.snapshot import take
+from hpo.study.snapshot import take
 
 pytestmark = pytest.mark.usefixtures("no_model")
 

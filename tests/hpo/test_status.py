@@ -16,15 +16,15 @@ import pytest
 from rich.console import Console
 
 from hpo.forecast import forecast
-from hpo.journal import Journal, load_study
 from hpo.overview import overview
 from hpo.paths import StudyPaths
-from hpo.queue_view import QueueFile, QueueView, batch_states, read_queue, seen
 from hpo.records import Progress, append_jsonl
-from hpo.snapshot import Snapshot, running_trials, take
 from hpo.status import to_json
-from hpo.store import create_study
-from hpo.study import Event, Study, Trial, TrialState
+from hpo.study.journal import Journal, load_study
+from hpo.study.queue_view import QueueFile, QueueView, batch_states, read_queue, seen
+from hpo.study.snapshot import Snapshot, running_trials, take
+from hpo.study.state import Event, Study, Trial, TrialState
+from hpo.study.store import create_study
 from hpo.view import PlainView
 
 OBJECTIVES = {

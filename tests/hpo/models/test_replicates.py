@@ -14,7 +14,7 @@ from hpo.optimizer import Optimizer, Origin, Proposal
 from hpo.proposals import Proposer
 from hpo.records import Metric, Params
 from hpo.space.space import parse_space
-from hpo.study import Study, Trial, TrialState
+from hpo.study.state import Study, Trial, TrialState
 
 SPACE = {"x": "interval(0, 1)", "y": "range(1, 9)"}
 OBJECTIVES = {"a": "min", "b": "min"}

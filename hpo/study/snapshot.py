@@ -10,15 +10,15 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from hpo.journal import load_study
-from hpo.lease import ControllerLease, owner_alive
-from hpo.ledger import Usage, used_by_now
 from hpo.objectives import Objective, parse_objectives
 from hpo.pareto import front, hypervolume, minimised, reference_point
 from hpo.paths import StudyPaths
-from hpo.queue_view import QueueView, read_queue, waiting
 from hpo.records import Progress, RecordError
-from hpo.study import Study, Trial, TrialState
+from hpo.study.gpu_hours import Usage, used_by_now
+from hpo.study.journal import load_study
+from hpo.study.lease import ControllerLease, owner_alive
+from hpo.study.queue_view import QueueView, read_queue, waiting
+from hpo.study.state import Study, Trial, TrialState
 
 TAIL_BYTES = 4096  # more than one progress record, less than a disk block or two
 

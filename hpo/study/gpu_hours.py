@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hpo.attempts import record_of, unsettled
 from hpo.paths import StudyPaths
 from hpo.ports import Ending, Executor, Task
 from hpo.records import Json
-from hpo.study import AttemptEnd, Study, TrialState
+from hpo.study.causes import record_of, unsettled
+from hpo.study.state import AttemptEnd, Study, TrialState
 
 
 @dataclass(frozen=True)

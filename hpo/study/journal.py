@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hpo.records import SCHEMA_VERSION, append_jsonl, mend_torn_tail, read_jsonl, utc_now
-from hpo.replay import apply, replay
-from hpo.study import Event, Study
+from hpo.study.replay import apply, replay
+from hpo.study.state import Event, Study
 
 Listener = Callable[[dict[str, Any], Study], None]
 

@@ -1,4 +1,4 @@
-"""The state of a study, as `hpo.replay` rebuilds it from the journal. Standard library only."""
+"""The state of a study, as `hpo.study.replay` rebuilds it from the journal. Standard library only."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ENDED = frozenset({TrialState.COMPLETED, TrialState.FAILED, TrialState.CANCELLED
 
 
 class Event(StrEnum):
-    """What the journal records; each has a handler in `hpo.replay`."""
+    """What the journal records; each has a handler in `hpo.study.replay`."""
 
     STUDY_CREATED = "study_created"
     CONTROLLER_STARTED = "controller_started"
@@ -159,8 +159,10 @@ class Study:
     failed_requests: int = 0  # in a row
     helpers: set[str] = field(default_factory=set)  # job ids of arrays that are no trials
     followed: set[str] = field(default_factory=set)  # batches after which a `step` has been scheduled
-    executions: dict[str, list[list[Any]]] = field(default_factory=dict)  # see `hpo.ledger`
-    earlier: dict[str, Any] = field(default_factory=dict)  # results of other studies, see hpo.earlier
+    executions: dict[str, list[list[Any]]] = field(default_factory=dict)  # see `hpo.study.gpu_hours`
+    earlier: dict[str, Any] = field(
+        default_factory=dict
+    )  # results of other studies, see hpo.study.warm_start
     finished: str = ""  # why, once it is
     stopped: str = ""
     untold: str = ""  # an end that notify.command was not told of: finished, or stopped

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from hpo.attempts import Spent
-from hpo.journal import Journal
 from hpo.records import Cause, TrialResult
-from hpo.study import Event, Missing
+from hpo.study.causes import Spent
+from hpo.study.journal import Journal
+from hpo.study.state import Event, Missing
 
 
 @dataclass(frozen=True)

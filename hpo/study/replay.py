@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hpo.records import Cause, Metric, RecordError
-from hpo.study import AttemptEnd, Batch, Event, Missing, Request, Study, Trial, TrialState
+from hpo.study.state import AttemptEnd, Batch, Event, Missing, Request, Study, Trial, TrialState
 
 # Interruptions that are nobody's fault: only a trial that does not get on between them uses up its budget.
 COUNTED_WHERE_STUCK = frozenset({Cause.PREEMPTED, Cause.NODE_FAILURE, Cause.TIMED_OUT, Cause.LOST})

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from hpo.earlier import gather
 from hpo.errors import InputError
 from hpo.objectives import parse_objectives
 from hpo.records import append_jsonl
 from hpo.space.space import parse_space
+from hpo.study.warm_start import gather
 
 SPACE = parse_space({"x": "interval(0, 1)"})
 OBJECTIVES = parse_objectives({"loss": "min"})

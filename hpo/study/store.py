@@ -18,9 +18,9 @@ import yaml
 from hpo import __version__
 from hpo.errors import InputError
 from hpo.paths import StudyPaths
-from hpo.recipe import content_hash
 from hpo.records import SCHEMA_VERSION, RecordError, append_jsonl, utc_now, write_text
-from hpo.study import Event, Study
+from hpo.study.recipe import content_hash
+from hpo.study.state import Event, Study
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "botorch", "gpytorch", "submitit", "hydra-core")
 

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from hpo.earlier import gather
 from hpo.errors import InputError
 from hpo.objectives import parse_objectives
-from hpo.prior import read_trials
 from hpo.space.space import parse_space
+from hpo.study.warm_start import gather, read_trials
 
 SPACE = parse_space(
     {

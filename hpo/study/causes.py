@@ -1,14 +1,47 @@
-"""What attempts say of themselves, and what their ends mean: read from a trial's folder, judged by rules."""
+"""Causes of ends: what attempts say of themselves, what their ends mean, and what becomes of the trial."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 
 from hpo.paths import TrialPaths
-from hpo.policy import INFEASIBLE
 from hpo.records import AttemptRecord, Cause, Json, Lease, RecordError
-from hpo.study import Trial
+from hpo.study.state import Trial
+
+# The trial's own doing: another attempt would end in the same way, and the surrogate learns to stay away.
+INFEASIBLE = frozenset({Cause.GPU_OUT_OF_MEMORY, Cause.DIVERGED})
+
+
+class Action(StrEnum):
+    """What to do with the trial."""
+
+    RETRY = "retry"
+    FAIL = "fail"
+    CANCEL = "cancel"
+
+
+def decide(cause: Cause, ended: int, budgets: Mapping[str, int]) -> Action:
+    """What to do after an attempt ended.
+
+    Args:
+        cause: why it ended.
+        ended: attempts of this trial that ended for this cause, this one included.
+        budgets: further attempts allowed, per cause.
+    """
+    if cause is Cause.CANCELLED:
+        return Action.CANCEL
+    if cause in INFEASIBLE:
+        return Action.FAIL
+    return Action.RETRY if ended <= budgets[cause.value] else Action.FAIL
+
+
+def learns(cause: Cause | None) -> bool:
+    """Whether a failed trial tells the surrogate that its place is infeasible."""
+    return cause in INFEASIBLE
+
 
 # The scheduler's words for ends that are causes of ours.
 CAUSES = {

@@ -9,9 +9,9 @@ import pytest
 from controlled_site import LIMITS, Site
 
 from hpo.errors import StudyError
-from hpo.ledger import used, used_by_now
 from hpo.records import Cause, Metric, TrialResult, write_json
-from hpo.study import TrialState
+from hpo.study.gpu_hours import used, used_by_now
+from hpo.study.state import TrialState
 
 
 @pytest.fixture

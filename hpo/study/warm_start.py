@@ -1,6 +1,6 @@
-"""Trials from a CSV file, as results that a new study starts with. Standard library only.
+"""What a new study starts with: results of earlier studies, or trials from a CSV file.
 
-A column for each parameter, named as it is, and for each objective, with its standard error in
+A CSV file has a column for each parameter, named as it is, and for each objective, with its standard error in
 `<objective>_se` where that is known. An empty cell is a parameter that the trial does not have. Other columns
 are passed over but one: where there is a column `state`, as in what `export` writes, only rows that say
 `completed` count.
@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from hpo.errors import InputError
-from hpo.objectives import Objectives
+from hpo.objectives import Objective, Objectives
 from hpo.records import ParamValue
 from hpo.space.parameters import Choice, Constant, Derived, Float, Integer, Parameter
 from hpo.space.space import SearchSpace
+from hpo.study.journal import load_study
+from hpo.study.state import TrialState
+from hpo.study.store import find_study
 
 MOST = 20  # problems that are shown
 
@@ -140,3 +143,65 @@ def _number(text: str) -> float | None:
         number = float(text)
         return number if math.isfinite(number) else None
     return None
+
+
+_FEWEST = 2
+
+
+def gather(
+    settings: Mapping[str, Sequence[str]], root: Path, space: SearchSpace, objectives: Mapping[str, Objective]
+) -> dict[str, list[dict[str, Any]]]:
+    """The results of earlier studies, as the journal of a new one keeps them.
+
+    Args:
+        settings: `known` and `related`, each a list of study names or folders, or CSV files .
+        root: where studies are.
+        space: of the new study; trials outside it are left out.
+        objectives: of the new study; trials without one of them are left out.
+
+    Returns:
+        `known` and `related`, each a list of studies: name and trials (params, and metrics as [value,
+        standard error or None]).
+
+    Raises:
+        InputError: a study or file that is not there, or with fewer than two trials that fit, by key path.
+    """
+    problems, found = [], dict[str, list[dict[str, Any]]]()
+    for key in ("known", "related"):
+        found[key] = []
+        for name in settings[key]:
+            try:
+                found[key].append({"study": name, "trials": _results(name, root, space, objectives)})
+            except InputError as error:
+                problems += error.under(f"study.{key}")
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def _results(
+    name: str, root: Path, space: SearchSpace, objectives: Mapping[str, Objective]
+) -> list[dict[str, Any]]:
+    if is_table(name):
+        rows = read_trials(Path(name), space, objectives)
+        if len(rows) < _FEWEST:
+            raise InputError(f"{name}: expected at least {_FEWEST} completed trials, got {len(rows)}")
+        return rows
+    study = load_study(find_study(name, root).journal)
+    completed = study.in_state(TrialState.COMPLETED)
+    trials = [
+        {
+            "params": trial.params,
+            "metrics": {
+                own: [trial.metrics[own].value, trial.metrics[own].standard_error] for own in objectives
+            },
+        }
+        for trial in completed
+        if space.contains(trial.params) and all(own in trial.metrics for own in objectives)
+    ]
+    if len(trials) < _FEWEST:
+        raise InputError(
+            f"expected a study with at least {_FEWEST} completed trials in this search space that measured "
+            f"{', '.join(objectives)}; of the {len(completed)} completed trials of {name}, {len(trials)} fit"
+        )
+    return trials

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from hpo.errors import InputError, StudyError
-from hpo.lease import ControllerLease, HeldLease, _clear_if_dead, owner_alive, process_start
 from hpo.records import write_json
+from hpo.study.lease import ControllerLease, HeldLease, _clear_if_dead, owner_alive, process_start
 
 
 def _lease(**fields: Any) -> ControllerLease:
@@ -34,7 +34,7 @@ def test_lease_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
     """After kill -9 nothing is to be cleaned by hand."""
     path = tmp_path / "controller.json"
     code = (
-        "import os, sys; from pathlib import Path; from hpo.lease import HeldLease\n"
+        "import os, sys; from pathlib import Path; from hpo.study.lease import HeldLease\n"
         "HeldLease(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(path)], check=False)
@@ -104,7 +104,9 @@ def test_lease_made_between_look_and_removal_is_put_back(
     path = tmp_path / "controller.json"
     write_json(path, _lease(heartbeat=0.0).to_json())
     quicker = _lease(token="quicker").to_json()
-    monkeypatch.setattr("hpo.lease.refuse_second_controller", lambda path, stale_s: write_json(path, quicker))
+    monkeypatch.setattr(
+        "hpo.study.lease.refuse_second_controller", lambda path, stale_s: write_json(path, quicker)
+    )
     _clear_if_dead(path, stale_s=180.0)
     assert ControllerLease.read(path).token == "quicker"
     assert [entry.name for entry in tmp_path.iterdir()] == ["controller.json"]

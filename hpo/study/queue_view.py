@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hpo.ports import OVER, WAITING, Task, TaskView
 from hpo.records import Record, RecordError, utc_now, write_json
-from hpo.study import ENDED, Batch, Study
+from hpo.study.state import ENDED, Batch, Study
 
 
 @dataclass(frozen=True)
