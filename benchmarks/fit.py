@@ -15,11 +15,11 @@ from benchmarks.records import ROOT
 from benchmarks.table import rows_of
 from benchmarks.trial.page import replaced
 from hpo.arms import arms_of
-from hpo.assembly import Assembly, assemble
-from hpo.compose import compose_config
-from hpo.coverage import SURE, Coverage, coverage
-from hpo.duration import pace
-from hpo.outlook import Foreteller, Memory
+from hpo.controller.assembly import Assembly, assemble
+from hpo.controller.compose import compose_config
+from hpo.forecasts.coverage import SURE, Coverage, coverage
+from hpo.forecasts.memory import Foreteller, Memory
+from hpo.forecasts.time import pace
 from hpo.space.parameters import Choice
 from hpo.study.recipe import apply_params
 from hpo.study.state import Study

@@ -13,8 +13,8 @@ from typing import Any
 
 from rich.console import Console
 
-from hpo.assembly import assemble
-from hpo.compose import compose_config
+from hpo.controller.assembly import assemble
+from hpo.controller.compose import compose_config
 from hpo.errors import InputError
 from hpo.paths import StudyPaths
 from hpo.study.journal import load_study

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo.formatting import number
 from hpo.objectives import Objective
 from hpo.pareto import front
 from hpo.study.snapshot import objective_row
 from hpo.study.state import Trial
-from hpo.tables import number
 
 if TYPE_CHECKING:
     from hpo.continuations import ArmGain

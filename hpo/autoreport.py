@@ -15,7 +15,7 @@ from types import TracebackType
 
 from rich.console import Console
 
-from hpo.config import ReportSettings
+from hpo.controller.config import ReportSettings
 from hpo.errors import StudyError
 from hpo.paths import StudyPaths
 from hpo.records import Record, RecordError, write_json

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from hpo.compared import Comparison
 from hpo.comparison import Curve, Run, Verdict, area, permutation_test, seeds_for, trials_to_reach
-from hpo.tables import number
+from hpo.formatting import number
 
 ALPHA = 0.05  # a difference is called beyond noise where p is below
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
+from hpo.formatting import number
 from hpo.objectives import Objective, parse_objectives
 from hpo.pareto import dominates, front, hypervolume, reference_point
 from hpo.paths import StudyPaths
 from hpo.study.journal import load_study
 from hpo.study.snapshot import objective_row
 from hpo.study.state import Trial, TrialState
-from hpo.tables import number
 
 PICTURE = "arms.png"
 Row = tuple[float, ...]

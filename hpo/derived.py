@@ -13,9 +13,9 @@ from typing import Any
 
 from rich.console import Console
 
-from hpo.assembly import Assembly
-from hpo.compose import override_config
-from hpo.config import RECIPE_GROUPS
+from hpo.controller.assembly import Assembly
+from hpo.controller.compose import override_config
+from hpo.controller.config import RECIPE_GROUPS
 from hpo.errors import InputError, Problem
 from hpo.paths import StudyPaths
 from hpo.ports import Adapters, TrialKind

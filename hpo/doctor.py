@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from hpo.assembly import Assembly, assemble
-from hpo.compose import compose_config
+from hpo.controller.assembly import Assembly, assemble
+from hpo.controller.compose import compose_config
 from hpo.records import write_json, write_json_once
 
 Line = tuple[str, str, str]  # (level, what, hint)

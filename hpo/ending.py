@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from hpo.assembly import Assembly
+from hpo.controller.assembly import Assembly
+from hpo.formatting import duration
 from hpo.paths import StudyPaths
 from hpo.study.snapshot import elapsed_s, take
 from hpo.study.state import TrialState
-from hpo.tables import duration, front_table
+from hpo.tables import front_table
 
 
 def show_end(parts: Assembly, console: Console, headline: str) -> None:

@@ -17,14 +17,14 @@ from typing import Any
 
 from rich.console import Console
 
-from hpo.assembly import Assembly, assemble
-from hpo.compose import compose_config
+from hpo.controller.assembly import Assembly, assemble
+from hpo.controller.compose import compose_config
+from hpo.controller.given_trials import Given, GivenTrial
 from hpo.derived import ANY_METRIC, Source, adapters_of, constants, derive, run, source
 from hpo.errors import InputError
 from hpo.evaluation import COLUMNS, FOUR_BIT, SIXTEEN_BIT, UNTUNED, Evaluation, csv_rows, describe, rows_of
 from hpo.evaluation_parts import read_parts, reference
 from hpo.evaluation_table import show
-from hpo.given import Given, GivenTrial
 from hpo.objectives import parse_objectives
 from hpo.paths import StudyPaths
 from hpo.ports import Adapters

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hpo.formatting import duration, params_text
 from hpo.study.snapshot import Running, Snapshot
 from hpo.study.state import Event, Study
-from hpo.tables import duration, metrics_text, params_text
+from hpo.tables import metrics_text
 
 
 def event_line(event: Mapping[str, Any], study: Study) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from hpo.assembly import executor_of
-from hpo.collect import Collector
-from hpo.compose import CONF
+from hpo.controller.assembly import executor_of
+from hpo.controller.collect import Collector
+from hpo.controller.compose import CONF
 from hpo.errors import InputError
 from hpo.paths import StudyPaths
 from hpo.ports import Executor

@@ -11,11 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from hpo.event_lines import waiting_line
-from hpo.forecast import forecast
+from hpo.forecasts.end import forecast
+from hpo.formatting import duration, number, params_text
 from hpo.study.queue_view import batch_states
 from hpo.study.snapshot import Running, Snapshot, reference, volume
 from hpo.study.state import TrialState
-from hpo.tables import counts_line, duration, front_table, number, params_text
+from hpo.tables import counts_line, front_table
 
 FEWEST_ROWS = 3  # of a table, however low the screen
 FURNITURE = 14  # rows of a screen that are no rows of a table

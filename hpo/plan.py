@@ -10,20 +10,20 @@ from rich.markup import escape
 from rich.table import Table
 
 from hpo.arms import arms_of, with_arm
-from hpo.assembly import Assembly, assemble, gpus_of
-from hpo.compose import compose_config
-from hpo.coverage import coverage
-from hpo.duration import pace, pace_line, training_cells
+from hpo.controller.assembly import Assembly, assemble, gpus_of
+from hpo.controller.compose import compose_config
+from hpo.controller.limits import Limits, array_minutes
+from hpo.controller.proposer import Proposed
+from hpo.controller.submission import array_name, array_request
 from hpo.errors import InputError
-from hpo.limits import Limits, array_minutes
-from hpo.outlook import memory_cells, memory_line
+from hpo.forecasts.coverage import coverage
+from hpo.forecasts.memory import memory_cells, memory_line
+from hpo.forecasts.time import pace, pace_line, training_cells
+from hpo.formatting import number
 from hpo.ports import SiteLimits, Wishes
-from hpo.proposals import Proposed
 from hpo.study.gpu_hours import used
 from hpo.study.journal import load_study
 from hpo.study.state import Batch, Study, TrialState
-from hpo.submission import array_name, array_request
-from hpo.tables import number
 
 
 def plan(overrides: Sequence[str], config_dir: str | None, console: Console) -> int:

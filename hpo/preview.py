@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from hpo.assembly import assemble
-from hpo.compose import compose_config
+from hpo.controller.assembly import assemble
+from hpo.controller.compose import compose_config
 
 MASKED = re.compile("⟦(.*?)⟧")
 

@@ -12,7 +12,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from hpo.notify import last_words
+from hpo.controller.notify import last_words
 
 GRACE_S = 5.0  # to take away half-written files
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from hpo.forecast import forecast
+from hpo.forecasts.end import forecast
 from hpo.overview import overview
 from hpo.paths import StudyPaths
 from hpo.study.queue_view import batch_states

@@ -12,7 +12,7 @@ from itertools import product
 from rich.console import Console
 
 from hpo.arms import check, drive
-from hpo.compose import compose_config, swept
+from hpo.controller.compose import compose_config, swept
 from hpo.errors import InputError, StudyError
 
 LONGEST = 64  # characters of a study's name

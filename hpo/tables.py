@@ -1,35 +1,15 @@
-"""A study as text: numbers, durations, the front, the counts."""
+"""A study as text: its metrics, the front, the counts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from rich.table import Table
 
+from hpo.formatting import duration, number
 from hpo.objectives import Objective
-from hpo.records import ParamValue
 from hpo.study.snapshot import Snapshot, elapsed_s, pareto_trials
 from hpo.study.state import Study, Trial, TrialState
-
-
-def number(value: object) -> str:
-    """A value, short: four significant digits for a float."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as 1h02m, 3m04s or 5s; empty for None."""
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return f"{minutes // 60}h{minutes % 60:02d}m"
-    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
-
-
-def params_text(params: Mapping[str, ParamValue]) -> str:
-    """A configuration on one line."""
-    return " ".join(f"{name}={number(value)}" for name, value in params.items())
 
 
 def metrics_text(trial: Trial, objectives: Iterable[str]) -> str:

@@ -15,18 +15,19 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from hpo.assembly import Assembly, assemble
-from hpo.config import RECIPE_GROUPS
+from hpo.controller.assembly import Assembly, assemble
+from hpo.controller.config import RECIPE_GROUPS
+from hpo.controller.given_trials import Given, GivenTrial
 from hpo.derived import ANY_METRIC, Source, adapters_of, constants, derive, run, source, with_targets
 from hpo.errors import InputError, StudyError
-from hpo.given import Given, GivenTrial
+from hpo.formatting import number
 from hpo.objectives import parse_objectives
 from hpo.records import ParamValue
 from hpo.study.journal import load_study
 from hpo.study.recipe import key_path
 from hpo.study.state import Trial, TrialState
 from hpo.study.store import differences
-from hpo.tables import metric_text, number
+from hpo.tables import metric_text
 
 RUNNING = ("cluster", "controller", "cache")
 FIRST = "0000"  # the one trial of a derived study

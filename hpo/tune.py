@@ -11,16 +11,15 @@ from typing import Any
 
 from rich.console import Console
 
-from hpo.assembly import Assembly, assemble
 from hpo.autoreport import Reports
-from hpo.chain import follow_up
-from hpo.compose import compose_config
-from hpo.controller import Controller
-from hpo.disk import insist
+from hpo.controller.assembly import Assembly, assemble
+from hpo.controller.chain import follow_up
+from hpo.controller.compose import compose_config
+from hpo.controller.controller import Controller
+from hpo.controller.loop import After, Loop, View, insist, nothing
+from hpo.controller.notify import tell
 from hpo.ending import show_end
 from hpo.errors import InputError, StudyError
-from hpo.loop import After, Loop, nothing
-from hpo.notify import tell
 from hpo.objectives import describe_objectives
 from hpo.paths import StudyPaths
 from hpo.records import write_json
@@ -28,7 +27,7 @@ from hpo.study.journal import Journal, load_study
 from hpo.study.lease import HeldLease, refuse_second_controller
 from hpo.study.state import Event, Study
 from hpo.study.store import create_study, refuse_other_configuration, refuse_unwritable, set_umask
-from hpo.view import View, make_view
+from hpo.view import make_view
 
 INTERRUPTED = 3  # exit code: stopped by the user, and resumable
 CHAIN_WAIT_S = 240.0  # longer than it takes until a dead controller's lease is stale

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -19,27 +19,7 @@ from hpo.study.state import Study
 PLAIN_EVERY_S = 15.0
 
 
-class View(Protocol):
-    """Told of events as they are journalled, and of the study after every pass."""
-
-    def say(self, text: str) -> None:
-        """Show one line of text."""
-
-    def event(self, event: dict[str, Any], study: Study) -> None:
-        """Show a journal event."""
-
-    def update(self, look: Callable[[], Snapshot]) -> None:
-        """Show the study as it is now; looks only where something of it is to be shown.
-
-        Args:
-            look: reads the files of the trials at work.
-        """
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-
-
-def make_view(console: Console) -> View:
+def make_view(console: Console) -> LiveView | PlainView:
     """A live view on a terminal, plain lines elsewhere."""
     return LiveView(console) if console.is_terminal else PlainView(console)
 

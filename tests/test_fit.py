@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.fit import CARDS, PAGE, STUDIES, anatomy_section, fit_of, sections, summed
 from benchmarks.table import rows_of
-from hpo.compose import CONF
+from hpo.controller.compose import CONF
 
 
 def _part(name: str) -> str:

@@ -8,12 +8,12 @@ from typing import Any
 
 from benchmarks.records import Record
 from hpo.continuations import gains_of
+from hpo.formatting import number, params_text
 from hpo.objectives import parse_objectives
 from hpo.paths import StudyPaths
 from hpo.records import Cause, read_jsonl
 from hpo.study.journal import load_study
 from hpo.study.state import Study, Trial, TrialState
-from hpo.tables import number, params_text
 
 GROUPS = {
     "openllama": ["openllama_3b", "openllama_7b", "openllama_13b"],

@@ -11,7 +11,7 @@ from benchmarks.published.outcome import GROUPS, PRESENT, SCORE, TESTED, best, e
 from benchmarks.records import ROOT, Record, read_records
 from benchmarks.table import rows_of
 from benchmarks.trial.page import replaced
-from hpo.tables import duration
+from hpo.formatting import duration
 
 PAGE = ROOT / "docs" / "studies.md"
 

@@ -9,9 +9,9 @@ from contextlib import suppress
 from benchmarks.reliability.cluster import Cluster, Task
 from benchmarks.reliability.scene import trial_of
 from benchmarks.reliability.study import StudyProcess
+from hpo.controller.submission import study_prefix
 from hpo.paths import StudyPaths
 from hpo.records import Cause, read_jsonl
-from hpo.submission import study_prefix
 from slurm.devcluster.files import GPUS_PER_NODE
 
 STEPS = 3  # optimiser steps of the trial that is preempted, at least

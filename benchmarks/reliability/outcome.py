@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from benchmarks.reliability.cluster import Cluster
+from hpo.controller.submission import study_prefix
 from hpo.paths import StudyPaths, TrialPaths
 from hpo.records import Metric, RecordError, TrialResult, TrialSpec, read_jsonl
 from hpo.study.causes import record_of
 from hpo.study.replay import replay
 from hpo.study.state import Event, Study, TrialState
-from hpo.submission import study_prefix
 from jobs.recipes.synthetic import STANDARD_ERROR, UNTUNED, draw, parse
 from jobs.run_synthetic import STEP_NOISE
 from slurm.devcluster.processes import job_processes

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.records import Record
-from hpo.assembly import assemble
-from hpo.compose import compose_config
-from hpo.controller import Controller
+from hpo.controller.assembly import assemble
+from hpo.controller.compose import compose_config
+from hpo.controller.controller import Controller
 from hpo.objectives import describe_objectives
 from hpo.ports import OVER, Task
 from hpo.study.journal import Journal

@@ -14,10 +14,10 @@ from benchmarks.reliability.cluster import Cluster, Task
 from benchmarks.reliability.disk import Disk
 from benchmarks.reliability.programs import Programs
 from benchmarks.reliability.study import StudyProcess
+from hpo.controller.submission import study_prefix
 from hpo.paths import TrialPaths
 from hpo.records import Lease, RecordError
 from hpo.study.state import Study, TrialState
-from hpo.submission import study_prefix
 
 T = TypeVar("T")
 

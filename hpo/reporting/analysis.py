@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from hpo.errors import InputError
 from hpo.objectives import Objectives
 from hpo.optimizer import Optimizer
-from hpo.proposals import Proposer
 from hpo.space.space import SearchSpace, parse_space
+from hpo.study.results import tell_results
 from hpo.study.state import Study
 
 if TYPE_CHECKING:
@@ -57,8 +57,9 @@ def optimizer_of(study: Study, objectives: Objectives, configuration: Mapping[st
     space = parse_space(study.identity.get("space") or {})
     own = (configuration.get("config") or {}).get("study") or {}
     # the strategy makes no difference to the models, and one of another extra may not be there
-    proposer = Proposer(space, objectives, {"name": "random"}, {}, int(own.get("seed", 0)), [], "")
-    return proposer.optimizer(study)
+    optimizer = Optimizer(space, objectives, strategy="random", seed=int(own.get("seed", 0)))
+    tell_results(optimizer, study)
+    return optimizer
 
 
 def analyse(

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hpo.formatting import number
 from hpo.paths import StudyPaths
 from hpo.records import SCHEMA_VERSION, RecordError, read_json
 from hpo.reporting.blocks import Cell, Figure, Section, Table, Text
-from hpo.tables import number
 
 _BITS = {"4bit": "4-bit", "16bit": "16-bit"}
 

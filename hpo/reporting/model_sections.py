@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from hpo.formatting import number
 from hpo.reporting.blocks import Cell, Figure, Section, Table, Text
 from hpo.reporting.material import Material
-from hpo.tables import number
 
 
 def model_sections(material: Material) -> Iterator[Section]:

@@ -10,6 +10,7 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from hpo.formatting import number
 from hpo.records import utc_now
 from hpo.reporting.blocks import Figure, Section, inside_script
 from hpo.reporting.evaluation_section import evaluation_section
@@ -20,7 +21,7 @@ from hpo.reporting.running_sections import running_sections
 from hpo.reporting.samples import samples_section
 from hpo.reporting.style import tellings
 from hpo.reporting.time_figures import attempt_tellings
-from hpo.tables import counts_line, number
+from hpo.tables import counts_line
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 

@@ -15,6 +15,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
+from hpo.formatting import number
 from hpo.objectives import Objectives
 from hpo.records import ParamValue
 from hpo.reporting.parameter_figures import is_log, is_number
@@ -22,7 +23,6 @@ from hpo.reporting.results import results
 from hpo.reporting.style import FRONT, axis_title, finish, marks
 from hpo.space.space import SearchSpace
 from hpo.study.state import Study, Trial
-from hpo.tables import number
 
 _CLASSES = 8  # of trials of a similar first objective, each in a colour
 _MOST_TICKS = 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
+from hpo.formatting import duration, number
 from hpo.objectives import Objectives
 from hpo.pareto import hypervolume
 from hpo.reporting.blocks import Cell, Figure, Section, Table, Text
@@ -16,7 +17,6 @@ from hpo.reporting.parameter_figures import history_figure, objective_figure, so
 from hpo.reporting.results import results
 from hpo.reporting.style import group_of
 from hpo.study.state import Trial, TrialState
-from hpo.tables import duration, number
 
 NONE_YET = "No trial has completed yet."
 _MOST_ROWS = 500

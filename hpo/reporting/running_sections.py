@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from hpo.formatting import duration
 from hpo.records import Cause, RecordError, TrialResult
 from hpo.reporting.blocks import Cell, Figure, Section, Table, Text
 from hpo.reporting.costs import card_costs, energy_wh, improvements, total_money
@@ -17,7 +18,6 @@ from hpo.reporting.spans import interruptions, utilisation
 from hpo.reporting.time_figures import curves_figure, timeline_figure
 from hpo.study.causes import learns
 from hpo.study.state import AttemptEnd, TrialState
-from hpo.tables import duration
 
 _SECRET = re.compile(r"(^|[_.-])(token|password|secret|api_?key|credentials?)$", re.IGNORECASE)
 _MOST_DEVICES = 50

@@ -10,10 +10,10 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from hpo.formatting import duration
 from hpo.reporting.curves import Curve
 from hpo.reporting.spans import Span, at_work
 from hpo.reporting.style import FRONT, GREY, finish
-from hpo.tables import duration
 
 OUTCOMES: Mapping[str, str] = {
     "completed": "#2b8a74",

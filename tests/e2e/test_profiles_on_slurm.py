@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from study_runs import SYNTHETIC, StudyRun, wait_until
 
-from hpo.assembly import assemble
-from hpo.compose import compose_config
+from hpo.controller.assembly import assemble
+from hpo.controller.compose import compose_config
 from hpo.records import AttemptRecord
 from hpo.study.gpu_hours import used
 from slurm.devcluster.files import Layout

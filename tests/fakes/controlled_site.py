@@ -6,11 +6,11 @@ from pathlib import Path
 
 from memory_executor import MemoryExecutor, Scheduler
 
-from hpo.controller import Controller
-from hpo.limits import Limits
+from hpo.controller.controller import Controller
+from hpo.controller.limits import Limits
+from hpo.controller.proposer import Proposer
 from hpo.objectives import parse_objectives
 from hpo.paths import StudyPaths
-from hpo.proposals import Proposer
 from hpo.records import AttemptRecord, Failure, Lease, Metric, TrialResult, TrialSpec, read_jsonl, write_json
 from hpo.space.space import parse_space
 from hpo.study.journal import Journal

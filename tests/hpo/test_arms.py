@@ -9,8 +9,8 @@ import yaml
 
 from hpo.arms import arms_of
 from hpo.cli import main
-from hpo.compose import CONF, compose_config
 from hpo.continuations import gains_of
+from hpo.controller.compose import CONF, compose_config
 from hpo.errors import InputError
 from hpo.objectives import parse_objectives
 from hpo.records import Metric

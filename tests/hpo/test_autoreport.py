@@ -15,8 +15,8 @@ from rich.console import Console
 
 from hpo import autoreport
 from hpo.autoreport import LIBRARIES, LONGEST_S, NICE, NICE_AT_THE_END, Reports
-from hpo.compose import compose_config
-from hpo.config import ReportSettings, read_config
+from hpo.controller.compose import compose_config
+from hpo.controller.config import ReportSettings, read_config
 from hpo.errors import StudyError
 from hpo.paths import StudyPaths
 from hpo.records import read_json

@@ -13,13 +13,13 @@ from memory_executor import MemoryExecutor, Scheduler
 from rich.console import Console
 
 from hpo import derived
-from hpo.assembly import Assembly, assemble
 from hpo.cli import main
-from hpo.compose import compose_config, override_config
+from hpo.controller.assembly import Assembly, assemble
+from hpo.controller.compose import compose_config, override_config
+from hpo.controller.given_trials import Given, GivenTrial
 from hpo.derived import source
 from hpo.errors import InputError
 from hpo.evaluate import Choice, evaluate
-from hpo.given import Given, GivenTrial
 from hpo.paths import StudyPaths
 from hpo.records import Metric, TrialSpec, write_json
 from hpo.study.journal import Journal

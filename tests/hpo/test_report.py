@@ -16,6 +16,7 @@ from written_study import OBJECTIVES, SECTIONS, write_study
 
 from hpo.errors import InputError
 from hpo.exports.table import rows, write_csv
+from hpo.formatting import duration
 from hpo.objectives import parse_objectives
 from hpo.overview import overview
 from hpo.paths import StudyPaths
@@ -31,7 +32,7 @@ from hpo.study.snapshot import last_progress, pareto_trials, take
 from hpo.study.state import Event
 from hpo.study.store import create_study
 from hpo.study.warm_start import gather
-from hpo.tables import duration, front_table
+from hpo.tables import front_table
 
 BOTH = {
     "eval_loss": {"direction": "min", "threshold": None},

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from hpo.forecast import forecast
+from hpo.forecasts.end import forecast
 from hpo.overview import overview
 from hpo.paths import StudyPaths
 from hpo.records import Progress, append_jsonl

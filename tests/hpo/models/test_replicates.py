@@ -8,10 +8,10 @@ from functools import cache
 import numpy as np
 import pytest
 
+from hpo.controller.proposer import Proposer
 from hpo.models.guard import guarded
 from hpo.objectives import parse_objectives
 from hpo.optimizer import Optimizer, Origin, Proposal
-from hpo.proposals import Proposer
 from hpo.records import Metric, Params
 from hpo.space.space import parse_space
 from hpo.study.state import Study, Trial, TrialState

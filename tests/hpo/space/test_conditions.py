@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hpo.compose import compose_config
+from hpo.controller.compose import compose_config
 from hpo.errors import InputError
 from hpo.space.extremes import extreme_values
 from hpo.space.space import Choice, Constant, Derived, Float, Integer, SearchSpace, parse_space

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hpo.compose import compose_config
+from hpo.controller.compose import compose_config
 from hpo.errors import InputError
 from hpo.space.grammar import parse_parameter
 from hpo.space.space import Choice, Constant, Derived, Float, Integer, Parameter, parse_space

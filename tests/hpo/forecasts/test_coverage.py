@@ -13,10 +13,10 @@ import pytest
 from controlled_site import LIMITS
 from rich.console import Console
 
-from hpo.coverage import Coverage, coverage
-from hpo.duration import Pace, pace, pace_line, training_cells
 from hpo.errors import InputError
-from hpo.outlook import Foreteller, Memory
+from hpo.forecasts.coverage import Coverage, coverage
+from hpo.forecasts.memory import Foreteller, Memory
+from hpo.forecasts.time import Pace, pace, pace_line, training_cells
 from hpo.plan import cost_lines, plan
 from hpo.ports import SiteLimits
 from hpo.records import Metric

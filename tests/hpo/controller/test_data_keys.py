@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hpo.compose import compose_config
+from hpo.controller.compose import compose_config
 from hpo.study.recipe import apply_params, unknown_names
 
 SOURCE = ["data=file", "data.sources.own.path=a.jsonl"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hpo.proposals import Proposed
+from hpo.controller.proposer import Proposed
 from hpo.records import Params, TrialSpec
 from hpo.study.recipe import content_hash
 from hpo.study.state import Study, trial_id
@@ -50,7 +50,7 @@ class Given:
 
 @dataclass
 class GivenProposer:
-    """See `hpo.proposals.Proposes`."""
+    """See `hpo.controller.proposer.Proposes`."""
 
     given: Given
     objectives: list[str]

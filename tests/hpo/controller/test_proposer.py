@@ -1,7 +1,7 @@
 """From a study to the specs of its trials, in a space with conditions, derived values and constraints."""
 
+from hpo.controller.proposer import Proposer
 from hpo.objectives import parse_objectives
-from hpo.proposals import Proposer
 from hpo.space.space import parse_space
 from hpo.study.state import Study, Trial
 

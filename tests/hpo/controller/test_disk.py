@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from hpo.disk import LONGEST_S, PAUSE_S, insist
+from hpo.controller.loop import LONGEST_S, PAUSE_S, insist
 
 
 def _failing(number: int, times: int) -> list[OSError]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from itertools import islice
 from statistics import fmean
 
-from hpo.duration import Pace
-from hpo.outlook import Foreteller, Memory, MemoryOutlook
+from hpo.forecasts.memory import Foreteller, Memory, MemoryOutlook
+from hpo.forecasts.time import Pace
+from hpo.formatting import duration, number
 from hpo.space.parameters import Choice
 from hpo.space.sampling import sobol_points
 from hpo.space.space import Point
-from hpo.tables import duration, number
 
 POINTS = 256  # of the space that are looked at
 SURE = 0.9  # a configuration with this chance is said to fit; with 1 - SURE or less, not to

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from hpo.outlook import Foreteller, Memory
+from hpo.forecasts.memory import Foreteller, Memory
+from hpo.formatting import duration
 from hpo.study.state import Study, Trial, TrialState
-from hpo.tables import duration
 
 Effort = Mapping[str, float]  # of `hpo.ports.TrialKind.training_effort`
 

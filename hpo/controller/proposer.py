@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from hpo.forecasts.memory import Foreteller
 from hpo.objectives import Objective
 from hpo.optimizer import Optimizer
-from hpo.outlook import Foreteller
 from hpo.records import Params, ParamValue, TrialSpec
 from hpo.space.space import SearchSpace
-from hpo.study.causes import learns
 from hpo.study.recipe import apply_params, content_hash
-from hpo.study.state import ENDED, Study, Trial, TrialState, trial_id
+from hpo.study.results import tell_results
+from hpo.study.state import Study, trial_id
 from hpo.validation import strategy_settings
 
 
@@ -110,29 +110,8 @@ class Proposer:
             outlook=self.foreteller.outlook(study) if self.foreteller else None,
             **settings,
         )
-        for known in study.earlier.get("known", ()):
-            for told in known["trials"]:
-                optimizer.tell(told["params"], told["metrics"])
-        for related in study.earlier.get("related", ()):
-            optimizer.learn_from((told["params"], told["metrics"]) for told in related["trials"])
-        # what is under way comes last: a result settles a pending trial of the same configuration
-        for trial in sorted(study.trials.values(), key=lambda own: own.state not in ENDED):
-            if self.space.contains(trial.params):
-                self._tell(optimizer, trial)
+        tell_results(optimizer, study)
         return optimizer
-
-    def _tell(self, optimizer: Optimizer, trial: Trial) -> None:
-        if trial.state is TrialState.COMPLETED:
-            values = {name: trial.metrics[name] for name in self.objectives if name in trial.metrics}
-            if len(values) == len(self.objectives):
-                told = {name: (metric.value, metric.standard_error) for name, metric in values.items()}
-                optimizer.tell(trial.params, told)
-        elif trial.state is TrialState.FAILED and learns(trial.cause):
-            optimizer.tell_failure(trial.params, reason=str(trial.cause))
-        elif trial.state in (TrialState.OPEN, TrialState.INTERRUPTED):
-            optimizer.add_pending(trial.params)
-        else:
-            optimizer.tell_nothing(trial.params)
 
     def _spec(self, study: Study, number: int, params: Mapping[str, ParamValue]) -> TrialSpec:
         return TrialSpec(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from controlled_site import Site
 
-from hpo.pacing import JITTER, LONGEST, Pacer
+from hpo.controller.loop import JITTER, LONGEST, Pacer
 from hpo.records import append_jsonl
 from hpo.study.journal import Journal, load_study
 from hpo.study.state import Event

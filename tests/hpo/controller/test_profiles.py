@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hpo.assembly import assemble
-from hpo.compose import CONF, compose_config
+from hpo.controller.assembly import assemble
+from hpo.controller.compose import CONF, compose_config
 
 # what the script asks for, beside what conf/cluster/base.yaml says
 PROFILES = {

@@ -9,7 +9,7 @@ import pytest
 from controlled_site import LIMITS, Site
 from memory_executor import Killed
 
-from hpo.controller import Controller
+from hpo.controller.controller import Controller
 from hpo.errors import StudyError
 from hpo.records import Lease, Metric, TrialResult, read_jsonl, write_json
 from hpo.study.journal import load_study

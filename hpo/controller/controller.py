@@ -5,24 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from hpo.budget import Budget
-from hpo.collect import Collector
-from hpo.dispatch import Dispatcher
+from hpo.controller.collect import Collector
+from hpo.controller.dispatch import Dispatcher
+from hpo.controller.health import failing_nodes, repeated_error
+from hpo.controller.limits import Budget, Limits
+from hpo.controller.proposer import Proposed, Proposes
+from hpo.controller.remote import Remote
+from hpo.controller.submission import forget, write_specs
 from hpo.errors import StudyError
-from hpo.health import failing_nodes, repeated_error
-from hpo.limits import Limits
 from hpo.paths import StudyPaths
 from hpo.ports import Executor, Task, TaskView
-from hpo.proposals import Proposed, Proposes
 from hpo.records import Cause
-from hpo.remote import Remote
 from hpo.study.causes import Action, decide
 from hpo.study.findings import record
 from hpo.study.gpu_hours import account
 from hpo.study.journal import Journal
 from hpo.study.lease import HeldLease
 from hpo.study.state import Event, Study, TrialState
-from hpo.submission import forget, write_specs
 
 
 class Controller:

@@ -13,17 +13,17 @@ import torch
 import yaml
 from safetensors.numpy import save_file
 
+from hpo.controller.proposer import Proposer
+from hpo.forecasts.memory import Foreteller, Memory, memory_cells, memory_line
 from hpo.models.feasibility_prior import Axis, belief, interpolated
 from hpo.objectives import parse_objectives
-from hpo.outlook import Foreteller, Memory, memory_cells, memory_line
 from hpo.ports import TrialKind
-from hpo.proposals import Proposer
 from hpo.records import Metric, Params
 from hpo.space.space import SearchSpace, parse_space
 from hpo.study.state import Study, Trial, TrialState
 from jobs.kinds.qlora import Qlora
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+CONF = Path(__file__).resolve().parents[3] / "conf"
 GIB = 2**30
 SPACE = {
     "learning_rate": "tag(log, interval(1e-5, 1e-3))",

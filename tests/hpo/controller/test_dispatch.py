@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from controlled_site import LIMITS, Site
 
-from hpo.limits import shares
+from hpo.controller.limits import shares
 from hpo.study.state import TrialState
 
 

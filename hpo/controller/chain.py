@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from hpo.controller import Controller
+from hpo.controller.controller import Controller
+from hpo.controller.submission import study_prefix
 from hpo.paths import StudyPaths
 from hpo.ports import Executor
 from hpo.study.state import Event
-from hpo.submission import study_prefix
 
 AGAIN_S = 300.0  # when nothing is in the queue that a step could follow
 

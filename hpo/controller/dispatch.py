@@ -12,15 +12,15 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from hpo.collect import task_of
+from hpo.controller.collect import task_of
+from hpo.controller.limits import Limits, array_minutes, shares, warned_s
+from hpo.controller.submission import release, submit_held, unrecorded
 from hpo.errors import StudyError
-from hpo.limits import Limits, array_minutes, shares, warned_s
 from hpo.paths import StudyPaths
 from hpo.ports import OVER, WAITING, Executor, Task, TaskView, Wishes
 from hpo.records import BatchRecord, Cause, write_json
 from hpo.study.journal import Journal
 from hpo.study.state import ENDED, Batch, Event, TrialState
-from hpo.submission import release, submit_held, unrecorded
 
 QUIET_S = 20.0  # after a failed submission: twice Slurm's message timeout, so a late array shows up by name
 MOST_QUIET_S = 900.0

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from conditions import wait_until
 
-from hpo.notify import news, run, tell
+from hpo.controller.notify import news, run, tell
 from hpo.paths import StudyPaths
 from hpo.study.journal import Journal, load_study
 from hpo.study.state import Event

@@ -2,20 +2,117 @@
 
 from __future__ import annotations
 
+import errno
+import random
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
-from hpo.assembly import Assembly
-from hpo.chain import settled
-from hpo.controller import Controller
-from hpo.pacing import Pacer
+from hpo.controller.assembly import Assembly
+from hpo.controller.chain import settled
+from hpo.controller.controller import Controller
 from hpo.ports import of_an_executor
 from hpo.records import RecordError
 from hpo.study.queue_view import QueueFile, QueueView, seen
 from hpo.study.snapshot import Snapshot, running_trials
 from hpo.study.state import Study
-from hpo.view import View
+
+GROWTH = 1.5
+LONGEST = 6.0  # times the shortest interval
+JITTER = 0.1  # of the interval: controllers that were started together do not ask together
+
+
+@dataclass
+class Pacer:
+    """Intervals between queries.
+
+    Args:
+        shortest_s: the interval while something happens.
+        backs_off: whether it grows while nothing does.
+    """
+
+    shortest_s: float
+    backs_off: bool = True
+    _interval_s: float = 0.0
+    _next_at: float = 0.0
+
+    def due(self, now: float) -> bool:
+        """Whether to ask now.
+
+        Args:
+            now: seconds of a monotonic clock.
+        """
+        return now >= self._next_at
+
+    def asked(self, now: float, *, eventful: bool) -> None:
+        """Note down a query, and plan the next one.
+
+        Args:
+            now: seconds of a monotonic clock.
+            eventful: whether it brought anything new; a failed query did not.
+        """
+        grown = max(self.shortest_s, self._interval_s * GROWTH) if self.backs_off else self.shortest_s
+        self._interval_s = self.shortest_s if eventful else min(grown, LONGEST * self.shortest_s)
+        spread = 1.0 + JITTER * (2.0 * random.random() - 1.0) if self.backs_off else 1.0  # no secret
+        self._next_at = now + self._interval_s * spread
+
+
+T = TypeVar("T")
+
+# What passes by itself, or with an administrator's help; a missing permission does not.
+PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE})
+LONGEST_S = 600.0
+PAUSE_S = 2.0
+
+
+def insist(
+    act: Callable[[], T], say: Callable[[str], None], sleep: Callable[[float], None] = time.sleep
+) -> T:
+    """Do what writes to a study folder, again and again while its disk is away.
+
+    Args:
+        act: harmless when repeated.
+        say: told once that it waits.
+        sleep: between two tries.
+
+    Raises:
+        OSError: one that does not pass, or the last one after ten minutes.
+    """
+    waited_s = 0.0
+    while True:
+        try:
+            return act()
+        except OSError as error:
+            if error.errno not in PASSING or waited_s >= LONGEST_S:
+                raise
+            if not waited_s:
+                where = error.filename or "the study folder"
+                say(f"cannot write {where}: {error.strerror}; trying for {LONGEST_S / 60:.0f} minutes")
+        sleep(PAUSE_S)
+        waited_s += PAUSE_S
+
+
+class View(Protocol):
+    """Told of events as they are journalled, and of the study after every pass."""
+
+    def say(self, text: str) -> None:
+        """Show one line of text."""
+
+    def event(self, event: dict[str, Any], study: Study) -> None:
+        """Show a journal event."""
+
+    def update(self, look: Callable[[], Snapshot]) -> None:
+        """Show the study as it is now; looks only where something of it is to be shown.
+
+        Args:
+            look: reads the files of the trials at work.
+        """
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
 
 LONGEST_WAIT_S = 60.0
 After = Callable[[Study], Iterable[str]]

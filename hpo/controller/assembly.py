@@ -10,16 +10,16 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from hpo.config import RECIPE_GROUPS, StudyConfig, read_config, without_target
+from hpo.controller.config import RECIPE_GROUPS, StudyConfig, read_config, without_target
+from hpo.controller.given_trials import Given
+from hpo.controller.limits import Limits
+from hpo.controller.proposer import Proposer, Proposes
 from hpo.errors import InputError, Problem
-from hpo.given import Given
-from hpo.limits import Limits
+from hpo.forecasts.memory import Foreteller
 from hpo.objectives import Objective, describe_objectives, parse_objectives
 from hpo.optimizer import Optimizer
-from hpo.outlook import Foreteller
 from hpo.paths import StudyPaths, cache_root
 from hpo.ports import Executor, TrialKind
-from hpo.proposals import Proposer, Proposes
 from hpo.records import ParamValue
 from hpo.space.extremes import extreme_values
 from hpo.space.space import SearchSpace, parse_space

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hpo.errors import InputError, Problem
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
+CONF = Path(__file__).resolve().parents[2] / "conf"
 OPEN_GROUPS = ("space.", "objectives.")
 OPEN_MAPPINGS = (
     "data.sources",

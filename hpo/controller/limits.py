@@ -1,12 +1,15 @@
-"""What the controller goes by, and the time limit of an array. Pure functions of what is known."""
+"""What the controller goes by: the budget, and the time limit of an array."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
+from hpo.paths import StudyPaths
 from hpo.ports import SiteLimits
+from hpo.study.gpu_hours import used_by_now
 from hpo.study.state import Study, Trial, TrialState
 
 # `cluster.time_limit=auto`: the longest trial so far with a margin, once there are so many to judge by.
@@ -90,3 +93,42 @@ def shares(waiting: Sequence[tuple[str, int]], at_once: int) -> dict[str, int]:
         given[array] = min(left, unfinished)
         left -= given[array]
     return given
+
+
+FRESH_S = 10.0  # what running attempts have used by now is read from a file of each
+
+
+@dataclass
+class Budget:
+    """Looks at a study's use of its budget.
+
+    Args:
+        limits: with the budget.
+        paths: the study's files.
+        clock: seconds since the epoch.
+    """
+
+    limits: Limits
+    paths: StudyPaths
+    clock: Callable[[], float]
+    _read: tuple[float, int, float] = field(default=(-FRESH_S, -1, 0.0))  # when, after how many ends, hours
+
+    def spent(self, study: Study) -> str:
+        """Which part of the budget is spent, in words; "" while there is some left."""
+        limits = self.limits
+        if len(study.trials) >= limits.trials:
+            return f"budget.trials={limits.trials} is spent"
+        hours = (self.clock() - datetime.fromisoformat(study.created_at).timestamp()) / 3600
+        if limits.wall_hours and hours >= limits.wall_hours:
+            return f"budget.wall_hours={limits.wall_hours:g} is spent"
+        if limits.gpu_hours and self._gpu_hours(study) >= limits.gpu_hours:
+            return f"budget.gpu_hours={limits.gpu_hours:g} is spent"
+        return ""
+
+    def _gpu_hours(self, study: Study) -> float:
+        at, ends, hours = self._read
+        now = self.clock()
+        if ends != len(study.ends) or not 0.0 <= now - at < FRESH_S:
+            hours = used_by_now(study, self.paths).hours
+            self._read = (now, len(study.ends), hours)
+        return hours

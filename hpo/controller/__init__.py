@@ -1,0 +1,1 @@
+"""The loop of a study: configuration, proposals, submission, and what becomes of what was submitted."""
