@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.records import ROOT
 from benchmarks.table import rows_of
 from benchmarks.trial.page import replaced
-from hpo.arms import arms_of
+from hpo.commands.arms import arms_of
 from hpo.controller.assembly import Assembly, assemble
 from hpo.controller.compose import compose_config
 from hpo.forecasts.coverage import SURE, Coverage, coverage

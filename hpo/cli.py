@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from hpo.commands import COMMANDS, read_command
+from hpo.commands.arguments import COMMANDS, read_command
 from hpo.errors import FrontrunnerError, InputError
 from hpo.ports import of_an_executor
 from hpo.records import Cause, RecordError

@@ -10,6 +10,7 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from hpo.display.tables import counts_line
 from hpo.formatting import number
 from hpo.records import utc_now
 from hpo.reporting.blocks import Figure, Section, inside_script
@@ -21,7 +22,6 @@ from hpo.reporting.running_sections import running_sections
 from hpo.reporting.samples import samples_section
 from hpo.reporting.style import tellings
 from hpo.reporting.time_figures import attempt_tellings
-from hpo.tables import counts_line
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from hpo.display.tables import metric_text
 from hpo.formatting import number
 from hpo.objectives import Objectives
 from hpo.study.state import Study, Trial, TrialState
-from hpo.tables import metric_text
 
 FRONT = "#c0262d"
 GREY = "#9aa3ad"

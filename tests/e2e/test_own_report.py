@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from study_runs import SYNTHETIC, StudyRun, wait_until
 
-from hpo.autoreport import NICE, Making
+from hpo.commands.autoreport import NICE, Making
 from hpo.records import RecordError
 
 pytestmark = pytest.mark.slow

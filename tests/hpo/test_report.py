@@ -14,25 +14,25 @@ import pytest
 from rich.console import Console
 from written_study import OBJECTIVES, SECTIONS, write_study
 
+from hpo.commands.report import report
+from hpo.commands.status import to_json
+from hpo.display.overview import overview
+from hpo.display.tables import front_table
 from hpo.errors import InputError
 from hpo.exports.table import rows, write_csv
 from hpo.formatting import duration
 from hpo.objectives import parse_objectives
-from hpo.overview import overview
 from hpo.paths import StudyPaths
 from hpo.records import Progress, append_jsonl
-from hpo.report import report
 from hpo.reporting.blocks import Table, Text, inside_script
 from hpo.reporting.evaluation_section import evaluation_section
 from hpo.reporting.running_sections import without_secrets
 from hpo.space.space import parse_space
-from hpo.status import to_json
 from hpo.study.journal import Journal
 from hpo.study.snapshot import last_progress, pareto_trials, take
 from hpo.study.state import Event
 from hpo.study.store import create_study
 from hpo.study.warm_start import gather
-from hpo.tables import front_table
 
 BOTH = {
     "eval_loss": {"direction": "min", "threshold": None},

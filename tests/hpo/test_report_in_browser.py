@@ -17,8 +17,8 @@ import pytest
 from rich.console import Console
 from written_study import OBJECTIVES, SECTIONS, write_study
 
+from hpo.commands.report import report
 from hpo.paths import StudyPaths
-from hpo.report import report
 
 pytestmark = pytest.mark.browser
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from hpo.commands.plan import plan
 from hpo.errors import InputError
-from hpo.plan import plan
 
 TWO = ["trainer.gpus=2", "trainer.batch_size=8"]
 

@@ -13,11 +13,11 @@ import pytest
 from controlled_site import LIMITS
 from rich.console import Console
 
+from hpo.commands.plan import cost_lines, plan
 from hpo.errors import InputError
 from hpo.forecasts.coverage import Coverage, coverage
 from hpo.forecasts.memory import Foreteller, Memory
 from hpo.forecasts.time import Pace, pace, pace_line, training_cells
-from hpo.plan import cost_lines, plan
 from hpo.ports import SiteLimits
 from hpo.records import Metric
 from hpo.space.space import parse_space

@@ -1,0 +1,220 @@
+"""`plan`, what a study would do, and `prefetch`, what its nodes will need. Neither submits anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from hpo.commands.arms import arms_of, with_arm
+from hpo.controller.assembly import Assembly, assemble, gpus_of
+from hpo.controller.compose import compose_config
+from hpo.controller.limits import Limits, array_minutes
+from hpo.controller.proposer import Proposed
+from hpo.controller.submission import array_name, array_request
+from hpo.errors import InputError
+from hpo.forecasts.coverage import coverage
+from hpo.forecasts.memory import memory_cells, memory_line
+from hpo.forecasts.time import pace, pace_line, training_cells
+from hpo.formatting import number
+from hpo.ports import SiteLimits, Wishes
+from hpo.study.gpu_hours import used
+from hpo.study.journal import load_study
+from hpo.study.state import Batch, Study, TrialState
+
+
+def plan(overrides: Sequence[str], config_dir: str | None, console: Console) -> int:
+    """Show the space, the objectives, the first batch and the exact text that would be submitted.
+
+    Raises:
+        InputError: the configuration cannot be used.
+    """
+    parts = assemble(*compose_config(overrides, config_dir))
+    there = parts.paths.journal.exists()
+    study = load_study(parts.paths.journal) if there else Study(uid="000000", name=parts.paths.name)
+    study.earlier = study.earlier or parts.earlier()
+    console.print(
+        f"study {study.name}, {parts.paths.folder}; cluster: {parts.executor.name}", highlight=False
+    )
+    console.print(_space_table(parts))
+    room = min(parts.limits.batch_size, parts.limits.trials - len(study.trials))
+    proposals = parts.proposer().propose(study, room)
+    gpus, training_s = gpus_of(parts.raw) or 1, _show_forecast(parts, study, proposals, console)
+    lines = [
+        *cost_lines(study, parts.limits, parts.executor.limits(), gpus, training_s),
+        *arm_lines(overrides, parts.raw, config_dir, gpus, training_s),
+    ]
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+    name = array_name(study, study.next_batch) + "nonce"
+    console.print("\nwhat would be submitted:", style="bold")
+    console.print(_preview(parts, study, proposals, name), markup=False, highlight=False, soft_wrap=True)
+    level, what, hint = parts.executor.rehearse(name=name, count=max(1, len(proposals)))
+    advice = f"\n      hint: {hint}" if hint and level != "ok" else ""
+    console.print(f"{level:4}  {what}{advice}", markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+def cost_lines(
+    study: Study, limits: Limits, site: SiteLimits, gpus: int = 1, training_s: float | None = None
+) -> Iterator[str]:
+    """What the study may cost: from its own trials where some have ended, else from the time limit.
+
+    Args:
+        study: as it stands.
+        limits: budget and batch sizes.
+        site: what the site allows.
+        gpus: of each trial.
+        training_s: how long a training is foretold to take; None: not known.
+    """
+    left = max(0, limits.trials - len(study.trials))
+    completed = len(study.in_state(TrialState.COMPLETED))
+    usage = used(study)
+    hours = site["default_minutes"] / 60
+    if completed:
+        each = usage.hours / completed
+        yield (
+            f"\n{completed} trials took {usage.hours:.3g} GPU-hours ({usage.lost / 3600:.2g} of them lost), "
+            f"{each:.3g} a trial; the {left} that are left about {left * each:.3g}"
+        )
+    else:
+        most = f"at most {left * hours * gpus:.4g} GPU-hours if none is interrupted"
+        attempt = f"{hours:.3g} h an attempt" + (f" on {gpus} GPUs" if gpus > 1 else "")
+        yield f"\n{left} trials of at most {attempt}: {most}; budget.gpu_hours sets a limit"
+        if training_s is not None:
+            yield f"by the forecast {_forecast(left, limits, gpus, training_s)}"
+    minutes = array_minutes(study, [], site, auto=limits.auto_time_limit)
+    if minutes:
+        yield f"cluster.time_limit=auto: {minutes} minutes, from the longest trial so far"
+
+
+def _forecast(left: int, limits: Limits, gpus: int, training_s: float) -> str:
+    """How many trainings the budget is good for, and what they take."""
+    hours = training_s / 3600
+    walls = limits.wall_hours * limits.batch_size / hours if limits.wall_hours else left
+    spent = limits.gpu_hours / hours / gpus if limits.gpu_hours else left
+    if min(walls, spent) < left:
+        key = "wall_hours" if walls <= spent else "gpu_hours"
+        return f"budget.{key} is good for {min(walls, spent):.2g} trainings"
+    return f"they train for {_gpu_hours(left, gpus, training_s)}"
+
+
+def _gpu_hours(trials: int, gpus: int, training_s: float) -> str:
+    return f"{trials * gpus * training_s / 3600:.3g} GPU-hours"
+
+
+def arm_lines(
+    overrides: Sequence[str],
+    raw: Mapping[str, Any],
+    config_dir: str | None,
+    gpus: int = 1,
+    training_s: float | None = None,
+) -> Iterator[str]:
+    """What the arms of a study add to it.
+
+    Args:
+        overrides: of the study.
+        raw: its configuration.
+        config_dir: a folder with the user's own configuration groups.
+        gpus: of each trial.
+        training_s: how long a training is foretold to take; None: not known.
+
+    Raises:
+        InputError: an arm cannot be composed.
+    """
+    for name, own in arms_of(raw).items():
+        arm, problems = compose_config(with_arm(overrides, own), config_dir)
+        if problems:
+            raise InputError([(f"arms.{name}: {key}", text) for key, text in problems])
+        count, strategy = arm["budget"]["trials"], arm["strategy"]["name"]
+        at_once = min(count, arm["batch"]["size"])
+        cost = "" if training_s is None else f", {_gpu_hours(count, gpus, training_s)}"
+        yield f"then arm {name}: {count} more trials by {strategy}, {at_once} at a time{cost}"
+
+
+def _show_forecast(
+    parts: Assembly, study: Study, proposals: Sequence[Proposed], console: Console
+) -> float | None:
+    """The next batch with what is foretold of it, and what is foretold of the whole space.
+
+    Returns:
+        How long trials train on average, in seconds; None where that is not foretold.
+    """
+    foreteller = parts.foreteller()
+    memory = foreteller.memory(study)
+    known = pace(foreteller, study, memory)
+    foretold = [
+        memory_cells(foreteller.peak(each.spec.recipe, memory))
+        | training_cells(foreteller.effort(each.spec.recipe, memory), known)
+        for each in proposals
+    ]
+    title = "Next batch" if parts.paths.journal.exists() else "First batch"
+    console.print(_batch_table(proposals, foretold, title))
+    lines: list[str] = []
+    if any(foretold):
+        lines.append(memory_line(memory, given=foreteller.given_gib is not None))
+    if any("training" in cells for cells in foretold):
+        lines.append(pace_line(known))
+    space = coverage(foreteller, memory, known)
+    lines += space.lines() if space else []
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+    return space.seconds if space else None
+
+
+def prefetch(overrides: Sequence[str], config_dir: str | None, console: Console) -> int:
+    """Put into the cache what every trial needs.
+
+    Raises:
+        InputError: the configuration cannot be used.
+    """
+    parts = assemble(*compose_config(overrides, config_dir))
+    parts.kind.prepare(parts.recipe, parts.cache, lambda line: console.print(line, markup=False))
+    console.print(f"ready in {parts.cache}", highlight=False)
+    return 0
+
+
+def _space_table(parts: Assembly) -> Table:
+    table = Table(title="Search space", title_justify="left", box=None, pad_edge=False)
+    table.add_column("parameter")
+    table.add_column("values")
+    for name, parameter in parts.space.parameters.items():
+        described = ", ".join(f"{key}={value}" for key, value in parameter.describe().items())
+        condition = parts.space.conditions.get(name)
+        table.add_row(name, escape(f"{described}, if {condition}" if condition else described))
+    for constraint in parts.space.constraints:
+        table.add_row("constraint", escape(constraint))
+    for name, objective in parts.objectives.items():
+        table.add_row(f"objective {name}", objective.direction)
+    return table
+
+
+def _batch_table(proposals: Sequence[Proposed], foretold: Sequence[Mapping[str, str]], title: str) -> Table:
+    """The trials, each with what is foretold of it: heading -> cell."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("trial")
+    names = list(dict.fromkeys(name for proposed in proposals for name in proposed.spec.params))
+    for name in names:
+        table.add_column(name, justify="right")
+    headings = list(dict.fromkeys(heading for cells in foretold for heading in cells))
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    table.add_column("from")
+    for proposed, cells in zip(proposals, foretold, strict=True):
+        values = (number(proposed.spec.params.get(name, "")) for name in names)
+        told = (cells.get(heading, "") for heading in headings)
+        table.add_row(proposed.spec.trial, *values, *told, proposed.origin)
+    return table
+
+
+def _preview(parts: Assembly, study: Study, proposals: Sequence[Proposed], name: str) -> str:
+    batch = Batch(study.next_batch, [proposed.spec.trial for proposed in proposals] or ["0000"])
+    wishes: Wishes = {}
+    if parts.limits.max_parallel:
+        wishes["at_once"] = min(parts.limits.max_parallel, len(batch.trials))
+    if minutes := array_minutes(study, [], parts.executor.limits(), auto=parts.limits.auto_time_limit):
+        wishes["time_limit_min"] = minutes
+    return parts.executor.preview(**array_request(parts.paths, batch, name, parts.kind.target, wishes))

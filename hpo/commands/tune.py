@@ -1,0 +1,269 @@
+"""The commands that drive a study: `tune`, the loop, and `step`, one pass of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from hpo.commands.autoreport import Reports
+from hpo.controller.assembly import Assembly, assemble
+from hpo.controller.chain import follow_up
+from hpo.controller.compose import compose_config
+from hpo.controller.controller import Controller
+from hpo.controller.loop import After, Loop, View, insist, nothing
+from hpo.controller.notify import tell
+from hpo.display.ending import show_end
+from hpo.display.live_view import make_view
+from hpo.errors import InputError, StudyError
+from hpo.objectives import describe_objectives
+from hpo.paths import StudyPaths
+from hpo.records import write_json
+from hpo.study.journal import Journal, load_study
+from hpo.study.lease import HeldLease, refuse_second_controller
+from hpo.study.state import Event, Study
+from hpo.study.store import create_study, refuse_other_configuration, refuse_unwritable, set_umask
+
+INTERRUPTED = 3  # exit code: stopped by the user, and resumable
+CHAIN_WAIT_S = 240.0  # longer than it takes until a dead controller's lease is stale
+CHAIN_LINGER_S = 600.0  # how long a step of a chain waits for what no array in the queue will bring
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How a study is driven.
+
+    Args:
+        once: for one pass.
+        anew: the user has just asked for it, so an earlier `cancel` counts no more.
+        chain: the command that a job is to go on with.
+        after: called after every pass, with the study; gives lines to show.
+    """
+
+    once: bool = False
+    anew: bool = True
+    chain: Sequence[str] = ()
+    after: After = nothing
+
+
+def tune(
+    overrides: Sequence[str],
+    config_dir: str | None,
+    console: Console,
+    *,
+    once: bool = False,
+    again: Sequence[str] | None = None,
+) -> int:
+    """Drive a study until its budget ends, or for one pass.
+
+    Args:
+        overrides: of the configuration, in Hydra's grammar.
+        config_dir: a folder with the user's own configuration groups.
+        console: where to show it.
+        once: one pass (`step`); so it is with `controller.chain`.
+        again: overrides of the steps that `controller.chain` takes later; None: the same.
+
+    Returns:
+        0 when the study is complete or the pass is done, 3 when interrupted.
+
+    Raises:
+        FrontrunnerError: bad input (2), or a study that cannot go on (1).
+    """
+    parts = assemble(*compose_config(overrides, config_dir))
+    set_umask(parts.config.study.umask)
+    paths, chain = parts.paths, parts.config.controller.chain
+    reports = Reports(paths, parts.config.report, console)
+    if not paths.journal.exists():
+        _begin(parts, console)
+    elif _complete(parts, study := load_study(paths.journal)):
+        _tell_late(parts, study, console)
+        show_end(paths, console, f"study {paths.name} is complete; nothing to do")
+        reports.conclude()  # as an earlier controller could not, if it was killed
+        return 0
+    else:
+        _take_up(parts, study, console, once=once)
+    wait_s = CHAIN_WAIT_S if chain else 0.0
+    # A study that has begun may be taken up by cron or by its own chain while the disk is away.
+    lease = insist(lambda: _lease(paths, once=once, wait_s=wait_s), console.print)
+    if lease is None:
+        console.print("another controller is at work; nothing to do", highlight=False)
+        return 0
+    with reports, lease:  # the lease is given back first: nobody waits for a report
+        where = ["--config-dir", str(Path(config_dir).resolve())] if config_dir else []
+        command = ["step", *where, *(overrides if again is None else again)] if chain else []
+        ways = Ways(once=once or chain, anew=not once, chain=command, after=reports.look)
+        status = drive(parts, lease, console, _show_end, ways)
+        if status:
+            reports.stop()
+        return status
+
+
+def _begin(parts: Assembly, console: Console) -> None:
+    """Create the study, once all that can be wrong with it has been looked at."""
+    if parts.paths.folder.exists():
+        refuse_foreign_folder(parts.paths)
+    earlier = parts.earlier()
+    refuse_unwritable(parts.paths.folder.parent)
+    _prepare(parts, console)
+    create_study(parts.paths, parts.raw, parts.identity, {**configured(parts), "earlier": earlier})
+
+
+def _complete(parts: Assembly, study: Study) -> bool:
+    """Whether a study that is there has nothing left to do; one of another configuration is refused."""
+    if not parts.config.study.allow_change:
+        refuse_other_configuration(parts.paths, study, parts.identity)
+    return bool(study.finished) and study.settings["budget"] == parts.raw["budget"]
+
+
+def _take_up(parts: Assembly, study: Study, console: Console, *, once: bool) -> None:
+    """Make ready to go on with a study."""
+    if once and study.stopped:
+        _tell_late(parts, study, console)
+        # cron would start again and again what was stopped for a reason
+        raise StudyError(
+            f"study {study.name} is stopped: {study.stopped}",
+            hint="`tune` goes on with it, and so do single steps after `frontrunner retry`",
+        )
+    if not once:
+        refuse_second_controller(parts.paths.controller)
+    _prepare(parts, console)
+
+
+def _prepare(parts: Assembly, console: Console) -> None:
+    parts.kind.prepare(parts.recipe, parts.cache, lambda line: console.print(line, markup=False))
+
+
+def _lease(paths: StudyPaths, *, once: bool, wait_s: float) -> HeldLease | None:
+    """The lease; None where another controller has it and this is but one step of many.
+
+    A link of a chain waits: the one before it may have been killed on a node that is gone, and only the
+    age of its lease tells.
+    """
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            return HeldLease(paths.controller)
+        except InputError:
+            if not once and not wait_s:
+                raise
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(5.0)
+
+
+def configured(parts: Assembly) -> dict[str, Any]:
+    """What the journal says of a configuration."""
+    return {"objectives": describe_objectives(parts.objectives), "settings": parts.settings}
+
+
+def refuse_foreign_folder(paths: StudyPaths) -> None:
+    """Raise InputError: a folder that is there is no study."""
+    raise InputError(
+        f"study.name: expected a new folder or one of ours, got {paths.folder}, which holds no journal.jsonl",
+        hint="study.name=ANOTHER or study.root=PATH names another place",
+    )
+
+
+def _show_end(parts: Assembly, console: Console, headline: str) -> None:
+    show_end(parts.paths, console, headline)
+
+
+def drive(
+    parts: Assembly,
+    lease: HeldLease,
+    console: Console,
+    show_end: Callable[[Assembly, Console, str], None],
+    ways: Ways | None = None,
+) -> int:
+    """Drive a study whose folder is there.
+
+    Args:
+        parts: the study's.
+        lease: of its controller.
+        console: where to show it.
+        show_end: called with a headline once the study is complete.
+        ways: how it is driven; None: to its end.
+
+    Returns:
+        0, or 3 when interrupted.
+
+    Raises:
+        FrontrunnerError: the study cannot go on.
+    """
+    view, ways = make_view(console), ways or Ways()
+    try:
+        controller = insist(lambda: _controller(parts, lease, view, anew=ways.anew), view.say)
+        try:
+            ended = _work(parts, controller, view, ways)
+        finally:  # also where the study is stopped by an error
+            _tell(parts, controller.journal, view.say)
+    except KeyboardInterrupt:
+        view.close()
+        goes_on = f"what runs goes on running. The same command continues study {parts.paths.name}"
+        stops = f"`frontrunner cancel {parts.paths.folder}` stops it"
+        console.print(f"interrupted: {goes_on}; {stops}", highlight=False, soft_wrap=True)
+        return INTERRUPTED
+    finally:
+        view.close()
+    if ended:
+        show_end(parts, console, f"study {parts.paths.name} is complete")
+    return 0
+
+
+def _work(parts: Assembly, controller: Controller, view: View, ways: Ways) -> bool:
+    """Passes of the loop; returns whether the study has ended."""
+    loop = Loop(parts, controller, view, ways.after)
+    ended = loop.pass_once() if ways.once else loop.run()
+    if ways.chain and not ended:
+        ended = loop.until_settled(CHAIN_LINGER_S)
+    if ways.chain and not ended:
+        jobs = follow_up(controller, parts.executor, parts.paths, ways.chain)
+        view.say(f"the study goes on by itself, next with {', '.join(jobs) or 'the jobs in the queue'}")
+    return ended
+
+
+def _tell(parts: Assembly, journal: Journal, say: Callable[[str], None]) -> None:
+    own = parts.config.notify
+    with suppress(OSError):  # of a disk that does not take that it was told: then it is told again
+        tell(journal, parts.paths, own.command, own.timeout_seconds, say)
+
+
+def _tell_late(parts: Assembly, study: Study, console: Console) -> None:
+    """Tell of an end that an earlier controller could not tell of, as it was killed."""
+    if study.untold and parts.config.notify.command:
+        with suppress(InputError), HeldLease(parts.paths.controller):  # another controller tells of it
+            _tell(parts, Journal(parts.paths.journal), lambda line: console.print(line, markup=False))
+
+
+def _controller(parts: Assembly, lease: HeldLease, view: View, *, anew: bool) -> Controller:
+    journal = Journal(parts.paths.journal, view.event)
+    study = journal.study
+    if anew or not study.started:  # a step of many says nothing of itself
+        baseline = parts.kind.baseline(parts.recipe, parts.cache)
+        if (samples := parts.kind.samples(parts.recipe, parts.cache)) is not None:
+            write_json(parts.paths.base_samples, dict(samples))
+        journal.record(Event.CONTROLLER_STARTED, baseline=dict(baseline or {}))
+    if (study.settings, study.identity) != (parts.settings, parts.identity):
+        journal.record(Event.SETTINGS_CHANGED, **configured(parts), identity=parts.identity)
+    if anew:
+        parts.paths.stop.unlink(missing_ok=True)  # of an earlier `cancel`: the user has thought better of it
+    controller = Controller(
+        parts.paths,
+        journal,
+        parts.executor,
+        parts.proposer(),
+        parts.limits,
+        lease,
+        parts.target,
+        say=view.say,
+    )
+    controller.adopt()
+    where = "as Slurm arrays" if parts.executor.name == "slurm" else "as processes of this machine"
+    if anew:
+        view.say(f"study {parts.paths.name} in {parts.paths.folder}; trials run {where}")
+    return controller
