@@ -25,7 +25,7 @@ CONFINED = {
     "submitit": ("slurm",),
     "hydra": ("hpo.controller.compose", "hpo.space.grammar"),
     "omegaconf": ("hpo.controller.compose", "hpo.space.grammar"),
-    "matplotlib": ("hpo.reporting.pictures", "hpo.comparison.arms_figure", "hpo.comparison.figures"),
+    "matplotlib": ("hpo.reporting.figures.png", "hpo.comparison.arms_figure", "hpo.comparison.figures"),
     "plotly": ("hpo.reporting",),
     "SALib": ("hpo.reporting.sensitivity",),
     "sklearn": ("hpo.reporting.forest",),

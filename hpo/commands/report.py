@@ -32,9 +32,9 @@ def report(name: str, root: Path, console: Console, limits: Sequence[str] = ()) 
     snapshot = take(paths)
     bounds = parse_limits(limits, snapshot.study.metrics)
     try:
+        from hpo.reporting.figures.png import draw
         from hpo.reporting.material import gather
         from hpo.reporting.page import render
-        from hpo.reporting.pictures import draw
     except ImportError as error:
         hint = "pip install 'frontrunner[report]'"
         raise FrontrunnerError(f"`report` needs a library that is not there: {error}", hint) from error

@@ -13,17 +13,17 @@ from plotly.offline import get_plotlyjs
 from hpo.display.tables import counts_line
 from hpo.formatting import number
 from hpo.records import utc_now
-from hpo.reporting.blocks import Figure, Section, inside_script
-from hpo.reporting.evaluation_section import evaluation_section
+from hpo.reporting.figures.style import tellings
+from hpo.reporting.figures.time import attempt_tellings
 from hpo.reporting.material import Material
-from hpo.reporting.model_sections import model_sections
-from hpo.reporting.result_sections import result_sections, summary
-from hpo.reporting.running_sections import running_sections
-from hpo.reporting.samples import samples_section
-from hpo.reporting.style import tellings
-from hpo.reporting.time_figures import attempt_tellings
+from hpo.reporting.sections.blocks import Figure, Section, inside_script
+from hpo.reporting.sections.evaluation import evaluation_section
+from hpo.reporting.sections.model import model_sections
+from hpo.reporting.sections.results import result_sections, summary
+from hpo.reporting.sections.running import running_sections
+from hpo.reporting.sections.samples import samples_section
 
-TEMPLATES = Path(__file__).parent.parent / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 def sections(material: Material) -> list[Section]:

@@ -12,8 +12,8 @@ from plotly.subplots import make_subplots
 
 from hpo.formatting import duration
 from hpo.reporting.curves import Curve
+from hpo.reporting.figures.style import FRONT, GREY, finish
 from hpo.reporting.spans import Span, at_work
-from hpo.reporting.style import FRONT, GREY, finish
 
 OUTCOMES: Mapping[str, str] = {
     "completed": "#2b8a74",

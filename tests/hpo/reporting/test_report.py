@@ -24,9 +24,9 @@ from hpo.formatting import duration
 from hpo.objectives import parse_objectives
 from hpo.paths import StudyPaths
 from hpo.records import Progress, append_jsonl
-from hpo.reporting.blocks import Table, Text, inside_script
-from hpo.reporting.evaluation_section import evaluation_section
-from hpo.reporting.running_sections import without_secrets
+from hpo.reporting.sections.blocks import Table, Text, inside_script
+from hpo.reporting.sections.evaluation import evaluation_section
+from hpo.reporting.sections.running import without_secrets
 from hpo.space.space import parse_space
 from hpo.study.journal import Journal
 from hpo.study.snapshot import last_progress, pareto_trials, take

@@ -10,12 +10,12 @@ import yaml
 
 from hpo.formatting import duration
 from hpo.records import Cause, RecordError, TrialResult
-from hpo.reporting.blocks import Cell, Figure, Section, Table, Text
 from hpo.reporting.costs import card_costs, energy_wh, improvements, total_money
 from hpo.reporting.curves import MOST_CURVES
+from hpo.reporting.figures.time import curves_figure, timeline_figure
 from hpo.reporting.material import Material
+from hpo.reporting.sections.blocks import Cell, Figure, Section, Table, Text
 from hpo.reporting.spans import interruptions, utilisation
-from hpo.reporting.time_figures import curves_figure, timeline_figure
 from hpo.study.causes import learns
 from hpo.study.state import AttemptEnd, TrialState
 

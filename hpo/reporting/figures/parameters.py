@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from hpo.objectives import Objectives
+from hpo.reporting.figures.style import FRONT, axis_title, by_group, failed, finish, look, marks
 from hpo.reporting.results import results
-from hpo.reporting.style import FRONT, axis_title, by_group, failed, finish, look, marks
 from hpo.space.space import SearchSpace
 from hpo.study.learning_curves import thinned
 from hpo.study.state import Study, Trial

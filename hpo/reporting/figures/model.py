@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from hpo.objectives import Objectives
-from hpo.reporting.parameter_figures import is_log
-from hpo.reporting.style import FRONT, axis_title, finish, look, marks
+from hpo.reporting.figures.parameters import is_log
+from hpo.reporting.figures.style import FRONT, axis_title, finish, look, marks
 from hpo.space.space import SearchSpace
 from hpo.study.state import Study, TrialState
 

@@ -18,9 +18,9 @@ from plotly.colors import sample_colorscale
 from hpo.formatting import number
 from hpo.objectives import Objectives
 from hpo.records import ParamValue
-from hpo.reporting.parameter_figures import is_log, is_number
+from hpo.reporting.figures.parameters import is_log, is_number
+from hpo.reporting.figures.style import FRONT, axis_title, finish, marks
 from hpo.reporting.results import results
-from hpo.reporting.style import FRONT, axis_title, finish, marks
 from hpo.space.space import SearchSpace
 from hpo.study.state import Study, Trial
 

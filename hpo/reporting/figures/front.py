@@ -11,9 +11,9 @@ from plotly.subplots import make_subplots
 
 from hpo.objectives import Direction, Objectives
 from hpo.reporting.advance import Advance
-from hpo.reporting.labels import params_label, place_labels
+from hpo.reporting.figures.labels import params_label, place_labels
+from hpo.reporting.figures.style import FRONT, axis_title, by_group, failed, finish, group_of, look, marks
 from hpo.reporting.results import results
-from hpo.reporting.style import FRONT, axis_title, by_group, failed, finish, group_of, look, marks
 from hpo.study.snapshot import pareto_trials
 from hpo.study.state import Study, Trial
 

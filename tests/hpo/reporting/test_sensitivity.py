@@ -105,7 +105,7 @@ def test_objective_that_does_not_vary_has_no_shares() -> None:
 )
 def test_intervals_of_shares_are_wilsons(share: float, count: int, low: float, high: float) -> None:
     """Tabled values of Wilson's interval, without correction for continuity."""
-    from hpo.reporting.model_figures import calibration_figure, wilson
+    from hpo.reporting.figures.model import calibration_figure, wilson
 
     assert wilson(share, count) == pytest.approx((low, high), abs=1e-4)
     assert calibration_figure([Bin(0.0, 1.0, count, 0.5, share)]).data[0].y == (share,)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import plotly.graph_objects as go
 
-from hpo.reporting.digits import short
+from hpo.reporting.sections.digits import short
 
 Cell = str | float | int | None
 

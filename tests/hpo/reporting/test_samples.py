@@ -12,10 +12,10 @@ from written_study import SCRIPT, write_study
 from hpo.paths import StudyPaths
 from hpo.records import write_json
 from hpo.reporting.analysis import Analysis
-from hpo.reporting.blocks import Section, Table, Text
 from hpo.reporting.material import Material, gather
 from hpo.reporting.page import render, sections
-from hpo.reporting.samples import given_text, samples_section
+from hpo.reporting.sections.blocks import Section, Table, Text
+from hpo.reporting.sections.samples import given_text, samples_section
 from hpo.study.snapshot import take
 
 pytestmark = pytest.mark.usefixtures("no_model")

@@ -9,7 +9,7 @@ from typing import Any
 from hpo.formatting import number
 from hpo.paths import StudyPaths
 from hpo.records import SCHEMA_VERSION, RecordError, read_json
-from hpo.reporting.blocks import Cell, Figure, Section, Table, Text
+from hpo.reporting.sections.blocks import Cell, Figure, Section, Table, Text
 
 _BITS = {"4bit": "4-bit", "16bit": "16-bit"}
 

@@ -15,11 +15,11 @@ from hpo.records import Cause, Metric
 from hpo.reporting.advance import advance
 from hpo.reporting.choosing import Limit, knee, parse_limits, picks
 from hpo.reporting.costs import card_costs, improvements, price_of, total_money
-from hpo.reporting.digits import rounded, short
-from hpo.reporting.labels import CHARACTER, place_labels
-from hpo.reporting.parameter_figures import some_of
+from hpo.reporting.figures.labels import CHARACTER, place_labels
+from hpo.reporting.figures.parameters import some_of
+from hpo.reporting.figures.style import tellings
+from hpo.reporting.sections.digits import rounded, short
 from hpo.reporting.spans import Span, at_work, in_lanes, interruptions, utilisation
-from hpo.reporting.style import tellings
 from hpo.study.state import AttemptEnd, Batch, Study, Trial, TrialState
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -8,14 +8,14 @@ from itertools import combinations
 from hpo.formatting import duration, number
 from hpo.objectives import Objectives
 from hpo.pareto import hypervolume
-from hpo.reporting.blocks import Cell, Figure, Section, Table, Text
 from hpo.reporting.choosing import picks
-from hpo.reporting.front_figures import front_figure, hypervolume_figure, incumbent_figure
+from hpo.reporting.figures.front import front_figure, hypervolume_figure, incumbent_figure
+from hpo.reporting.figures.parallel import parallel_figure
+from hpo.reporting.figures.parameters import history_figure, objective_figure, some_of
+from hpo.reporting.figures.style import group_of
 from hpo.reporting.material import Material
-from hpo.reporting.parallel_figure import parallel_figure
-from hpo.reporting.parameter_figures import history_figure, objective_figure, some_of
 from hpo.reporting.results import results
-from hpo.reporting.style import group_of
+from hpo.reporting.sections.blocks import Cell, Figure, Section, Table, Text
 from hpo.study.state import Trial, TrialState
 
 NONE_YET = "No trial has completed yet."

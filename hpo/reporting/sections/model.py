@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator
 
 from hpo.formatting import number
-from hpo.reporting.blocks import Cell, Figure, Section, Table, Text
 from hpo.reporting.material import Material
+from hpo.reporting.sections.blocks import Cell, Figure, Section, Table, Text
 
 
 def model_sections(material: Material) -> Iterator[Section]:
@@ -27,7 +27,7 @@ def _importance(material: Material) -> Section:
     blocks: list[Figure | Table | Text] = []
     if own.why_not or own.space is None:
         return Section("importance", "Which parameters matter", says, [Text(_none(own.why_not))])
-    from hpo.reporting.model_figures import importance_figure, slices_figure
+    from hpo.reporting.figures.model import importance_figure, slices_figure
 
     blocks.append(Figure("importance", importance_figure(own.indices, own.forest)))
     blocks += [Text(_forest_words(material)), *map(Text, own.notes)]
@@ -66,7 +66,7 @@ def _trust(material: Material) -> Section:
     own = material.analysis
     if own.why_not or own.space is None:
         return Section("trust", "May the surrogate be trusted", says, [Text(_none(own.why_not))])
-    from hpo.reporting.model_figures import calibration_figure, trust_figure
+    from hpo.reporting.figures.model import calibration_figure, trust_figure
 
     blocks: list[Figure | Table | Text] = [
         Text(_verdict(material)),

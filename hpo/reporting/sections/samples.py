@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from hpo.records import SCHEMA_VERSION, RecordError, read_json
-from hpo.reporting.blocks import Cell, Section, Table, Text
 from hpo.reporting.choosing import picks
-from hpo.reporting.labels import params_label
+from hpo.reporting.figures.labels import params_label
 from hpo.reporting.material import Material
 from hpo.reporting.results import results
+from hpo.reporting.sections.blocks import Cell, Section, Table, Text
 from hpo.study.state import Trial
 
 MOST_TRIALS = 4

@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 
 from hpo.objectives import Direction
 from hpo.reporting.advance import Advance
-from hpo.reporting.labels import params_label, place_labels
+from hpo.reporting.figures.labels import params_label, place_labels
+from hpo.reporting.figures.parameters import COLUMNS, is_log, is_number
+from hpo.reporting.figures.style import FRONT, GREY, by_group, look
 from hpo.reporting.material import Material
-from hpo.reporting.parameter_figures import COLUMNS, is_log, is_number
 from hpo.reporting.results import results
-from hpo.reporting.style import FRONT, GREY, by_group, look
 from hpo.study.snapshot import pareto_trials
 from hpo.study.state import Trial
 

@@ -1,0 +1,1 @@
+"""Sections of the page, and the blocks that they are made of."""
