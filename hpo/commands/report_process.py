@@ -66,18 +66,16 @@ class ReportProcess:
             self._process.kill()
 
 
-def main(folder: str, nice: str) -> int:
-    """Make a report: what `ReportProcess` starts."""
+def main(folder: str, nice: str) -> None:
+    """Become `frontrunner report FOLDER`, of low priority: what `ReportProcess` starts."""
     os.nice(int(nice))
     # Where the kernel shares out the processor by sessions, nice values count only within one; trials have
     # sessions of their own, and their time may be an objective.
     for file, value in (("autogroup", nice), ("oom_score_adj", "1000")):
         with suppress(OSError):
             Path("/proc/self", file).write_text(value, encoding="utf-8")
-    from hpo.cli import main as command
-
-    return command(["report", folder])
+    os.execv(sys.executable, [sys.executable, "-m", "hpo", "report", folder])
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    main(*sys.argv[1:])
