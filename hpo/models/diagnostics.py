@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hpo.errors import FitError
 from hpo.models.feasibility import fit_feasibility
 from hpo.models.feasibility_prior import Prior
-from hpo.models.gp import Array, Data, FitError, Hyperparameters, leave_one_out
+from hpo.models.gp import Array, Data, Hyperparameters, leave_one_out
 from hpo.models.guard import guarded
 from hpo.models.history import History
 from hpo.models.surrogate import fit_surrogate

@@ -32,6 +32,8 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
+from hpo.errors import FitError
+
 Array = NDArray[np.float64]
 
 _SQRT5 = math.sqrt(5.0)
@@ -48,10 +50,6 @@ class Kernel(StrEnum):
 
     SQUARED_EXPONENTIAL = "squared_exponential"
     MATERN = "matern"
-
-
-class FitError(Exception):
-    """No hyperparameters were found; the caller records it and goes on without a model."""
 
 
 @dataclass(frozen=True)

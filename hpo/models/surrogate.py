@@ -17,7 +17,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from hpo.models.gp import Array, Data, FitError, Hyperparameters, fit
+from hpo.errors import FitError
+from hpo.models.gp import Array, Data, Hyperparameters, fit
 from hpo.models.history import History, Observation
 from hpo.models.transfer import Fitted, joined
 from hpo.models.transforms import Transform, log_is_possible, make_transform
