@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from hpo.models.acquisition import Acquisition, is_noisy, make_acquisition
-from hpo.models.acquisition_search import MixedSearch
+from hpo.models.acquisition_search import AcquisitionSearch
 from hpo.models.feasibility import fit_feasibility
-from hpo.models.feasibility_prior import belief
+from hpo.models.feasibility_prior import prior_at_points
 from hpo.models.gp import Array
 from hpo.models.guard import guarded
 from hpo.models.history import History, Origin, Proposal
@@ -70,7 +70,7 @@ def model_points(history: History, count: int, settings: AcquisitionSettings) ->
 
 def _model_points(history: History, count: int, settings: AcquisitionSettings) -> tuple[list[Point], str]:
     surrogate = fit_surrogate(history)
-    prior = belief(history.outlook, history.space) if history.outlook else None
+    prior = history.feasibility_prior and prior_at_points(history.feasibility_prior, history.space)
     feasibility = fit_feasibility(history, prior)
     references = infer_references(surrogate, list(history.objectives.values()))
     acquisition = _acquisition(history, surrogate, references, count, settings)
@@ -79,18 +79,19 @@ def _model_points(history: History, count: int, settings: AcquisitionSettings) -
         value = acquisition(X)
         return value if feasibility is None else value + feasibility.log_weight(X)
 
-    best = front([own.values for own in history.observations])
-    anchors = [history.observations[index].point for index in best]
+    on_front = front([observation.values for observation in history.observations])
+    anchors = [history.observations[index].point for index in on_front]
     taken, chosen = set(history.taken), list[Point]()
     for number in range(count):
         acquisition.set_reference_point(references.of_trial(history.asked + number))
-        found = MixedSearch(history.space, anchors, history.derived_seed("search", number)).best(score, taken)
-        if not found:
+        search = AcquisitionSearch(history.space, anchors, history.derived_seed("search", number))
+        best = search.best(score, taken)[:1]
+        if not best:
             break
-        chosen.append(found[0])
-        taken.add(history.space.key(found[0]))
+        chosen += best
+        taken.add(history.space.key(best[0]))
         if number + 1 < count:
-            acquisition.add(torch.tensor(found[:1], dtype=torch.float64))
+            acquisition.add(torch.tensor(best, dtype=torch.float64))
     return chosen, surrogate.note
 
 
