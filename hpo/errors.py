@@ -38,3 +38,7 @@ class InputError(FrontrunnerError):
 
 class StudyError(FrontrunnerError):
     """A study cannot go on: too many errors in a row, or its files contradict each other."""
+
+
+class FitError(FrontrunnerError):
+    """A model could not be fitted or evaluated; the caller records it and goes on without one."""

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import InputError, Problem
-from hpo.models.history import History, Observation, Origin, Outlook, Proposal, Value, read_value
+from hpo.models.history import FeasibilityPrior, History, Observation, Origin, Proposal, Value, read_value
 from hpo.objectives import Objective, describe_objectives, parse_objectives
 from hpo.records import SCHEMA_VERSION, Params, ParamValue
 from hpo.space.space import Parameter, Point, SearchSpace, parse_space
@@ -37,8 +37,8 @@ class Optimizer:
         objectives: name -> `min` or `max`, or an `Objective` with a threshold.
         strategy: one of `hpo.strategies.registry.STRATEGIES`.
         seed: of everything random.
-        outlook: the probability, in [0, 1], that a configuration works, as far as it can be foretold (peak
-            memory against the card's, say); what is told outweighs it. Not part of `to_json`.
+        feasibility_prior: the probability, in [0, 1], that a configuration works, as far as it can be
+            foretold (peak memory against the card's, say); what is told outweighs it. Not part of `to_json`.
         settings: the strategy's, where they differ from `conf/strategy/<strategy>.yaml`.
 
     Raises:
@@ -51,7 +51,7 @@ class Optimizer:
         objectives: Mapping[str, str | Objective | object],
         strategy: str = "bo",
         seed: int = 0,
-        outlook: Outlook | None = None,
+        feasibility_prior: FeasibilityPrior | None = None,
         **settings: Any,
     ) -> None:
         problems: list[Problem] = []
@@ -71,7 +71,7 @@ class Optimizer:
             problems += self._strategy.problems(len(self.objectives))
         if problems:
             raise InputError(problems)
-        self.seed, self._outlook = seed, outlook
+        self.seed, self._feasibility_prior = seed, feasibility_prior
         self._named = (strategy, settings)
         self._observations: list[Observation] = []
         self._failures: list[tuple[Point, str]] = []
@@ -91,8 +91,8 @@ class Optimizer:
             tuple(sorted(self._pending)),
             tuple(sorted(self._spent)),
             self.seed,
-            tuple(sorted(tuple(sorted(own, key=_order)) for own in self._related)),
-            self._outlook,
+            tuple(sorted(tuple(sorted(study, key=_order)) for study in self._related)),
+            self._feasibility_prior,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -104,54 +104,56 @@ class Optimizer:
             "objectives": describe_objectives(self.objectives),
             "strategy": {"name": strategy, **settings},
             "seed": self.seed,
-            "told": [self._as_told(own) for own in self._observations],
+            "told": [self._as_told(result) for result in self._observations],
             "failed": [{"params": self._params[point], "reason": reason} for point, reason in self._failures],
             "pending": [self._params[point] for point in self._pending],
             "spent": [self._params[point] for point in self._spent],
-            "related": [[self._as_told(own) for own in study] for study in self._related],
+            "related": [[self._as_told(result) for result in study] for study in self._related],
         }
 
-    def _as_told(self, own: Observation) -> dict[str, Any]:
-        return {"params": self._params[own.point], "metrics": self._metrics(own)}
+    def _as_told(self, result: Observation) -> dict[str, Any]:
+        return {"params": self._params[result.point], "metrics": self._metrics(result)}
 
-    def _metrics(self, own: Observation) -> dict[str, list[float | None]]:
-        triples = zip(self.objectives.items(), own.values, own.errors, strict=True)
+    def _metrics(self, result: Observation) -> dict[str, list[float | None]]:
+        triples = zip(self.objectives.items(), result.values, result.errors, strict=True)
         return {
             name: [objective.minimised(value), None if math.isnan(error) else error]
             for (name, objective), value, error in triples
         }
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any], outlook: Outlook | None = None) -> Optimizer:
+    def from_json(
+        cls, record: Mapping[str, Any], feasibility_prior: FeasibilityPrior | None = None
+    ) -> Optimizer:
         """Build the optimizer that `to_json` described; it proposes what that one would have.
 
         Raises:
             InputError: a record of a later version, or one with parts that do not fit each other.
         """
         if record.get("schema_version") != SCHEMA_VERSION:
-            found = record.get("schema_version")
-            raise InputError([("schema_version", f"expected {SCHEMA_VERSION}, got {found!r}")])
+            version = record.get("schema_version")
+            raise InputError([("schema_version", f"expected {SCHEMA_VERSION}, got {version!r}")])
         settings = dict(record["strategy"])
         name = settings.pop("name")
-        own = cls(
+        optimizer = cls(
             record["space"],
             record["objectives"],
             strategy=name,
             seed=record["seed"],
-            outlook=outlook,
+            feasibility_prior=feasibility_prior,
             **settings,
         )
         for told in record["told"]:
-            own.tell(told["params"], told["metrics"])
+            optimizer.tell(told["params"], told["metrics"])
         for failed in record["failed"]:
-            own.tell_failure(failed["params"], failed["reason"])
+            optimizer.tell_failure(failed["params"], failed["reason"])
         for params in record["spent"]:
-            own.tell_nothing(params)
+            optimizer.tell_nothing(params)
         for params in record["pending"]:  # last: what has ended settles a pending trial of its configuration
-            own.add_pending(params)
+            optimizer.add_pending(params)
         for study in record.get("related", ()):
-            own.learn_from((told["params"], told["metrics"]) for told in study)
-        return own
+            optimizer.learn_from((told["params"], told["metrics"]) for told in study)
+        return optimizer
 
     def ask(self, count: int = 1) -> list[dict[str, ParamValue]]:
         """Propose configurations; they count as pending from now on. See `propose`."""

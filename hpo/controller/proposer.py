@@ -107,7 +107,7 @@ class Proposer:
             self.objectives,
             strategy=self.strategy["name"],
             seed=self.seed,
-            outlook=self.foreteller.outlook(study) if self.foreteller else None,
+            feasibility_prior=self.foreteller.outlook(study) if self.foreteller else None,
             **settings,
         )
         tell_results(optimizer, study)

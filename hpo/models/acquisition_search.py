@@ -31,7 +31,7 @@ _FEWEST_ALLOWED = 64
 _SMOOTH_LEVELS = 7  # from so many levels on, a number is moved by gradients first
 
 
-class MixedSearch:
+class AcquisitionSearch:
     """Searches one space.
 
     Args:
@@ -46,14 +46,14 @@ class MixedSearch:
         self._seed = seed
         self._dimensions = list(space.dimensions.values())
         self._levels = [
-            None if own.levels is None else np.array([own.grid.unit(index) for index in range(own.levels)])
-            for own in self._dimensions
+            None if each.levels is None else np.array([each.grid.unit(index) for index in range(each.levels)])
+            for each in self._dimensions
         ]
         self._continuous = np.array([levels is None for levels in self._levels])
         self._smooth = np.array(
             [
-                levels is None or (not isinstance(own, Choice) and len(levels) >= _SMOOTH_LEVELS)
-                for own, levels in zip(self._dimensions, self._levels, strict=True)
+                levels is None or (not isinstance(dimension, Choice) and len(levels) >= _SMOOTH_LEVELS)
+                for dimension, levels in zip(self._dimensions, self._levels, strict=True)
             ]
         )
 
@@ -67,11 +67,11 @@ class MixedSearch:
         candidates = self._candidates()
         values = _evaluate(score, candidates)
         starts = candidates[np.argsort(-values, kind="stable")[:_STARTS]]
-        ends = self._legal(self.rounded(self._ascend(score, starts, self._smooth)))
-        ends = self._local(score, np.concatenate([starts, ends]))
+        ends = self._moved_to_allowed(self.rounded(self._ascend(score, starts, self._smooth)))
+        ends = self._local_search(score, np.concatenate([starts, ends]))
         if self._continuous.any() and not self._continuous.all():
             polished = self._ascend(score, ends[:2], self._continuous)
-            ends = np.concatenate([ends, self._legal(polished)])
+            ends = np.concatenate([ends, self._moved_to_allowed(polished)])
         pool = np.concatenate([ends, candidates])
         order = np.argsort(-np.concatenate([_evaluate(score, ends), values]), kind="stable")
         points = (tuple(row) for row in pool[order].tolist())
@@ -82,11 +82,11 @@ class MixedSearch:
         X = X.clip(0.0, 1.0)
         for column, levels in enumerate(self._levels):
             if levels is not None:
-                own = self._dimensions[column].grid
-                X[:, column] = [levels[own.index(unit)] for unit in X[:, column].tolist()]
+                grid = self._dimensions[column].grid
+                X[:, column] = [levels[grid.index(unit)] for unit in X[:, column].tolist()]
         return X
 
-    def _legal(self, X: Array) -> Array:
+    def _moved_to_allowed(self, X: Array) -> Array:
         """Rounded rows moved to the nearest that the space's conditions and constraints allow."""
         if self._space.plain:
             return X
@@ -98,8 +98,8 @@ class MixedSearch:
             return X
         rows = [self._space.round(tuple(row)) for row in X.tolist()]
         allowed = self._space.allowed(rows)
-        kept = [row for row, own in zip(rows, allowed, strict=True) if own]
-        others = [row for row, own in zip(rows, allowed, strict=True) if not own]
+        kept = [row for row, fine in zip(rows, allowed, strict=True) if fine]
+        others = [row for row, fine in zip(rows, allowed, strict=True) if not fine]
         kept += [self._space.near(row) for row in others[: max(0, _FEWEST_ALLOWED - len(kept))]]
         return np.array(kept)
 
@@ -139,7 +139,7 @@ class MixedSearch:
         ends[:, columns] = result.x.reshape(shape)
         return ends
 
-    def _local(self, score: Score, X: Array) -> Array:
+    def _local_search(self, score: Score, X: Array) -> Array:
         """Move every row to its best neighbour until none is better; the rows, best first."""
         values = _evaluate(score, X)
         keep = np.argsort(-values, kind="stable")[:_STARTS]
@@ -149,14 +149,13 @@ class MixedSearch:
         active = np.ones(len(X), dtype=bool)
         for _ in range(_LOCAL_ROUNDS):
             blocks = [self._neighbours(row) if on else row[None] for row, on in zip(X, active, strict=True)]
-            found = np.split(
-                _evaluate(score, np.concatenate(blocks)), np.cumsum([len(own) for own in blocks])[:-1]
-            )
-            for index, (block, own) in enumerate(zip(blocks, found, strict=True)):
-                top = int(own.argmax())
-                active[index] &= bool(own[top] > values[index])
+            ends = np.cumsum([len(block) for block in blocks])
+            scores = np.split(_evaluate(score, np.concatenate(blocks)), ends[:-1])
+            for index, (block, worth) in enumerate(zip(blocks, scores, strict=True)):
+                top = int(worth.argmax())
+                active[index] &= bool(worth[top] > values[index])
                 if active[index]:
-                    X[index], values[index] = block[top], own[top]
+                    X[index], values[index] = block[top], worth[top]
             if not active.any():
                 break
         return X[np.argsort(-values, kind="stable")]
@@ -177,10 +176,9 @@ class MixedSearch:
                     rows.append(changed)
         if self._space.plain:
             return np.array(rows)
-        moved = [
-            self._space.round(tuple(own.tolist())) for own in rows[1:]
-        ]  # a change may switch another parameter off
-        kept = [own for own, fine in zip(moved, self._space.allowed(moved), strict=True) if fine]
+        # a change may switch another parameter off
+        moved = [self._space.round(tuple(changed.tolist())) for changed in rows[1:]]
+        kept = [point for point, fine in zip(moved, self._space.allowed(moved), strict=True) if fine]
         return np.array([row, *kept])
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hpo.errors import FitError
 from hpo.models.feasibility import fit_feasibility
-from hpo.models.feasibility_prior import Prior
-from hpo.models.gp import Array, Data, FitError, Hyperparameters, leave_one_out
+from hpo.models.feasibility_prior import PointPrior
+from hpo.models.gp import Array, Data, Hyperparameters, leave_one_out
 from hpo.models.guard import guarded
 from hpo.models.history import History
 from hpo.models.surrogate import fit_surrogate
@@ -89,31 +90,31 @@ def diagnose(history: History) -> dict[str, Diagnostics]:
     Raises:
         FitError: fewer than two configurations, or no surrogate could be fitted.
     """
-    if len({own.point for own in history.observations}) < 2 or not len(history.space):
+    if len({each.point for each in history.observations}) < 2 or not len(history.space):
         raise FitError("diagnostics need the results of at least two different configurations")
     names = list(history.space.dimensions)
     with guarded():
         surrogate = fit_surrogate(history)
         fits = zip(surrogate.data, surrogate.processes, surrogate.transforms, strict=True)
         pairs = zip(fits, history.objectives.values(), strict=True)
-        found = [_diagnostics(*fit, objective, names) for fit, objective in pairs]
-    return dict(zip(history.objectives, found, strict=True))
+        diagnostics = [_diagnostics(*fit, objective, names) for fit, objective in pairs]
+    return dict(zip(history.objectives, diagnostics, strict=True))
 
 
 def _diagnostics(
     data: Data, process: Hyperparameters, transform: Transform, objective: Objective, names: list[str]
 ) -> Diagnostics:
     d = len(names)
-    own = (data.X[:, d:] == 0).all(1)  # rows of earlier studies have a further coordinate, which is not 0
-    mean, deviation = (part[own] for part in leave_one_out(data, process))
-    y = data.y[own]
+    here = (data.X[:, d:] == 0).all(1)  # rows of earlier studies have a further coordinate, which is not 0
+    mean, deviation = (part[here] for part in leave_one_out(data, process))
+    y = data.y[here]
     ends = np.stack([in_own_unit(transform, objective, mean + z * deviation) for z in (-_Z, _Z)])
     lower, upper = ends.min(0), ends.max(0)
     observed = in_own_unit(transform, objective, y)
     variance = float(y.var())
     unit = transform.scale * (float(np.median(np.abs(observed))) if transform.log else 1.0)
     return Diagnostics(
-        points=data.X[own][:, :d],
+        points=data.X[here][:, :d],
         observed=observed,
         predicted=in_own_unit(transform, objective, mean),
         deviations=(upper - lower) / (2 * _Z),
@@ -135,7 +136,7 @@ def in_own_unit(transform: Transform, objective: Objective, y: Array) -> Array:
     return -transform.sign * objective.direction.sign * np.exp(modelled) if transform.log else modelled
 
 
-def calibration(history: History, prior: Prior | None = None) -> tuple[Bin, ...]:
+def calibration(history: History, prior: PointPrior | None = None) -> tuple[Bin, ...]:
     """Predicted probabilities of working beside the shares that did work, every configuration left out once.
 
     The length scales did see it, and leaving out follows Laplace's approximation.

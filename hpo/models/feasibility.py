@@ -21,7 +21,7 @@ from scipy.linalg import solve_triangular
 from scipy.stats import norm
 from torch import Tensor
 
-from hpo.models.feasibility_prior import Prior
+from hpo.models.feasibility_prior import PointPrior
 from hpo.models.gp import Array, Kernel, distances, furthest_first, matern
 from hpo.models.history import History
 from hpo.models.laplace import TYPICAL_ELL, TYPICAL_SIGMA2, find_mode, fit, likelihood
@@ -62,13 +62,13 @@ class Feasibility:
     ell: Array
     sigma2: float
     mean: float
-    prior: Prior | None
+    prior: PointPrior | None
     slope: Array
     root: Array
 
     def log_probability(self, X: Tensor) -> Tensor:
         """Log probability (k) of working at X (k x d); differentiable in X, as far as the prior is."""
-        rows, ell, hamming = (torch.from_numpy(own) for own in (self.X, self.ell, self.hamming))
+        rows, ell, hamming = map(torch.from_numpy, (self.X, self.ell, self.hamming))
         k = self.sigma2 * torch_covariance(X, rows, ell, hamming, Kernel.MATERN)
         mean = self.mean + _shift(self.prior, X) + k @ torch.from_numpy(self.slope)
         variance = (self.sigma2 - (k @ torch.from_numpy(self.root)).square().sum(-1)).clamp_min(0)
@@ -98,7 +98,7 @@ class Feasibility:
         return probability
 
 
-def fit_feasibility(history: History, prior: Prior | None = None) -> Feasibility | None:
+def fit_feasibility(history: History, prior: PointPrior | None = None) -> Feasibility | None:
     """Fit the classifier to successes and failures.
 
     Args:
@@ -111,7 +111,7 @@ def fit_feasibility(history: History, prior: Prior | None = None) -> Feasibility
     if not len(history.space) or (prior is None and not history.failures):
         return None
     hamming = hamming_flags(history.space)
-    tried = list(dict.fromkeys(own.point for own in history.observations))
+    tried = list(dict.fromkeys(each.point for each in history.observations))
     X, signs = _kept(list(history.failures), tried, hamming)
     shift = _shift(prior, torch.from_numpy(X)).numpy()
     level = _level(len(tried), len(history.failures), None if prior is None else shift)
@@ -125,7 +125,7 @@ def fit_feasibility(history: History, prior: Prior | None = None) -> Feasibility
     return Feasibility(X, signs > 0, hamming, ell, sigma2, level, prior, mode.a, root)
 
 
-def _shift(prior: Prior | None, X: Tensor) -> Tensor:
+def _shift(prior: PointPrior | None, X: Tensor) -> Tensor:
     """The prior's latent values (k) at X (k x d); 0 without one."""
     if prior is None or not len(X):
         return torch.zeros(len(X), dtype=torch.float64)

@@ -32,6 +32,8 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
+from hpo.errors import FitError
+
 Array = NDArray[np.float64]
 
 _SQRT5 = math.sqrt(5.0)
@@ -48,10 +50,6 @@ class Kernel(StrEnum):
 
     SQUARED_EXPONENTIAL = "squared_exponential"
     MATERN = "matern"
-
-
-class FitError(Exception):
-    """No hyperparameters were found; the caller records it and goes on without a model."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,7 @@ def covariance(D: Array, ell: Array, kernel: Kernel) -> Array:
 
 
 @dataclass(frozen=True)
-class _Belief:
+class _KernelPrior:
     """What is thought of a kernel beforehand; the priors are normal in the logarithm: mean, deviation.
 
     Args:
@@ -145,32 +143,32 @@ class _Belief:
 # little, let it foretell them better; such priors suit more data, so more is asked before it is used. A few
 # nats, as noise or choices give, made it overconfident: it cost a sixth of the hypervolume on the mixed
 # problem, and with long scales a fiftieth after a related study, which is a choice as well.
-_MATERN = _Belief((math.log(0.3), 0.8))
-_SMOOTH = _Belief((math.log(0.8), 0.8), (math.log(10.0), 1.0), handicap=(3.0, 0.5))
-_SMOOTH_WITH_CHOICES = _Belief((math.log(0.3), 0.8), handicap=(5.0, 0.0))
+_MATERN = _KernelPrior((math.log(0.3), 0.8))
+_SMOOTH = _KernelPrior((math.log(0.8), 0.8), (math.log(10.0), 1.0), handicap=(3.0, 0.5))
+_SMOOTH_WITH_CHOICES = _KernelPrior((math.log(0.3), 0.8), handicap=(5.0, 0.0))
 _PRIOR_TAU2 = (math.log(1e-5), 2.0)
 
 
-def _belief(data: Data, kernel: Kernel) -> _Belief:
+def _prior_of(data: Data, kernel: Kernel) -> _KernelPrior:
     if kernel is Kernel.MATERN:
         return _MATERN
     return _SMOOTH_WITH_CHOICES if data.hamming.any() else _SMOOTH
 
 
 def _handicap(data: Data, kernel: Kernel) -> float:
-    nats, nats_each = _belief(data, kernel).handicap
+    nats, nats_each = _prior_of(data, kernel).handicap
     return nats + nats_each * len(data.hamming)
 
 
-def _log_prior(theta: Array, belief: _Belief) -> tuple[float, Array]:
+def _log_prior(theta: Array, prior: _KernelPrior) -> tuple[float, Array]:
     """Log density of the priors, up to a constant, and its gradient; theta is the logarithm of all."""
     gradient = np.zeros_like(theta)
     d = len(theta) - 2
-    centre, width = belief.ell
+    centre, width = prior.ell
     z = (theta[:d] - centre - 0.5 * math.log(d)) / width
     value = -0.5 * float(z @ z)
     gradient[:d] = -z / width
-    for index, (centre, width) in ((d, belief.sigma2), (d + 1, _PRIOR_TAU2)):
+    for index, (centre, width) in ((d, prior.sigma2), (d + 1, _PRIOR_TAU2)):
         z1 = (theta[index] - centre) / width
         value -= 0.5 * z1**2
         gradient[index] = -z1 / width
@@ -193,8 +191,8 @@ def _objective(theta: Array, data: Data, D: Array, kernel: Kernel) -> tuple[floa
     ell, sigma2, tau2 = np.exp(theta[:d]), math.exp(theta[d]), math.exp(theta[d + 1])
     r = np.sqrt(D @ (1.0 / ell**2))
     signal, slope = signal_and_slope(r, sigma2, kernel)
-    own = tau2 / data.counts
-    K = signal + np.diag(data.noise + own + _JITTER * sigma2)
+    learned = tau2 / data.counts
+    K = signal + np.diag(data.noise + learned + _JITTER * sigma2)
     factor = cho_factor(K, lower=True, check_finite=False)
     inverse = cho_solve(factor, np.eye(n), check_finite=False)
     ones = inverse.sum(1)
@@ -207,8 +205,8 @@ def _objective(theta: Array, data: Data, D: Array, kernel: Kernel) -> tuple[floa
     gradient = np.empty_like(theta)
     gradient[:d] = np.einsum("ij,ijk->k", W * slope, D) / ell**2
     gradient[d] = float((W * signal).sum())
-    gradient[d + 1] = float(np.diag(W) @ own)
-    prior, prior_gradient = _log_prior(theta, _belief(data, kernel))
+    gradient[d + 1] = float(np.diag(W) @ learned)
+    prior, prior_gradient = _log_prior(theta, _prior_of(data, kernel))
     return -(likelihood + prior), -(gradient + prior_gradient)
 
 
@@ -226,10 +224,10 @@ def fit(data: Data) -> tuple[Hyperparameters, float]:
     """
     D = distances(data.X, data.X, data.hamming)
     starts = _STARTS if len(data.y) <= _MANY_ROWS else _STARTS[:1]
-    found = [own for kernel in Kernel for start in starts if (own := _ascend(data, D, kernel, start))]
-    if not found:
+    optima = [best for kernel in Kernel for start in starts if (best := _ascend(data, D, kernel, start))]
+    if not optima:
         raise FitError("the covariance matrix of the observations could not be factorised")
-    value, theta, kernel = min(found, key=lambda own: own[0] + _handicap(data, own[2]))
+    value, theta, kernel = min(optima, key=lambda best: best[0] + _handicap(data, best[2]))
     return _with_mean(data, D, theta, kernel), -value
 
 
@@ -258,26 +256,26 @@ def _with_mean(data: Data, D: Array, theta: Array, kernel: Kernel) -> Hyperparam
     return Hyperparameters(ell, sigma2, tau2, float(ones @ data.y) / float(ones.sum()), kernel)
 
 
-def factorised(D: Array, data: Data, own: Hyperparameters) -> tuple[Array, bool]:
+def factorised(D: Array, data: Data, fitted: Hyperparameters) -> tuple[Array, bool]:
     """The Cholesky factor of the covariance of the rows, as `scipy.linalg.cho_solve` takes it."""
-    K = own.sigma2 * covariance(D, own.ell, own.kernel)
-    K += np.diag(data.noise + own.tau2 / data.counts + _JITTER * own.sigma2)
+    K = fitted.sigma2 * covariance(D, fitted.ell, fitted.kernel)
+    K += np.diag(data.noise + fitted.tau2 / data.counts + _JITTER * fitted.sigma2)
     factor: tuple[Array, bool] = cho_factor(K, lower=True)
     return factor
 
 
-def leave_one_out(data: Data, own: Hyperparameters) -> tuple[Array, Array]:
+def leave_one_out(data: Data, fitted: Hyperparameters) -> tuple[Array, Array]:
     """What the process says of every row without having seen it [Rasmussen2006, 5.12].
 
     Args:
         data: n rows, n at least 2.
-        own: hyperparameters; they did see the row.
+        fitted: hyperparameters; they did see the row.
 
     Returns:
         n means and n standard deviations of the measurement, its noise included.
     """
-    factor = factorised(distances(data.X, data.X, data.hamming), data, own)
+    factor = factorised(distances(data.X, data.X, data.hamming), data, fitted)
     inverse = cho_solve(factor, np.eye(len(data.y)))
     diagonal = np.diag(inverse)
-    mean = data.y - inverse @ (data.y - own.mean) / diagonal
+    mean = data.y - inverse @ (data.y - fitted.mean) / diagonal
     return mean, np.sqrt(1.0 / diagonal)

@@ -10,7 +10,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
-from hpo.models.gp import FitError
+from hpo.errors import FitError
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from hpo.objectives import Objective
 from hpo.records import Metric, ParamValue
 from hpo.space.space import Point, SearchSpace
 
-Outlook = Callable[[Mapping[str, ParamValue]], float]  # a configuration's probability of working, in [0, 1]
+# a configuration -> its probability of working, in [0, 1], as far as it is known beforehand
+FeasibilityPrior = Callable[[Mapping[str, ParamValue]], float]
 Value = float | tuple[float, float | None] | Metric  # a value, or with its standard error (None: not known)
 
 
@@ -70,7 +71,7 @@ class History:
         spent: sorted rounded points that ended without teaching anything.
         seed: the study's seed.
         related: sorted results of earlier studies of this space on other models or data, by study.
-        outlook: what is believed beforehand of whether a configuration works.
+        feasibility_prior: what is believed beforehand of whether a configuration works.
     """
 
     space: SearchSpace
@@ -81,7 +82,7 @@ class History:
     spent: tuple[Point, ...]
     seed: int
     related: tuple[tuple[Observation, ...], ...] = ()
-    outlook: Outlook | None = field(default=None, compare=False)
+    feasibility_prior: FeasibilityPrior | None = field(default=None, compare=False)
 
     @property
     def asked(self) -> int:
@@ -110,20 +111,20 @@ def derive_seed(*parts: int | str) -> int:
     return int.from_bytes(digest[:4], "big") >> 1
 
 
-def read_value(told: Value) -> tuple[float, float]:
+def read_value(given: Value) -> tuple[float, float]:
     """A value and its standard error, NaN where it is not known.
 
     Raises:
         InputError: a value that is not finite, or a standard error that is not, or is below 0.
     """
-    if isinstance(told, Metric):
-        value, error = told.value, told.standard_error
-    elif isinstance(told, tuple | list):
-        if len(told) != 2:
-            raise InputError(f"expected a value or (value, standard error), got {told!r}")
-        value, error = told
+    if isinstance(given, Metric):
+        value, error = given.value, given.standard_error
+    elif isinstance(given, tuple | list):
+        if len(given) != 2:
+            raise InputError(f"expected a value or (value, standard error), got {given!r}")
+        value, error = given
     else:
-        value, error = told, None
+        value, error = given, None
     if not _finite(value):
         raise InputError(f"expected a finite number, got {value!r}")
     if error is not None and not (_finite(error) and error >= 0):

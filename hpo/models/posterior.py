@@ -31,15 +31,15 @@ class Posterior:
     """
 
     def __init__(self, surrogate: Surrogate, output: int) -> None:
-        data, found = surrogate.data[output], surrogate.processes[output]
+        data, fitted = surrogate.data[output], surrogate.processes[output]
         self._hamming = torch.from_numpy(data.hamming)
-        self._ell = torch.from_numpy(found.ell)
-        self._sigma2 = found.sigma2
-        self._shape = found.kernel
-        self._mean = found.mean
+        self._ell = torch.from_numpy(fitted.ell)
+        self._sigma2 = fitted.sigma2
+        self._shape = fitted.kernel
+        self._mean = fitted.mean
         self._Z = torch.from_numpy(data.X)
-        self._noise = torch.from_numpy(data.noise + found.tau2 / data.counts + 1e-8 * found.sigma2)
-        self._targets = torch.from_numpy(data.y - found.mean).unsqueeze(-1)
+        self._noise = torch.from_numpy(data.noise + fitted.tau2 / data.counts + 1e-8 * fitted.sigma2)
+        self._targets = torch.from_numpy(data.y - fitted.mean).unsqueeze(-1)
         self._factorise()
 
     def _factorise(self) -> None:

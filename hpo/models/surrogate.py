@@ -17,9 +17,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from hpo.models.gp import Array, Data, FitError, Hyperparameters, fit
+from hpo.errors import FitError
+from hpo.models.gp import Array, Data, Hyperparameters, fit
 from hpo.models.history import History, Observation
-from hpo.models.transfer import Fitted, joined
+from hpo.models.transfer import ObjectiveFit, joint_fit
 from hpo.models.transforms import Transform, log_is_possible, make_transform
 from hpo.objectives import Objective
 from hpo.pareto import front
@@ -56,8 +57,8 @@ class Surrogate:
     @property
     def note(self) -> str:
         """What is worth recording about the fit."""
-        logs = [str(index + 1) for index, own in enumerate(self.transforms) if own.log]
-        joint = [str(index + 1) for index, own in enumerate(self.joint) if own]
+        logs = [str(index + 1) for index, transform in enumerate(self.transforms) if transform.log]
+        joint = [str(index + 1) for index, used in enumerate(self.joint) if used]
         notes = [f"logarithm of objective {', '.join(logs)}"] if logs else []
         notes += [f"earlier studies used for objective {', '.join(joint)}"] if joint else []
         return "; ".join(notes)
@@ -78,7 +79,7 @@ def pooled(points: list[Point], Y: Array, E: Array) -> tuple[Array, Array, Array
     groups: dict[Point, list[int]] = {}
     for index, point in enumerate(points):
         groups.setdefault(point, []).append(index)
-    rows = [_pool(Y[own], E[own]) for own in groups.values()]
+    rows = [_pool(Y[group], E[group]) for group in groups.values()]
     y, noise, counts = (np.array(column) for column in zip(*rows, strict=True))
     return np.array(list(groups), dtype=np.float64), y, noise, counts
 
@@ -95,7 +96,7 @@ def _pool(values: Array, errors: Array) -> tuple[float, float, float]:
 
 def hamming_flags(space: SearchSpace) -> np.typing.NDArray[np.bool_]:
     """d flags: which dimensions are unordered choices."""
-    flags = [isinstance(own, Choice) and not own.ordered for own in space.dimensions.values()]
+    flags = [isinstance(each, Choice) and not each.ordered for each in space.dimensions.values()]
     return np.array(flags, dtype=bool)
 
 
@@ -120,46 +121,46 @@ def _fitted(
     objectives: tuple[Objective, ...],
     flags: tuple[bool, ...],
 ) -> Surrogate:
-    kept = tuple(observations[index] for index in _kept([own.values for own in observations]))
+    kept = tuple(observations[index] for index in _kept([each.values for each in observations]))
     alone = fits = _each(kept, objectives, flags)
     if related:
         studies = zip(*(_each(study, objectives, flags) for study in related), strict=True)
-        fits = tuple(joined(own, earlier) for own, earlier in zip(alone, studies, strict=True))
+        fits = tuple(joint_fit(fit, earlier) for fit, earlier in zip(alone, studies, strict=True))
     points, values = _rows(kept)
     gained = [
         fit.transform.gained(column) for fit, column in zip(fits, _signed(values, objectives).T, strict=True)
     ]
     return Surrogate(
         np.array(list(dict.fromkeys(points))),
-        tuple(own.data for own in fits),
-        tuple(own.process for own in fits),
-        tuple(own.transform for own in fits),
-        tuple(own is not before for own, before in zip(fits, alone, strict=True)),
+        tuple(fit.data for fit in fits),
+        tuple(fit.process for fit in fits),
+        tuple(fit.transform for fit in fits),
+        tuple(fit is not before for fit, before in zip(fits, alone, strict=True)),
         np.column_stack(gained),
     )
 
 
 def _rows(observations: Sequence[Observation]) -> tuple[list[Point], Array]:
-    values = np.clip([own.values for own in observations], -_LARGEST, _LARGEST)
-    return [own.point for own in observations], values
+    values = np.clip([each.values for each in observations], -_LARGEST, _LARGEST)
+    return [each.point for each in observations], values
 
 
 def _signed(minimised: Array, objectives: Sequence[Objective]) -> Array:
     """Values to minimise, in each objective's own direction."""
-    signed: Array = minimised * [own.direction.sign for own in objectives]
+    signed: Array = minimised * [objective.direction.sign for objective in objectives]
     return signed
 
 
 @lru_cache(_REMEMBERED)
 def _each(
     observations: tuple[Observation, ...], objectives: tuple[Objective, ...], flags: tuple[bool, ...]
-) -> tuple[Fitted, ...]:
+) -> tuple[ObjectiveFit, ...]:
     """Every objective of one study, fitted by itself."""
     points, minimised = _rows(observations)
-    errors = np.array([own.errors for own in observations])
+    errors = np.array([each.errors for each in observations])
     hamming = np.array(flags, dtype=bool)
     columns = zip(_signed(minimised, objectives).T, errors.T, objectives, strict=True)
-    return tuple(_fit_one(points, values, error, own, hamming) for values, error, own in columns)
+    return tuple(_fit_one(points, values, error, objective, hamming) for values, error, objective in columns)
 
 
 def _kept(rows: Sequence[tuple[float, ...]]) -> list[int]:
@@ -174,16 +175,16 @@ def _kept(rows: Sequence[tuple[float, ...]]) -> list[int]:
 
 def by_rank(rows: Sequence[tuple[float, ...]], count: int) -> list[int]:
     """The numbers of the first `count` of n rows to minimise by Pareto rank: the front, then the next one."""
-    found: list[int] = []
+    first: list[int] = []
     left = list(range(len(rows)))
     if len(rows[0]) == 1:
         return sorted(left, key=rows.__getitem__)[:count]
-    while left and len(found) < count:
+    while left and len(first) < count:
         layer = front([rows[index] for index in left])
-        found += [left[index] for index in layer]
+        first += [left[index] for index in layer]
         gone = set(layer)
-        left = [own for index, own in enumerate(left) if index not in gone]
-    return found[:count]
+        left = [number for index, number in enumerate(left) if index not in gone]
+    return first[:count]
 
 
 def _fit_one(
@@ -192,7 +193,7 @@ def _fit_one(
     errors: Array,
     objective: Objective,
     hamming: np.typing.NDArray[np.bool_],
-) -> Fitted:
+) -> ObjectiveFit:
     """The better of the models with and without a logarithm; without one unless the evidence is clear."""
     best, best_evidence = None, -math.inf
     for log in (False, True) if log_is_possible(values, objective) else (False,):
@@ -207,7 +208,7 @@ def _fit_one(
             logarithms = transform.sign * (sample.y * transform.scale + transform.centre)
             evidence -= float(logarithms.sum()) + _EVIDENCE
         if evidence > best_evidence:
-            best, best_evidence = Fitted(rows, process, transform, density), evidence
+            best, best_evidence = ObjectiveFit(rows, process, transform, density), evidence
     if best is None:
         raise FitError("the evidence of the model is not finite")
     return best

@@ -29,7 +29,7 @@ _MOST_ROWS = 250  # of this study and the earlier ones together; this one's come
 
 
 @dataclass(frozen=True)
-class Fitted:
+class ObjectiveFit:
     """One objective of one study.
 
     Args:
@@ -45,9 +45,9 @@ class Fitted:
     density: float
 
 
-def foretold(own: Fitted, X: Array) -> Array:
+def posterior_mean(study: ObjectiveFit, X: Array) -> Array:
     """The posterior means (k) of a study's objective at X (k x d)."""
-    data, process = own.data, own.process
+    data, process = study.data, study.process
     factor = factorised(distances(data.X, data.X, data.hamming), data, process)
     weights = cho_solve(factor, data.y - process.mean)
     k = covariance(distances(X, data.X, data.hamming), process.ell, process.kernel)
@@ -55,47 +55,47 @@ def foretold(own: Fitted, X: Array) -> Array:
     return means
 
 
-def joined(own: Fitted, earlier: Sequence[Fitted]) -> Fitted:
-    """One process for this study and earlier ones, or `own` where separate ones explain the values better.
+def joint_fit(study: ObjectiveFit, earlier: Sequence[ObjectiveFit]) -> ObjectiveFit:
+    """One process for this study and earlier ones, or `study` where separate ones explain the values better.
 
     Args:
-        own: this study's objective: n rows in d dimensions.
+        study: this study's objective: n rows in d dimensions.
         earlier: the same objective of other studies.
 
     Returns:
         n rows of this study, then those of the others, in d + 1 dimensions; this study has the coordinate 0.
     """
-    aligned = _aligned(own, foretold(earlier[0], own.data.X))
+    aligned = _aligned(study, posterior_mean(earlier[0], study.data.X))
     # one density per unit of y: in the units of before, the rows of this study weigh by the change of scale
-    density = aligned.density - len(own.data.y) * math.log(own.transform.scale / aligned.transform.scale)
-    share = max((_MOST_ROWS - len(own.data.y)) // len(earlier), 1)
-    kept = [study.data.at_most(share) for study in earlier]
+    density = aligned.density - len(study.data.y) * math.log(study.transform.scale / aligned.transform.scale)
+    share = max((_MOST_ROWS - len(study.data.y)) // len(earlier), 1)
+    kept = [other.data.at_most(share) for other in earlier]
     parts = [aligned.data, *kept]
     data = Data(
         np.concatenate([_with_study(part.X, number / len(parts)) for number, part in enumerate(parts)]),
         np.concatenate([part.y for part in parts]),
         np.concatenate([part.noise for part in parts]),
         np.concatenate([part.counts for part in parts]),
-        np.append(own.data.hamming, True),
+        np.append(study.data.hamming, True),
     )
     process, together = fit(data)
-    if together < density + sum(study.density for study in earlier):
-        return own
-    return Fitted(data, process, aligned.transform, together)
+    if together < density + sum(other.density for other in earlier):
+        return study
+    return ObjectiveFit(data, process, aligned.transform, together)
 
 
 def _with_study(X: Array, number: float) -> Array:
     return np.column_stack([X, np.full(len(X), number)])
 
 
-def _aligned(own: Fitted, means: Array) -> Fitted:
+def _aligned(study: ObjectiveFit, means: Array) -> ObjectiveFit:
     """This study's values on the scale of what is foretold of them, as far as the two go together."""
-    y = own.data.y
+    y = study.data.y
     spread, wanted = float(y.std()), float(means.std())
     factor = wanted / spread if len(y) > 2 and spread > 0 and wanted > 0 else 1.0
     shift = float(means.mean()) - factor * float(y.mean())
-    transform = own.transform
+    transform = study.transform
     scale = transform.scale / factor
     moved = replace(transform, scale=scale, centre=transform.centre - shift * scale)
-    data = replace(own.data, y=factor * y + shift, noise=factor**2 * own.data.noise)
-    return Fitted(data, own.process, moved, own.density)
+    data = replace(study.data, y=factor * y + shift, noise=factor**2 * study.data.noise)
+    return ObjectiveFit(data, study.process, moved, study.density)

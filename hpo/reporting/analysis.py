@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hpo.errors import InputError
+from hpo.errors import FitError, InputError
 from hpo.objectives import Objectives
 from hpo.optimizer import Optimizer
 from hpo.space.space import SearchSpace, parse_space
@@ -84,7 +84,6 @@ def analyse(
     if different < FEWEST:
         why = f"a model needs results of at least {FEWEST} different configurations; there are {different}"
         return Analysis(why, space)
-    from hpo.models.gp import FitError
     from hpo.reporting.forest import forests
     from hpo.reporting.sensitivity import ask
 

@@ -22,10 +22,9 @@ import torch
 from SALib.analyze import sobol as analysing
 from SALib.sample import sobol as sampling
 from torch import Tensor
-from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from hpo.models.diagnostics import Bin, Diagnostics, calibration, diagnose, in_own_unit
-from hpo.models.gp import Array, FitError
+from hpo.models.gp import Array
 from hpo.models.guard import guarded
 from hpo.models.history import History
 from hpo.models.posterior import Posterior
@@ -99,19 +98,15 @@ def ask(history: History, anchor: Point | None) -> Told:
     """
     through = anchor or history.space.near((0.5,) * len(history.space))
     with guarded():
-        try:
-            surrogate = fit_surrogate(history)
-            trust = diagnose(history)
-            indices = {
-                name: indices_of(surrogate, place, history.space)
-                for place, name in enumerate(history.objectives)
-            }
-            slices = {
-                name: _slices(surrogate, place, history.space, objective, through)
-                for place, (name, objective) in enumerate(history.objectives.items())
-            }
-        except LinAlgError as error:
-            raise FitError(f"a covariance matrix could not be factorised: {error}") from error
+        surrogate = fit_surrogate(history)
+        trust = diagnose(history)
+        indices = {
+            name: indices_of(surrogate, place, history.space) for place, name in enumerate(history.objectives)
+        }
+        slices = {
+            name: _slices(surrogate, place, history.space, objective, through)
+            for place, (name, objective) in enumerate(history.objectives.items())
+        }
     notes = []
     if len(surrogate.X) < len({own.point for own in history.observations}):
         kept, every = len(surrogate.X), len(history.observations)

@@ -78,16 +78,16 @@ def steps_of(
     ]
     read = _Reader(parameters, problems)
     derived = {
-        name: read(f"space.{name}", own.expression)
-        for name, own in parameters.items()
-        if isinstance(own, Derived)
+        name: read(f"space.{name}", parameter.expression)
+        for name, parameter in parameters.items()
+        if isinstance(parameter, Derived)
     }
     conditional = {name: read(f"space.conditions.{name}", text) for name, text in conditions.items()}
     constrained = [read(f"space.constraints[{number}]", text) for number, text in enumerate(constraints)]
     if problems:
         raise InputError(problems)
     order = _order(parameters, derived, conditional, constrained)
-    last = [max((order.index(name) for name in own.names), default=0) for own in constrained]
+    last = [max((order.index(name) for name in each.names), default=0) for each in constrained]
     coordinates = {name: number for number, name in enumerate(dimensions)}
     return tuple(
         Step(
@@ -96,7 +96,7 @@ def steps_of(
             coordinates.get(name),
             conditional.get(name),
             derived.get(name),
-            tuple(own for own, position in zip(constrained, last, strict=True) if position == number),
+            tuple(each for each, position in zip(constrained, last, strict=True) if position == number),
         )
         for number, name in enumerate(order)
     )
@@ -133,7 +133,7 @@ def _order(
         | (conditional[name].names if name in conditional else frozenset())
         for name in parameters
     }
-    tied = frozenset[str]().union(*needs.values(), *(own.names for own in constrained))
+    tied = frozenset[str]().union(*needs.values(), *(each.names for each in constrained))
     sorter = TopologicalSorter(needs)
     try:
         sorter.prepare()
@@ -178,15 +178,15 @@ def decode(
 
 def value_at(step: Step, point: Sequence[float]) -> ParamValue:
     """The value of a parameter that is not derived, at a point."""
-    own = step.parameter
-    assert not isinstance(own, Derived)
+    parameter = step.parameter
+    assert not isinstance(parameter, Derived)
     if step.coordinate is None:
-        return own.level(0)
-    assert isinstance(own, Dimension)
-    return own.from_unit(float(point[step.coordinate]))
+        return parameter.level(0)
+    assert isinstance(parameter, Dimension)
+    return parameter.from_unit(float(point[step.coordinate]))
 
 
-def problems_of(steps: Iterable[Step], params: Mapping[str, ParamValue]) -> list[Problem]:
+def dependency_problems(steps: Iterable[Step], params: Mapping[str, ParamValue]) -> list[Problem]:
     """(name, what is wrong) for what the parameters of a configuration are to each other.
 
     Args:
@@ -196,14 +196,11 @@ def problems_of(steps: Iterable[Step], params: Mapping[str, ParamValue]) -> list
     Returns:
         Missing and superfluous values, wrong derived ones, and violated constraints, these without a name.
     """
-    found: list[Problem] = []
-    for step in steps:
-        if (wrong := _value_problem(step, params)) is not None:
-            found.append((step.name, wrong))
-    if found:
-        return found
-    constraints = (own for step in steps for own in step.constraints)
-    return [("", _violation(own, params)) for own in constraints if not own.holds(params, inactive=True)]
+    problems = [(step.name, wrong) for step in steps if (wrong := _value_problem(step, params)) is not None]
+    if problems:
+        return problems
+    constraints = (constraint for step in steps for constraint in step.constraints)
+    return [("", _violation(each, params)) for each in constraints if not each.holds(params, inactive=True)]
 
 
 def _violation(constraint: Expression, params: Mapping[str, ParamValue]) -> str:

@@ -1,6 +1,6 @@
 """Finds allowed points: parameter by parameter, back where a constraint fails. Standard library only.
 
-A walk meets every combination of the coordinates that it is given at most once, and judges a constraint as
+A search meets every combination of the coordinates that it is given at most once, and judges a constraint as
 soon as its last parameter has a value, so that narrow regions are found where drawing points finds nothing.
 """
 
@@ -12,6 +12,7 @@ from itertools import chain, islice, product
 
 from hpo.records import ParamValue
 from hpo.space.conditions import Dimension, Step, decode, middle
+from hpo.space.grid import UnitGrid
 from hpo.space.parameters import Choice, Float, Integer
 
 Point = tuple[float, ...]
@@ -22,11 +23,11 @@ _NEAR = 5_000  # values tried for one allowed point near another
 _HALVINGS = 30
 _DRAWS = 4_096
 _CORNERS = 10  # dimensions up to which all corners are tried
-_STARTS = 64  # draws from which a walk is made where none is allowed itself
+_STARTS = 64  # draws from which a search is made where none is allowed itself
 _CHECKED = 64  # points at which every expression is tried out
 
 
-class Walk:
+class FeasiblePoints:
     """One search through a space.
 
     Args:
@@ -69,9 +70,9 @@ class Walk:
         self, step: Step, values: dict[str, ParamValue]
     ) -> Iterator[tuple[float, ParamValue | None]]:
         """(coordinate, value) to try; the value None for an inactive parameter, the coordinate 0 for none."""
-        own = step.parameter
+        parameter = step.parameter
         if not step.active(values):
-            yield (0.0 if step.coordinate is None else middle(own)), None  # type: ignore[arg-type]
+            yield (0.0 if step.coordinate is None else middle(parameter)), None  # type: ignore[arg-type]
         elif step.expression is not None:
             try:
                 yield 0.0, step.expression.value(values)
@@ -79,62 +80,61 @@ class Walk:
                 yield 0.0, None  # computed from an inactive one
             except ArithmeticError:
                 return
-        elif isinstance(own, Float | Integer | Choice) and step.coordinate is not None:
-            yield from ((unit, own.from_unit(unit)) for unit in self._options(step.coordinate, own))
+        elif isinstance(parameter, Float | Integer | Choice) and step.coordinate is not None:
+            yield from (
+                (unit, parameter.from_unit(unit)) for unit in self._options(step.coordinate, parameter)
+            )
         else:
-            yield 0.0, own.level(0)  # type: ignore[union-attr] # derived ones have an expression
+            yield 0.0, parameter.level(0)  # type: ignore[union-attr] # derived ones have an expression
 
 
-def all_cells(place: int, own: Dimension) -> Iterator[float]:
+def all_cells(place: int, dimension: Dimension) -> Iterator[float]:
     """Options: every value of a dimension with finitely many, ascending."""
-    return (own.grid.unit(index) for index in range(own.levels or 0))
+    return (dimension.grid.unit(index) for index in range(dimension.levels or 0))
 
 
 def _nearest_first(point: Sequence[float]) -> Options:
-    def options(place: int, own: Dimension) -> Iterator[float]:
+    def options(place: int, dimension: Dimension) -> Iterator[float]:
         wanted = min(max(float(point[place]), 0.0), 1.0)
-        if own.levels is not None:
-            return _outwards(own, own.grid.index(wanted), own.levels)
+        if dimension.levels is not None:
+            return _outwards(dimension.grid, dimension.grid.index(wanted), dimension.levels)
         spread = [0.0, 1.0, *((number + 0.5) / _REAL_TRIES for number in range(_REAL_TRIES))]
         return iter([wanted, *sorted(spread, key=lambda unit: abs(unit - wanted))])
 
     return options
 
 
-def _outwards(own: Dimension, start: int, levels: int) -> Iterator[float]:
-    yield own.grid.unit(start)
+def _outwards(grid: UnitGrid, start: int, levels: int) -> Iterator[float]:
+    yield grid.unit(start)
     for distance in range(1, levels):
-        yield from (
-            own.grid.unit(index) for index in (start - distance, start + distance) if 0 <= index < levels
-        )
+        yield from (grid.unit(index) for index in (start - distance, start + distance) if 0 <= index < levels)
 
 
-def allows(steps: Sequence[Step], point: Sequence[float]) -> bool:
+def is_feasible(steps: Sequence[Step], point: Sequence[float]) -> bool:
     """Whether every derived value at a point can be computed and every constraint is met."""
     values, broken = decode(steps, point)
     return not broken and all(step.permits(values) for step in steps)
 
 
-def near(steps: Sequence[Step], point: Sequence[float], known: Point) -> Point:
+def feasible_near(steps: Sequence[Step], point: Sequence[float], known: Point) -> Point:
     """An allowed point near another.
 
     Args:
         steps: of the space.
         point: d coordinates in [0, 1].
-        known: an allowed point, from which the way is halved where the walk finds none.
+        known: an allowed point, from which the way is halved where the search finds none.
     """
-    walk = Walk(steps, _nearest_first(point), _NEAR)
-    found = next(walk.points(), None)
-    if found is not None:
-        return found
+    nearest = next(FeasiblePoints(steps, _nearest_first(point), _NEAR).points(), None)
+    if nearest is not None:
+        return nearest
     here, there = list(known), [float(unit) for unit in point]
     for _ in range(_HALVINGS):
-        half = [(one + two) / 2 for one, two in zip(here, there, strict=True)]
-        here, there = (half, there) if allows(steps, half) else (here, half)
+        half = [(start + end) / 2 for start, end in zip(here, there, strict=True)]
+        here, there = (half, there) if is_feasible(steps, half) else (here, half)
     return tuple(here)
 
 
-def find_allowed(steps: Sequence[Step]) -> Point | None:
+def find_feasible(steps: Sequence[Step]) -> Point | None:
     """Some allowed point; None where there is none, or none was met in a long search.
 
     Raises:
@@ -142,18 +142,19 @@ def find_allowed(steps: Sequence[Step]) -> Point | None:
     """
     size = sum(step.coordinate is not None for step in steps)
     for point in islice(_spread(size), _CHECKED):
-        allows(steps, point)
-    walk = Walk(steps, _nearest_first([0.5] * size), _NEAR)
-    found = next(walk.points(), None)
+        is_feasible(steps, point)
+    search = FeasiblePoints(steps, _nearest_first([0.5] * size), _NEAR)
+    central = next(search.points(), None)
     finite = all(step.parameter.levels is not None for step in steps)
-    if found is not None or (finite and not walk.cut_short):
-        return found
+    if central is not None or (finite and not search.cut_short):
+        return central
     corners = product((0.0, 1.0), repeat=size) if size <= _CORNERS else ()
     for point in chain(corners, islice(_spread(size), _DRAWS)):
-        if allows(steps, point):
+        if is_feasible(steps, point):
             return point
-    walks = (Walk(steps, _nearest_first(point), _NEAR).points() for point in islice(_spread(size), _STARTS))
-    return next((point for points in walks for point in points), None)
+    starts = islice(_spread(size), _STARTS)
+    searches = (FeasiblePoints(steps, _nearest_first(start), _NEAR).points() for start in starts)
+    return next((point for points in searches for point in points), None)
 
 
 def _spread(size: int) -> Iterator[Point]:

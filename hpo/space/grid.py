@@ -9,7 +9,7 @@ ON_GRID = 1e-9  # of a step: what rounding in decimal text may take away
 
 
 @dataclass(frozen=True)
-class Grid:
+class UnitGrid:
     """The values `low`, `low + step`, ... on the unit interval, on a linear or a log scale.
 
     Args:

@@ -14,7 +14,7 @@ from hpo.errors import InputError
 from hpo.records import ParamValue
 from hpo.space.arithmetic import close
 from hpo.space.expressions import Expression
-from hpo.space.grid import Grid
+from hpo.space.grid import UnitGrid
 from hpo.space.ranges import Float, Integer, is_number, mark, raise_all
 
 __all__ = ["Choice", "Constant", "Derived", "Float", "Integer", "Parameter"]
@@ -60,9 +60,9 @@ class Choice:
         return len(self.values)
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> UnitGrid:
         """The positions of the values on the unit interval: cells of equal width, in the given order."""
-        return Grid(0, 1, self.levels, log=False)
+        return UnitGrid(0, 1, self.levels, log=False)
 
     def level(self, index: int) -> ParamValue:
         """The value of one cell."""

@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 
 from hpo.errors import InputError
 from hpo.records import ParamValue
-from hpo.space.grid import ON_GRID, Grid
+from hpo.space.grid import ON_GRID, UnitGrid
 
 _RELATIVE = 1e-12  # of an end: rounding of exp(log(x))
 
@@ -87,10 +87,10 @@ class Float:
         return math.floor((self.high - self.low) / self.step + ON_GRID) + 1
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> UnitGrid:
         """The values on the unit interval; only for a parameter with a step."""
         assert self.step is not None
-        return Grid(self.low, self.step, self.levels or 1, self.log)
+        return UnitGrid(self.low, self.step, self.levels or 1, self.log)
 
     def level(self, index: int) -> float:
         """The value of one cell; in decimal arithmetic, so that 0.1 + 2 x 0.1 is 0.3."""
@@ -175,9 +175,9 @@ class Integer:
         return (self.high - self.low) // self.step + 1
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> UnitGrid:
         """The values on the unit interval."""
-        return Grid(self.low, self.step, self.levels, self.log)
+        return UnitGrid(self.low, self.step, self.levels, self.log)
 
     def level(self, index: int) -> int:
         """The value of one cell."""

@@ -19,9 +19,16 @@ from typing import Any
 
 from hpo.errors import InputError, Problem
 from hpo.records import Params, ParamValue
-from hpo.space.conditions import Dimension, Step, decode, middle, problems_of, steps_of
+from hpo.space.conditions import Dimension, Step, decode, dependency_problems, middle, steps_of
 from hpo.space.descriptions import leaves, read_parameters
-from hpo.space.feasible_points import Point, Walk, all_cells, allows, find_allowed, near
+from hpo.space.feasible_points import (
+    FeasiblePoints,
+    Point,
+    all_cells,
+    feasible_near,
+    find_feasible,
+    is_feasible,
+)
 from hpo.space.parameters import Choice, Constant, Derived, Float, Integer, Parameter
 
 __all__ = [
@@ -72,16 +79,16 @@ class SearchSpace:
         if problems:
             raise InputError(problems)
         varying = {
-            name: own
-            for name, own in sorted(self.parameters.items())
-            if isinstance(own, Dimension) and own.levels != 1
+            name: parameter
+            for name, parameter in sorted(self.parameters.items())
+            if isinstance(parameter, Dimension) and parameter.levels != 1
         }
         object.__setattr__(self, "dimensions", varying)
         object.__setattr__(self, "conditions", {name: str(text) for name, text in self.conditions.items()})
         object.__setattr__(self, "constraints", tuple(map(str, self.constraints)))
         steps = steps_of(self.parameters, varying, self.conditions, self.constraints)
         object.__setattr__(self, "_steps", steps)
-        known = (0.5,) * len(varying) if self.plain else find_allowed(steps)
+        known = (0.5,) * len(varying) if self.plain else find_feasible(steps)
         if known is None:
             raise _nothing_allowed(self.constraints)
         object.__setattr__(self, "_known", known)
@@ -112,27 +119,27 @@ class SearchSpace:
         product = math.prod(level for level in levels if level)
         if self.plain:
             return product
-        walk = Walk(self._steps, all_cells, _COUNTED)
-        count = sum(1 for _ in walk.points())
-        return product if walk.cut_short else count
+        search = FeasiblePoints(self._steps, all_cells, _COUNTED)
+        count = sum(1 for _ in search.points())
+        return product if search.cut_short else count
 
     def problems(self, params: Mapping[str, object]) -> list[Problem]:
         """(name, what is wrong) for a configuration; empty where it belongs to the space.
 
         A violated constraint has no name.
         """
-        found = [
+        problems = [
             (name, "expected a value, got none")
-            for name, own in self.parameters.items()
-            if name not in params and name not in self.conditions and not isinstance(own, Derived)
+            for name, parameter in self.parameters.items()
+            if name not in params and name not in self.conditions and not isinstance(parameter, Derived)
         ]
         for name, value in params.items():
             if name not in self.parameters:
-                found.append((name, f"unknown parameter: expected one of {', '.join(self.parameters)}"))
+                problems.append((name, f"unknown parameter: expected one of {', '.join(self.parameters)}"))
             elif (wrong := self.parameters[name].problem(value)) is not None:
-                found.append((name, wrong))
+                problems.append((name, wrong))
         # what they are to each other can be said only of values that are right by themselves
-        return found or problems_of(self._steps, params)  # type: ignore[arg-type]
+        return problems or dependency_problems(self._steps, params)  # type: ignore[arg-type]
 
     def contains(self, params: Mapping[str, object]) -> bool:
         """Whether a configuration has exactly the parameters that it should, with values that are allowed."""
@@ -144,9 +151,8 @@ class SearchSpace:
         Raises:
             InputError: with every problem, by key path `params.<name>`.
         """
-        found = self.problems(params)
-        if found:
-            raise InputError([(f"params.{name}" if name else "params", text) for name, text in found])
+        if problems := self.problems(params):
+            raise InputError([(f"params.{name}" if name else "params", text) for name, text in problems])
 
     def in_recipe(self, params: Params) -> dict[str, ParamValue]:
         """The parameters of a configuration that are keys of the recipe: those that are not auxiliary."""
@@ -154,23 +160,23 @@ class SearchSpace:
 
     def allows(self, point: Sequence[float]) -> bool:
         """Whether the configuration at a point, rounded or not, meets every constraint."""
-        return self.plain or allows(self._steps, point)
+        return self.plain or is_feasible(self._steps, point)
 
     def allowed(self, points: Sequence[Sequence[float]]) -> list[bool]:
         """Whether each of n points (n x d) is allowed, see `allows`."""
-        return [True] * len(points) if self.plain else [allows(self._steps, point) for point in points]
+        return [True] * len(points) if self.plain else [is_feasible(self._steps, point) for point in points]
 
     def near(self, point: Sequence[float]) -> Point:
         """The rounded point itself where it is allowed, else an allowed rounded point near it."""
         if self.allows(point):
             return self.round(point)
-        return self.round(near(self._steps, point, self._known))
+        return self.round(feasible_near(self._steps, point, self._known))
 
     def to_unit(self, params: Params) -> Point:
         """The rounded point of a configuration of the space (see `check`), in [0, 1]^d."""
         return tuple(
-            own.to_unit(params[name]) if name in params else middle(own)
-            for name, own in self.dimensions.items()
+            dimension.to_unit(params[name]) if name in params else middle(dimension)
+            for name, dimension in self.dimensions.items()
         )
 
     def from_unit(self, point: Sequence[float]) -> dict[str, ParamValue]:
@@ -190,15 +196,15 @@ class SearchSpace:
         Inactive parameters get their fixed coordinate.
         """
         rounded = tuple(
-            min(max(float(unit), 0.0), 1.0) if own.levels is None else own.grid.unit(own.grid.index(unit))
-            for own, unit in zip(self.dimensions.values(), point, strict=True)
+            min(max(float(unit), 0.0), 1.0) if each.levels is None else each.grid.unit(each.grid.index(unit))
+            for each, unit in zip(self.dimensions.values(), point, strict=True)
         )
         if not self.conditions:
             return rounded
         values, _ = decode(self._steps, point)
         return tuple(
-            unit if name in values else middle(own)
-            for (name, own), unit in zip(self.dimensions.items(), rounded, strict=True)
+            unit if name in values else middle(dimension)
+            for (name, dimension), unit in zip(self.dimensions.items(), rounded, strict=True)
         )
 
     def key(self, point: Sequence[float]) -> Point:
@@ -213,7 +219,7 @@ class SearchSpace:
         if self.size is None:
             return
         if not self.plain:
-            yield from Walk(self._steps, all_cells).points()
+            yield from FeasiblePoints(self._steps, all_cells).points()
             return
         counts = [dimension.levels or 1 for dimension in self.dimensions.values()]
         for number in range(self.size):
@@ -221,7 +227,7 @@ class SearchSpace:
 
     def combinations(self, axes: Sequence[Sequence[float]]) -> Iterator[Point]:
         """Every allowed point, once, whose active coordinates are among those given for its dimensions."""
-        yield from Walk(self._steps, lambda place, _: axes[place]).points()
+        yield from FeasiblePoints(self._steps, lambda place, _: axes[place]).points()
 
     def _numbered(self, number: int, counts: Sequence[int]) -> Point:
         indices: list[int] = []
@@ -233,7 +239,9 @@ class SearchSpace:
 
     def describe(self) -> dict[str, Any]:
         """The space as JSON values: name -> description, which `parse_space` reads."""
-        described: dict[str, Any] = {name: own.describe() for name, own in self.parameters.items()}
+        described: dict[str, Any] = {
+            name: parameter.describe() for name, parameter in self.parameters.items()
+        }
         if self.conditions:
             described["conditions"] = dict(self.conditions)
         if self.constraints:

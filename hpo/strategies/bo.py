@@ -9,11 +9,10 @@ from pydantic.dataclasses import dataclass
 
 from hpo.errors import Problem
 from hpo.models.history import History, Origin, Proposal
-from hpo.strategies.initial_design import after_design, filled_up, proven, sobol_proposals
+from hpo.strategies.initial_design import after_design, filled_up, proven, sobol_proposals, with_model
 from hpo.strategies.unused import first_unused
 from hpo.validation import STRICT
 
-_FEWEST = 2  # results that a model needs
 _INITIAL_IF_RELATED = 8  # trials before the first model where an earlier study tells where to look
 _PROVEN = 6  # of these, those taken from its front
 ONE = ("qlognei", "ucb")
@@ -55,30 +54,22 @@ class BayesianOptimisation:
         return after_design(history, size, count, _design, self._informed)
 
     def _informed(self, history: History, count: int) -> list[Proposal]:
-        """The model's points, or Sobol points while there is too little to learn from."""
-        told = len(history.observations)
-        if told < _FEWEST:
-            return sobol_proposals(history, count, f"no model yet: results {told}, needed {_FEWEST}")
-        if not len(history.space):
-            return []
-        from hpo.models.gp import FitError  # SciPy and torch: loaded when the first model is needed
-        from hpo.models.propose import AcquisitionSettings, model_points
-        from hpo.models.replicates import replicates
+        """The model's points, or Sobol points where there is none."""
+        return with_model(history, count, self._modelled, sobol_proposals)
 
-        several = len(history.objectives) > 1
-        automatic = "qlognehvi" if several else "qlognei"
-        settings = AcquisitionSettings(
-            automatic if self.acquisition == "auto" else self.acquisition, self.beta
-        )
-        try:
-            again = replicates(history, count, self.replicates)
-            history = history.with_pending(again)
-            points, note = (
-                model_points(history, count - len(again), settings) if len(again) < count else ([], "")
-            )
-        except FitError as error:
-            return sobol_proposals(history, count, f"the fit failed: {error}")
+    def _modelled(self, history: History, count: int) -> list[Proposal]:
+        """Replicates that are due, then the points of the largest expected gain."""
+        # SciPy and torch: loaded when the first model is needed
+        from hpo.models.propose import AcquisitionSettings, model_points, replicates
+
+        automatic = "qlognehvi" if len(history.objectives) > 1 else "qlognei"
+        acquisition = automatic if self.acquisition == "auto" else self.acquisition
+        again = replicates(history, count, self.replicates)
         left = count - len(again)
+        if not left:
+            return again
+        history = history.with_pending(again)
+        points, note = model_points(history, left, AcquisitionSettings(acquisition, self.beta))
         fresh = first_unused(history, points, left, Origin.MODEL, note, remaining=False)
         return again + filled_up(history, fresh, left, "the model had no more")
 

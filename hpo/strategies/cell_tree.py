@@ -30,7 +30,7 @@ _INSIDE = 1e-9  # of a side: how far within a cell its ends are looked at
 _IDLE_SPLITS = 2_000  # without a centre that is wanted: then the walk gives up
 
 # A centre, and the value of its parent's -> its own value; None where it is to be evaluated or under way.
-Appraise: TypeAlias = Callable[[Point, float | None], float | None]
+CentreValue: TypeAlias = Callable[[Point, float | None], float | None]
 
 
 @dataclass(frozen=True)
@@ -80,18 +80,18 @@ class Leaf:
 
 
 @dataclass
-class Partition:
-    """A walk over one space.
+class CellTree:
+    """The tree over one space, grown as far as values go.
 
     Args:
         space: what to search.
         parts: children of a cell, odd.
-        appraise: what a centre is worth.
+        value_of: what a centre is worth.
     """
 
     space: SearchSpace
     parts: int
-    appraise: Appraise
+    value_of: CentreValue
     splits: int = field(default=0, init=False)
     _known: dict[int, list[tuple[float, int, Leaf]]] = field(default_factory=dict, init=False)
     _waiting: list[tuple[int, int, Leaf]] = field(default_factory=list, init=False)
@@ -116,7 +116,7 @@ class Partition:
     def _leaves(self) -> Iterator[Leaf]:
         """Every leaf when it is made, in the order of the splits."""
         d = len(self.space)
-        yield self._grown(Cell((0,) * d, (0,) * d), None)
+        yield self._leaf(Cell((0,) * d, (0,) * d), None)
         while self._known or self._waiting:
             split = 0
             for leaf in self._sweep():
@@ -146,11 +146,11 @@ class Partition:
         side = self._longest(leaf.cell)
         assert side is not None
         for cell in leaf.cell.children(side, self.parts):
-            yield self._grown(cell, leaf.value)
+            yield self._leaf(cell, leaf.value)
 
-    def _grown(self, cell: Cell, parent: float | None) -> Leaf:
+    def _leaf(self, cell: Cell, parent: float | None) -> Leaf:
         centre = self.space.near(cell.centre(self.parts))
-        leaf = Leaf(cell, centre, self.appraise(centre, parent))
+        leaf = Leaf(cell, centre, self.value_of(centre, parent))
         self._made += 1
         if self._longest(cell) is not None:
             if leaf.value is None:

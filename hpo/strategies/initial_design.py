@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from hpo.errors import FitError
 from hpo.models.history import History, Origin, Proposal, derive_seed
 from hpo.pareto import front
 from hpo.space.sampling import sobol_points
 from hpo.strategies.unused import first_unused
 
+_FEWEST = 2  # results that a model needs
 Propose = Callable[[History, int], list[Proposal]]
+ProposeWithNote = Callable[[History, int, str], list[Proposal]]
 
 
 def sobol_proposals(history: History, count: int, note: str = "") -> list[Proposal]:
@@ -31,6 +34,20 @@ def after_design(
     if left == count:
         return first
     return first + informed(history.with_pending(first), count - left)
+
+
+def with_model(history: History, count: int, informed: Propose, without: ProposeWithNote) -> list[Proposal]:
+    """What a model proposes, or where none can be had what goes on `without` one and says why.
+
+    The one place where a failure of a fit becomes a fallback, whenever in `informed` it comes.
+    """
+    results = len(history.observations)
+    if results < _FEWEST or not len(history.space):
+        return without(history, count, f"no model yet: results {results}, needed {_FEWEST}")
+    try:
+        return informed(history, count)
+    except FitError as error:
+        return without(history, count, f"the fit failed: {error}")
 
 
 def filled_up(history: History, proposals: list[Proposal], count: int, note: str) -> list[Proposal]:

@@ -30,15 +30,13 @@ from pydantic.dataclasses import dataclass
 from hpo.errors import Problem
 from hpo.models.history import History, Origin, Proposal
 from hpo.space.space import Point
-from hpo.strategies.cell_tree import Appraise, Partition
-from hpo.strategies.initial_design import filled_up
+from hpo.strategies.cell_tree import CellTree, CentreValue
+from hpo.strategies.initial_design import filled_up, with_model
 from hpo.strategies.unused import first_unused
 from hpo.validation import STRICT
 
-_FEWEST = 2  # results that a model needs
-ConfidenceBound: TypeAlias = Callable[
-    [Point, float], tuple[float, float]
-]  # point, width -> lower and upper bound
+# point, how many standard deviations -> lower and upper bound
+ConfidenceBounds: TypeAlias = Callable[[Point, float], tuple[float, float]]
 
 
 def _odd(parts: int) -> int:
@@ -72,7 +70,7 @@ class SOO:
 
     def propose(self, history: History, count: int) -> list[Proposal]:
         """The centres that the next splits need; Sobol points where these bring none that is new."""
-        proposals = _centres(history, count, self.parts, Told(history))
+        proposals = _centres(history, count, self.parts, KnownValues(history))
         return filled_up(history, proposals, count, "no new centre")
 
 
@@ -98,24 +96,24 @@ class BaMSOO:
         Where there are no more, those passed over follow, the largest upper bound first, then Sobol points.
         Without a model every centre is evaluated.
         """
-        told = Told(history)
-        bound = _bound(history)
-        if bound is None:
-            proposals = _centres(history, count, self.parts, told)
-            return filled_up(history, proposals, count, "no new centre")
-        appraise = Bounded(told, bound, self.eta)
-        proposals = _centres(history, count, self.parts, appraise)
-        if len(proposals) < count:
-            known = history.with_pending(proposals)
-            left = count - len(proposals)
-            note = "passed over before"
+        return with_model(history, count, self._modelled, self._without_model)
+
+    def _without_model(self, history: History, count: int, why: str) -> list[Proposal]:
+        proposals = _centres(history, count, self.parts, KnownValues(history), why)
+        return filled_up(history, proposals, count, "no new centre")
+
+    def _modelled(self, history: History, count: int) -> list[Proposal]:
+        values = BoundedValues(KnownValues(history), _bounds(history), self.eta)
+        proposals = _centres(history, count, self.parts, values)
+        if left := count - len(proposals):
+            known, centres = history.with_pending(proposals), values.passed_over()
             proposals += first_unused(
-                known, appraise.passed_over(), left, Origin.PARTITION, note, remaining=False
+                known, centres, left, Origin.PARTITION, "passed over before", remaining=False
             )
         return filled_up(history, proposals, count, "no new centre")
 
 
-class Told:
+class KnownValues:
     """What centres are worth by what was told of them: more is better, and the mean of what was measured.
 
     Args:
@@ -125,15 +123,15 @@ class Told:
     def __init__(self, history: History) -> None:
         self.key = history.space.key
         values: dict[Point, list[float]] = {}
-        for own in history.observations:
-            values.setdefault(self.key(own.point), []).append(-own.values[0])
-        self.values = {key: fmean(own) for key, own in values.items()}
+        for observation in history.observations:
+            values.setdefault(self.key(observation.point), []).append(-observation.values[0])
+        self.values = {key: fmean(measured) for key, measured in values.items()}
         self._failed = set(map(self.key, history.failures))
         self._spent = set(map(self.key, history.spent))
         self.pending = set(map(self.key, history.pending))
 
     def __call__(self, centre: Point, parent: float | None) -> float | None:
-        """See `hpo.strategies.cell_tree.Appraise`."""
+        """See `hpo.strategies.cell_tree.CentreValue`."""
         key = self.key(centre)
         if key in self.values:
             return self.values[key]
@@ -144,28 +142,28 @@ class Told:
         return None
 
 
-class Bounded:
+class BoundedValues:
     """What centres are worth where a bound stands for the value of those that cannot be the best.
 
     Args:
-        told: at least one result.
-        bound: of the objective.
+        known: at least one result.
+        bounds: of the objective.
         eta: see `BaMSOO`.
     """
 
-    def __init__(self, told: Told, bound: ConfidenceBound, eta: float) -> None:
-        self._told, self._bound, self._eta = told, bound, eta
-        self._best = max(told.values.values())
+    def __init__(self, known: KnownValues, bounds: ConfidenceBounds, eta: float) -> None:
+        self._known, self._bounds, self._eta = known, bounds, eta
+        self._best = max(known.values.values())
         self._count = 0
         self._passed: dict[Point, tuple[float, Point]] = {}
 
     def __call__(self, centre: Point, parent: float | None) -> float | None:
-        """See `hpo.strategies.cell_tree.Appraise`."""
+        """See `hpo.strategies.cell_tree.CentreValue`."""
         self._count += 1
-        value, key = self._told(centre, parent), self._told.key(centre)
-        if value is not None or key in self._told.pending:
+        value, key = self._known(centre, parent), self._known.key(centre)
+        if value is not None or key in self._known.pending:
             return value
-        lower, upper = self._bound(centre, width(self._count, self._eta))
+        lower, upper = self._bounds(centre, width(self._count, self._eta))
         if upper >= self._best:
             self._passed.pop(key, None)
             return None
@@ -174,41 +172,32 @@ class Bounded:
 
     def passed_over(self) -> list[Point]:
         """The centres for which a bound stands, the largest upper bound first."""
-        return [centre for _, centre in sorted(self._passed.values(), key=lambda own: (-own[0], own[1]))]
+        return [
+            centre for upper, centre in sorted(self._passed.values(), key=lambda pair: (-pair[0], pair[1]))
+        ]
 
 
 def width(count: int, eta: float) -> float:
-    """sqrt(2 log(pi^2 N^2 / (6 eta))): with it N bounds hold together with a probability of 1 - eta.
-
-    Args:
-        count: N, cells so far.
-        eta: in (0, 1).
-    """
+    """sqrt(2 log(pi^2 N^2 / (6 eta))): with it N bounds, one a cell, all hold with probability 1 - eta."""
     return math.sqrt(2 * math.log(math.pi**2 * count**2 / (6 * eta)))
 
 
-def _bound(history: History) -> ConfidenceBound | None:
-    """The model's bounds; None where there are too few results, or the fit fails."""
-    if len(history.observations) < _FEWEST or not len(history.space):
-        return None
-    from hpo.models.gp import FitError  # SciPy and torch: loaded when the first model is needed
+def _bounds(history: History) -> ConfidenceBounds:
+    from hpo.models.propose import confidence_bounds  # SciPy and torch: loaded when the first model is needed
 
-    try:
-        from hpo.models.confidence_bounds import Bounds
-
-        return Bounds(history)
-    except FitError:
-        return None
+    return confidence_bounds(history)
 
 
-def _centres(history: History, count: int, parts: int, appraise: Appraise) -> list[Proposal]:
-    """Centres that the next splits need and nobody proposed or told, at most `count`."""
+def _centres(
+    history: History, count: int, parts: int, value_of: CentreValue, why: str = ""
+) -> list[Proposal]:
+    """Centres that the next splits need and nobody proposed or told, at most `count`; `why` is noted."""
     proposals: list[Proposal] = []
     space = history.space
-    for leaf in Partition(space, parts, appraise).wanted():
+    for leaf in CellTree(space, parts, value_of).wanted():
         if space.key(leaf.centre) in history.taken:
             continue
-        note = f"depth {leaf.cell.depth}"
+        note = "; ".join(filter(None, (f"depth {leaf.cell.depth}", why)))
         proposals.append(Proposal(space.from_unit(leaf.centre), Origin.PARTITION, note))
         if len(proposals) == count:
             break

@@ -134,11 +134,13 @@ def test_a_maximised_objective_is_maximised() -> None:
     assert best.point[0] == pytest.approx(0.37, abs=0.01)
 
 
-def test_an_outlook_keeps_proposals_out_of_where_trials_would_fail() -> None:
+def test_a_feasibility_prior_keeps_proposals_out_of_where_trials_would_fail() -> None:
     """Everything good lies where memory is foretold not to suffice: x above one half. Nothing failed yet."""
 
-    def proposals(outlook: Callable[[Params], float] | None) -> list[float]:
-        optimizer = Optimizer({"x": "interval(0, 1)", "z": "interval(0, 1)"}, {"y": "min"}, outlook=outlook)
+    def proposals(prior: Callable[[Params], float] | None) -> list[float]:
+        optimizer = Optimizer(
+            {"x": "interval(0, 1)", "z": "interval(0, 1)"}, {"y": "min"}, feasibility_prior=prior
+        )
         for index in range(10):
             params = {"x": (index + 0.5) / 20, "z": (index * 3 % 10) / 10}
             optimizer.tell(params, {"y": -params["x"]})

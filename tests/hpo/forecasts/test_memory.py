@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from hpo.controller.proposer import Proposer
 from hpo.forecasts.memory import Foreteller, Memory, memory_cells, memory_line
-from hpo.models.feasibility_prior import Axis, belief, interpolated
+from hpo.models.feasibility_prior import GridAxis, interpolated, prior_at_points
 from hpo.objectives import parse_objectives
 from hpo.ports import TrialKind
 from hpo.records import Metric, Params
@@ -141,8 +141,8 @@ def test_a_replay_proposes_the_same_and_trials_get_the_factor(recipe: dict[str, 
 def test_between_knots_a_belief_is_linear() -> None:
     """By hand, on knots 0.25 and 0.75 of a number and two choices: values 0 and 1, 4 and 8."""
     axes = [
-        Axis(1, torch.tensor([0.25, 0.75], dtype=torch.float64), ordered=True),
-        Axis(0, torch.tensor([0.25, 0.75], dtype=torch.float64), ordered=False),
+        GridAxis(1, torch.tensor([0.25, 0.75], dtype=torch.float64), ordered=True),
+        GridAxis(0, torch.tensor([0.25, 0.75], dtype=torch.float64), ordered=False),
     ]
     table = torch.tensor([0.0, 1.0, 4.0, 8.0], dtype=torch.float64)
     X = torch.tensor([[0.2, 0.5], [0.8, 0.5], [0.8, 0.9]], dtype=torch.float64, requires_grad=True)
@@ -152,10 +152,10 @@ def test_between_knots_a_belief_is_linear() -> None:
     assert slope.tolist() == [[0.0, 8.0], [0.0, 14.0], [0.0, 0.0]]
 
 
-def test_an_outlook_that_names_its_parameters_is_asked_on_a_grid_of_them() -> None:
-    """Nine of 64 ranks by two choices; at every knot it is the outlook itself."""
+def test_a_prior_that_names_its_parameters_is_asked_on_a_grid_of_them() -> None:
+    """Nine of 64 ranks by two choices; at every knot it is the prior itself."""
 
-    class Outlook:
+    class Prior:
         names = ("rank", "kind")
         asked = 0
 
@@ -164,21 +164,21 @@ def test_an_outlook_that_names_its_parameters_is_asked_on_a_grid_of_them() -> No
             return float(params["rank"]) / 64 * (1.0 if params["kind"] == "a" else 0.5)
 
     space = parse_space({"kind": "choice(a, b)", "lr": "interval(0, 1)", "rank": "range(1, 64)"})
-    outlook = Outlook()
-    prior = belief(outlook, space)
-    assert outlook.asked == 18
+    prior = Prior()
+    at_points = prior_at_points(prior, space)
+    assert prior.asked == 18
     rows = [{"kind": kind, "lr": 0.3, "rank": rank} for kind in "ab" for rank in (1, 20, 33, 64)]
     X = torch.tensor([space.to_unit(row) for row in rows], dtype=torch.float64)
-    assert prior(X).tolist() == pytest.approx([outlook(row) for row in rows])  # it is linear
-    assert outlook.asked == 18 + len(rows)
+    assert at_points(X).tolist() == pytest.approx([prior(row) for row in rows])  # it is linear
+    assert prior.asked == 18 + len(rows)
 
 
-def test_any_other_outlook_is_asked_point_by_point() -> None:
+def test_any_other_prior_is_asked_point_by_point() -> None:
     """A function of the user's own; and one whose parameter only exists under a condition."""
     space = parse_space(
         {"kind": "choice(a, b)", "rank": "range(1, 64)", "conditions": {"rank": "kind == 'a'"}}
     )
-    prior = belief(lambda params: 0.1 if "rank" in params else 0.9, space)
+    prior = prior_at_points(lambda params: 0.1 if "rank" in params else 0.9, space)
     assert prior(torch.tensor([[0.25, 0.5], [0.75, 0.5]], dtype=torch.float64)).tolist() == [0.1, 0.9]
 
 

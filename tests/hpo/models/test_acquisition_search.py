@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hpo.models.acquisition_search import MixedSearch
+from hpo.models.acquisition_search import AcquisitionSearch
 from hpo.models.guard import guarded
 from hpo.optimizer import Optimizer, Origin
 from hpo.space.space import parse_space
@@ -28,15 +28,15 @@ def bumps(X: Tensor) -> Tensor:
 @pytest.mark.parametrize("seed", range(4))
 def test_the_highest_peak_of_a_mixed_space_is_found(seed: int) -> None:
     space = parse_space(MIXED)
-    found = space.from_unit(MixedSearch(space, [], seed).best(bumps, set())[0])
+    found = space.from_unit(AcquisitionSearch(space, [], seed).best(bumps, set())[0])
     assert found == {"a": pytest.approx(0.83, abs=0.03), "b": 31, "c": "r", "d": 4}
 
 
 def test_every_returned_point_is_rounded_and_untaken() -> None:
     space = parse_space(MIXED)
-    first = MixedSearch(space, [], 0).best(bumps, set())
+    first = AcquisitionSearch(space, [], 0).best(bumps, set())
     taken = {space.key(point) for point in first[:5]}
-    again = MixedSearch(space, [], 0).best(bumps, taken)
+    again = AcquisitionSearch(space, [], 0).best(bumps, taken)
     assert not taken & {space.key(point) for point in again}
     assert all(space.round(point) == pytest.approx(point, abs=1e-12) for point in again)
 
@@ -49,7 +49,7 @@ def test_a_purely_discrete_space_is_searched_by_its_neighbours() -> None:
         return -(X - torch.tensor([0.875, 0.125, 0.7], dtype=torch.float64)).square().sum(-1)
 
     best = max(space.configurations(), key=lambda point: float(score(torch.tensor([point]))))
-    assert MixedSearch(space, [], 0).best(score, set())[0] == pytest.approx(best)
+    assert AcquisitionSearch(space, [], 0).best(score, set())[0] == pytest.approx(best)
 
 
 def test_values_that_are_not_numbers_never_win() -> None:
@@ -58,12 +58,12 @@ def test_values_that_are_not_numbers_never_win() -> None:
     def score(X: Tensor) -> Tensor:
         return torch.where(X[:, 0] > 0.5, torch.nan, X[:, 0])
 
-    assert MixedSearch(space, [], 0).best(score, set())[0][0] <= 0.5
+    assert AcquisitionSearch(space, [], 0).best(score, set())[0][0] <= 0.5
 
 
 def test_the_same_seed_finds_the_same() -> None:
     space = parse_space(MIXED)
-    one, two = (MixedSearch(space, [], 7).best(bumps, set()) for _ in range(2))
+    one, two = (AcquisitionSearch(space, [], 7).best(bumps, set()) for _ in range(2))
     assert one == two
 
 
@@ -88,7 +88,7 @@ def test_the_best_of_a_constrained_space_is_that_of_its_enumeration(seed: int) -
     """One of the two best of 544: the search changes one number at a time, and a constraint ties two."""
     space = parse_space(TIED)
     values = sorted(slope(torch.tensor(list(space.configurations()), dtype=torch.float64)).tolist())
-    found = MixedSearch(space, [], seed).best(slope, set())[0]
+    found = AcquisitionSearch(space, [], seed).best(slope, set())[0]
     assert float(slope(torch.tensor([found]))) >= values[-2] - 1e-12
 
 
@@ -97,7 +97,7 @@ def test_the_best_of_what_is_left_is_found_as_a_small_space_fills() -> None:
     space = parse_space(TIED)
     every = sorted(space.configurations(), key=lambda own: -float(slope(torch.tensor([own]))))
     taken = {space.key(point) for point in every[:10]}
-    found = MixedSearch(space, every[:3], 0).best(slope, taken)[0]
+    found = AcquisitionSearch(space, every[:3], 0).best(slope, taken)[0]
     assert float(slope(torch.tensor([found]))) == pytest.approx(float(slope(torch.tensor([every[10]]))))
 
 
@@ -109,7 +109,7 @@ def test_only_allowed_points_with_their_own_coordinates_are_returned(seed: int) 
     def score(X: Tensor) -> Tensor:
         return -(X - 0.9).square().sum(-1)
 
-    found = MixedSearch(space, [], seed).best(score, set())
+    found = AcquisitionSearch(space, [], seed).best(score, set())
     assert all(space.allowed(found))
     assert all(space.round(point) == pytest.approx(point, abs=1e-12) for point in found)
     values = [space.from_unit(point) for point in found]
@@ -123,7 +123,7 @@ def test_a_continuous_best_on_the_edge_of_what_is_allowed_is_neared() -> None:
     def score(X: Tensor) -> Tensor:
         return -(X - 0.9).square().sum(-1)
 
-    best = MixedSearch(space, [], 0).best(score, set())[0]
+    best = AcquisitionSearch(space, [], 0).best(score, set())[0]
     assert space.allows(best)
     assert -float(score(torch.tensor([best]))) == pytest.approx(0.32, abs=0.02)
 

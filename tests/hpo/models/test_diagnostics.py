@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from hpo.errors import FitError
 from hpo.models.diagnostics import calibration, diagnose
-from hpo.models.gp import FitError, covariance, distances
+from hpo.models.gp import covariance, distances
 from hpo.models.guard import guarded
 from hpo.models.surrogate import fit_surrogate
 from hpo.optimizer import Optimizer

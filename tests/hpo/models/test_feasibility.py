@@ -10,7 +10,7 @@ from scipy.stats import norm
 from torch import Tensor
 
 from hpo.models.feasibility import fit_feasibility
-from hpo.models.feasibility_prior import Prior
+from hpo.models.feasibility_prior import PointPrior
 from hpo.models.gp import distances, matern
 from hpo.models.guard import guarded
 from hpo.models.laplace import evidence, find_mode
@@ -116,7 +116,7 @@ def gloomy_above_half(X: Tensor) -> Tensor:
     return (X[:, 1] <= 0.5).double()
 
 
-def believed(own: Optimizer, x: float, prior: Prior = gloomy_above_half) -> float:
+def believed(own: Optimizer, x: float, prior: PointPrior = gloomy_above_half) -> float:
     fitted = fit_feasibility(own.history, prior)
     assert fitted is not None
     point = torch.tensor([own.space.to_unit({"x": x, "c": "a"})], dtype=torch.float64)

@@ -27,17 +27,20 @@ def _one_thread() -> Iterator[None]:
         yield
 
 
-RNG = np.random.default_rng(0)
 PLAIN = np.zeros(3, dtype=bool)
 
 
 def data(n: int = 12, hamming: tuple[bool, ...] = (False, False, True)) -> Data:
-    X = RNG.random((n, 3))
-    X[:, 2] = RNG.integers(0, 3, n) / 3 + 1 / 6
+    rng = np.random.default_rng(0)  # one for each call: what other tests have drawn must not matter
+    X = rng.random((n, 3))
+    X[:, 2] = rng.integers(0, 3, n) / 3 + 1 / 6
     y = np.sin(5 * X[:, 0]) + X[:, 1] + (X[:, 2] > 0.5)
-    return Data(
-        X, (y - y.mean()) / y.std(), RNG.random(n) * 0.01, RNG.integers(1, 4, n) * 1.0, np.array(hamming)
-    )
+    noise, counts = rng.random(n) * 0.01, rng.integers(1, 4, n) * 1.0
+    return Data(X, (y - y.mean()) / y.std(), noise, counts, np.array(hamming))
+
+
+def test_data_do_not_depend_on_what_was_drawn_before() -> None:
+    assert data().y.tolist() == data().y.tolist()
 
 
 def test_matern_has_its_closed_form() -> None:
@@ -69,7 +72,7 @@ def test_the_gradient_is_that_of_the_value(kernel: Kernel, choice: bool) -> None
 
 
 def test_an_irrelevant_coordinate_gets_a_longer_scale() -> None:
-    X = RNG.random((25, 2))
+    X = np.random.default_rng(0).random((25, 2))
     y = np.sin(6 * X[:, 0])
     found, _ = fit(Data(X, (y - y.mean()) / y.std(), np.zeros(25), np.ones(25), np.zeros(2, dtype=bool)))
     assert found.ell[1] > 2 * found.ell[0]
@@ -77,8 +80,7 @@ def test_an_irrelevant_coordinate_gets_a_longer_scale() -> None:
 
 def test_a_polynomial_is_taken_for_smooth_and_for_smoother_where_there_are_no_choices() -> None:
     """The last coordinate is the same in all rows: only what is thought beforehand differs."""
-    draw = np.random.default_rng(5)  # of its own: what other tests have drawn must not matter
-    X = np.column_stack([draw.random((24, 3)), np.full(24, 0.5)])
+    X = np.column_stack([np.random.default_rng(5).random((24, 3)), np.full(24, 0.5)])
     y = X[:, 0] ** 2 - X[:, 0] * X[:, 1] + X[:, 2]
     y = (y - y.mean()) / y.std()
 
@@ -95,7 +97,7 @@ def test_a_polynomial_is_taken_for_smooth_and_for_smoother_where_there_are_no_ch
 def test_noise_is_found_in_noise_and_not_in_a_smooth_curve() -> None:
     X = np.linspace(0, 1, 40)[:, None]
     smooth = np.sin(6 * X[:, 0])
-    noisy = smooth + 0.3 * RNG.standard_normal(40)
+    noisy = smooth + 0.3 * np.random.default_rng(0).standard_normal(40)
 
     def learned(y: np.ndarray, noise: float = 0.0) -> float:
         own = Data(X, y, np.full(40, noise), np.ones(40), np.zeros(1, dtype=bool))

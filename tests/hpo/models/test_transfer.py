@@ -15,7 +15,7 @@ from hpo.errors import InputError
 from hpo.models.gp import Data, Hyperparameters
 from hpo.models.posterior import Posterior
 from hpo.models.surrogate import fit_surrogate
-from hpo.models.transfer import Fitted, _aligned, foretold
+from hpo.models.transfer import ObjectiveFit, _aligned, posterior_mean
 from hpo.models.transforms import make_transform
 from hpo.objectives import Direction, Objective
 from hpo.optimizer import Optimizer, Origin
@@ -61,7 +61,7 @@ def test_values_are_put_on_the_scale_of_what_is_foretold() -> None:
     X = np.linspace(0, 1, 4)[:, None]
     data = Data(X, np.array([-1.0, -1.0, 1.0, 1.0]), np.full(4, 0.04), np.ones(4), np.zeros(1, dtype=bool))
     process = Hyperparameters(np.array([0.4]), 1.0, 1e-9, 0.0)
-    own = Fitted(data, process, make_transform(np.array([4.0, 4.0, 0.0, 0.0]), MIN, log=False), 0.0)
+    own = ObjectiveFit(data, process, make_transform(np.array([4.0, 4.0, 0.0, 0.0]), MIN, log=False), 0.0)
     moved = _aligned(own, np.array([2.0, 2.0, 3.0, 3.0]))
     assert moved.data.y == pytest.approx([2.0, 2.0, 3.0, 3.0])
     assert moved.data.noise == pytest.approx(np.full(4, 0.01)), "a quarter of the variance at half the scale"
@@ -72,8 +72,8 @@ def test_what_is_foretold_passes_through_what_was_seen() -> None:
     X = np.array([[0.1, 0.9], [0.5, 0.5], [0.9, 0.2]])
     data = Data(X, np.array([1.0, -0.5, 0.25]), np.zeros(3), np.ones(3), np.zeros(2, dtype=bool))
     process = Hyperparameters(np.array([0.4, 0.4]), 1.0, 1e-9, 0.2)
-    own = Fitted(data, process, make_transform(np.array([1.0, 2.0]), MIN, log=False), 0.0)
-    assert foretold(own, X) == pytest.approx(data.y, abs=1e-5)
+    own = ObjectiveFit(data, process, make_transform(np.array([1.0, 2.0]), MIN, log=False), 0.0)
+    assert posterior_mean(own, X) == pytest.approx(data.y, abs=1e-5)
 
 
 def test_a_kindred_study_is_used_and_said_to_be() -> None:

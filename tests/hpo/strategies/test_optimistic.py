@@ -95,26 +95,21 @@ def test_bamsoo_follows_the_sequence_worked_by_hand(monkeypatch: pytest.MonkeyPa
 
     The first two come before there is a model. 3, 15, 21 and 33 are far below.
     """
-    monkeypatch.setattr(optimistic, "_bound", _five_hundredths)
+    monkeypatch.setattr(optimistic, "_bounds", _five_hundredths)
     assert asked(Optimizer(LINE, {"y": "max"}, strategy="bamsoo"), 6) == [27, 9, 45, 39, 43, 41]
 
 
-def _five_hundredths(history: object) -> optimistic.ConfidenceBound | None:
-    observations = history.observations  # type: ignore[attr-defined]
-    if len(observations) < 2:
-        return None
+def _five_hundredths(history: object) -> optimistic.ConfidenceBounds:
     return lambda point, width: (tent({"x": point[0]}) - 0.05, tent({"x": point[0]}) + 0.05)
 
 
 def test_lower_bound_decides_where_nothing_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Told 1/2, 1/6 and 5/6 as above: 17/18 is passed over and worth its lower bound, not its value."""
-    monkeypatch.setattr(optimistic, "_bound", _five_hundredths)
+    monkeypatch.setattr(optimistic, "_bounds", _five_hundredths)
     optimizer = Optimizer(LINE, {"y": "max"}, strategy="bamsoo")
     asked(optimizer, 4)
-    told = optimistic.Told(optimizer.history)
-    bound = _five_hundredths(optimizer.history)
-    assert bound is not None
-    bounded = optimistic.Bounded(told, bound, 0.05)
+    known = optimistic.KnownValues(optimizer.history)
+    bounded = optimistic.BoundedValues(known, _five_hundredths(optimizer.history), 0.05)
     assert bounded((17 / 18,), -1 / 30) == pytest.approx(0.8 - 17 / 18 - 0.05)
     assert bounded((13 / 18,), -1 / 30) == pytest.approx(13 / 18 - 0.8)
     assert bounded((43 / 54,), -1 / 30) is None
