@@ -38,7 +38,7 @@ class Ending(TypedDict):
     exit: str  # exit code and signal, as in "1:0"
 
 
-class Wishes(TypedDict, total=False):
+class ArrayOptions(TypedDict, total=False):
     """What one array wants otherwise than the cluster's settings say."""
 
     time_limit_min: int
@@ -48,12 +48,12 @@ class Wishes(TypedDict, total=False):
 
 
 class SiteLimits(TypedDict):
-    """What the site allows, and what an array gets that wishes nothing."""
+    """What the site allows, and what an array gets that asks for nothing otherwise."""
 
     array_size: int  # elements of one array
     nodes: int  # that trials can run on
     minutes: int  # longest time limit; 0 where there is none, or none is known
-    default_minutes: int  # time limit of an array that wishes none
+    default_minutes: int  # time limit of an array that asks for none
     warning_s: int  # seconds before its time limit at which a task is warned
 
 
@@ -81,7 +81,7 @@ class Executor(Protocol):
         folder: str,
         target: str,
         arguments: Sequence[Sequence[str]],
-        wishes: Wishes | None = None,
+        options: ArrayOptions | None = None,
     ) -> str:
         """Submit one held array, an element per entry of `arguments`; returns its job id.
 
@@ -90,7 +90,7 @@ class Executor(Protocol):
             folder: an existing folder for submission files and logs.
             target: `module:function`, resolved on the node, called with an element's arguments.
             arguments: the arguments of each element, in the order of their indices.
-            wishes: of this array alone.
+            options: of this array alone.
 
         Raises:
             RuntimeError: of the executor's own family; the array may exist all the same: see `poll`.
@@ -135,7 +135,7 @@ class Executor(Protocol):
     def endings(self, tasks: Collection[Task]) -> Mapping[Task, Sequence[Ending]] | None:
         """Every execution of each task, oldest first, in one query; None: no accounting, or no answer."""
 
-    def complaint(self, folder: str, task: Task) -> str:
+    def last_log_lines(self, folder: str, task: Task) -> str:
         """The last lines that a task wrote to its error log; "" if there are none.
 
         Args:
@@ -153,11 +153,11 @@ class Executor(Protocol):
         folder: str,
         target: str,
         arguments: Sequence[Sequence[str]],
-        wishes: Wishes | None = None,
+        options: ArrayOptions | None = None,
     ) -> str:
         """The exact text that `submit` would hand over; submits and writes nothing."""
 
-    def rehearse(self, *, name: str, count: int) -> tuple[str, str, str]:
+    def test_submit(self, *, name: str, count: int) -> tuple[str, str, str]:
         """(level, what, hint): whether an array of this name and size would be taken; submits nothing."""
 
     def check(self) -> Sequence[tuple[str, str, str]]:

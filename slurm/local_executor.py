@@ -17,9 +17,9 @@ from slurm.local.array import Claim, LocalArray
 from slurm.local.processes import kill_marked, terminate, warn
 from slurm.local.site import check_machine, start_script
 from slurm.local.starts import Starts
-from slurm.request import request
+from slurm.resources import resources
 from slurm.settings import ClusterSettings
-from slurm.view import Ending, SiteLimits, Task, TaskState, TaskView, Wishes, view
+from slurm.view import ArrayOptions, Ending, SiteLimits, Task, TaskState, TaskView, view
 
 # From TERM to KILL on cancel: time for one checkpoint, as Slurm's KillWait gives.
 CANCEL_GRACE_S = 5.0
@@ -77,7 +77,7 @@ class LocalExecutor:
         folder: str,
         target: str,
         arguments: Sequence[Sequence[str]],
-        wishes: Wishes | None = None,
+        options: ArrayOptions | None = None,
     ) -> str:
         """Note down one held array, an element per entry of `arguments`; returns its job id.
 
@@ -86,14 +86,14 @@ class LocalExecutor:
             folder: an existing folder for its files and logs.
             target: `module:function`, imported by each element's own process.
             arguments: the arguments of each element, in the order of their indices.
-            wishes: its time limit and how many may run at once; others mean nothing here.
+            options: its time limit and how many may run at once; others mean nothing here.
 
         Raises:
             SubmissionError: there is no element, or the folder cannot be written.
         """
         if not arguments:
             raise SubmissionError("arguments: expected at least one element, got none")
-        wishes = wishes or {}
+        options = options or {}
         try:
             array = local_array.create(
                 Path(folder),
@@ -101,8 +101,8 @@ class LocalExecutor:
                 target,
                 arguments,
                 start_script(self.settings, name),
-                at_once=wishes.get("at_once"),
-                time_limit_min=request(self.settings, wishes).time_limit_min,
+                at_once=options.get("at_once"),
+                time_limit_min=resources(self.settings, options).time_limit_min,
             )
         except OSError as error:
             raise SubmissionError(f"folder: cannot write to {folder}: {error}") from error
@@ -158,7 +158,7 @@ class LocalExecutor:
         """None: there is no accounting here."""
         return None
 
-    def complaint(self, folder: str, task: Task) -> str:
+    def last_log_lines(self, folder: str, task: Task) -> str:
         """The last lines that a task wrote to its error log; "" if there are none.
 
         Args:
@@ -167,7 +167,7 @@ class LocalExecutor:
         """
         job_id, index = task
         found = (Path(folder) / job_id).glob(f"{index}-*/*_log.err")
-        return logs.complaint(sorted(found, key=lambda log: log.stat().st_mtime, reverse=True))
+        return logs.last_log_lines(sorted(found, key=lambda log: log.stat().st_mtime, reverse=True))
 
     def cancel(self, tasks: Collection[Task]) -> None:
         """Stop tasks: TERM, after a short while KILL; those that have not started never will."""
@@ -192,7 +192,7 @@ class LocalExecutor:
         folder: str,
         target: str,
         arguments: Sequence[Sequence[str]],
-        wishes: Wishes | None = None,
+        options: ArrayOptions | None = None,
     ) -> str:
         """The script that each element would run; starts and writes nothing.
 
@@ -201,11 +201,11 @@ class LocalExecutor:
             folder: the folder for its files and logs; not part of the script.
             target: not part of the script: it travels in a pickle beside it.
             arguments: not part of the script.
-            wishes: not part of the script.
+            options: not part of the script.
         """
         return start_script(self.settings, name)
 
-    def rehearse(self, *, name: str, count: int) -> tuple[str, str, str]:
+    def test_submit(self, *, name: str, count: int) -> tuple[str, str, str]:
         """(level, what, hint): how many elements would run at once.
 
         Args:

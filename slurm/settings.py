@@ -192,7 +192,7 @@ class ClusterSettings:
 
     @property
     def default_minutes(self) -> int:
-        """The time limit of an array that wishes none."""
+        """The time limit of an array that asks for none."""
         return self.time_limit_min or AUTO_START_MIN
 
     @property

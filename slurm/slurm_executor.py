@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from slurm.client import logs, sacct, site_limits, squeue
-from slurm.client.cancelled_while_waiting import Vanished
+from slurm.client.cancelled_while_waiting import CancelledWhileWaiting
 from slurm.client.command import Outcome, run
 from slurm.client.refusals import is_busy
 from slurm.errors import SchedulerError
-from slurm.request import request
+from slurm.resources import resources
 from slurm.settings import ClusterSettings
-from slurm.view import Ending, SiteLimits, Task, TaskView, Wishes
+from slurm.view import ArrayOptions, Ending, SiteLimits, Task, TaskView
 
 # What scontrol and scancel say of a task that has ended, or that Slurm has already forgotten. Of an array of
 # which a part is over they say both: `7_0: Job has already finished`, `7_1-3: No error`, and exit with 1.
@@ -29,7 +29,7 @@ class SlurmExecutor:
     def __init__(self, **settings: Any) -> None:
         self.settings = ClusterSettings(**settings)
         self._accounting = True
-        self._vanished = Vanished(site_limits.ask_job_age_s)
+        self._cancelled = CancelledWhileWaiting(site_limits.ask_job_age_s)
         self._array_size: int | None = None
         self._partition: site_limits.PartitionSize | None = None
 
@@ -52,7 +52,7 @@ class SlurmExecutor:
         folder: str,
         target: str,
         arguments: Sequence[Sequence[str]],
-        wishes: Wishes | None = None,
+        options: ArrayOptions | None = None,
     ) -> str:
         """Submit one held array, an element per entry of `arguments`; returns its job id.
 
@@ -61,7 +61,7 @@ class SlurmExecutor:
             folder: an existing folder, seen by the nodes, for scripts, pickles and logs.
             target: `module:function`, resolved on the node.
             arguments: the arguments of each element, in the order of their indices.
-            wishes: of this array alone.
+            options: of this array alone.
 
         Raises:
             SubmissionError: sbatch failed, or did not end; the array may exist all the same.
@@ -71,7 +71,7 @@ class SlurmExecutor:
             submit_array,
         )
 
-        executor = array_executor(self.settings, request(self.settings, wishes), name, folder)
+        executor = array_executor(self.settings, resources(self.settings, options), name, folder)
         return submit_array(executor, target, arguments)
 
     def follow(
@@ -92,7 +92,7 @@ class SlurmExecutor:
         from slurm.client.follow import submit_follower
 
         return submit_follower(
-            request(self.settings, {"helper": True}),
+            resources(self.settings, {"helper": True}),
             name=name,
             folder=folder,
             command=command,
@@ -156,7 +156,7 @@ class SlurmExecutor:
         if not outcome.ok:
             return None
         tasks, arrays = squeue.read_tasks(outcome.stdout), squeue.read_arrays(outcome.stdout)
-        return self._vanished.with_cancelled(tasks, arrays, time.monotonic())
+        return self._cancelled.with_cancelled(tasks, arrays, time.monotonic())
 
     def endings(self, tasks: Collection[Task]) -> Mapping[Task, Sequence[Ending]] | None:
         """Every execution of each task that has ended, oldest first, by one sacct.
@@ -173,7 +173,7 @@ class SlurmExecutor:
             self._accounting = False
         return sacct.read_endings(outcome.stdout, tasks) if outcome.ok else None
 
-    def complaint(self, folder: str, task: Task) -> str:
+    def last_log_lines(self, folder: str, task: Task) -> str:
         """The last lines that a task wrote to its error log; "" if there are none.
 
         Args:
@@ -181,7 +181,7 @@ class SlurmExecutor:
             task: whose log; all its executions append to the same one.
         """
         job_id, index = task
-        return logs.complaint([Path(folder) / f"{job_id}_{index}_0_log.err"])
+        return logs.last_log_lines([Path(folder) / f"{job_id}_{index}_0_log.err"])
 
     def cancel(self, tasks: Collection[Task]) -> None:
         """Stop tasks, wherever they are in their life; those that are over are passed over.
@@ -203,7 +203,7 @@ class SlurmExecutor:
         folder: str,
         target: str,
         arguments: Sequence[Sequence[str]],
-        wishes: Wishes | None = None,
+        options: ArrayOptions | None = None,
     ) -> str:
         """The exact sbatch script that `submit` would hand over; submits and writes nothing.
 
@@ -212,17 +212,17 @@ class SlurmExecutor:
             folder: the folder for scripts, pickles and logs; need not exist.
             target: not part of the script: it travels in a pickle beside it.
             arguments: only their number is part of the script.
-            wishes: of this array alone.
+            options: of this array alone.
 
         Raises:
-            SubmissionError: the folder or a wish cannot be used.
+            SubmissionError: the folder or an option cannot be used.
         """
         from slurm.client.sbatch import array_executor
 
-        executor = array_executor(self.settings, request(self.settings, wishes), name, folder)
+        executor = array_executor(self.settings, resources(self.settings, options), name, folder)
         return executor.text(len(arguments))
 
-    def rehearse(self, *, name: str, count: int) -> tuple[str, str, str]:
+    def test_submit(self, *, name: str, count: int) -> tuple[str, str, str]:
         """(level, what, hint): what `sbatch --test-only` says of an array; submits nothing.
 
         Args:

@@ -54,7 +54,7 @@ class Ending(TypedDict):
     exit: str
 
 
-class Wishes(TypedDict, total=False):
+class ArrayOptions(TypedDict, total=False):
     """What one array wants otherwise than the settings say."""
 
     time_limit_min: int
@@ -64,7 +64,7 @@ class Wishes(TypedDict, total=False):
 
 
 class SiteLimits(TypedDict):
-    """What the site allows, and what an array gets that wishes nothing."""
+    """What the site allows, and what an array gets that asks for nothing otherwise."""
 
     array_size: int
     nodes: int

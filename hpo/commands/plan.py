@@ -20,7 +20,7 @@ from hpo.forecasts.coverage import coverage
 from hpo.forecasts.memory import memory_cells, memory_line
 from hpo.forecasts.time import pace, pace_line, training_cells
 from hpo.formatting import number
-from hpo.ports import SiteLimits, Wishes
+from hpo.ports import ArrayOptions, SiteLimits
 from hpo.study.gpu_hours import used
 from hpo.study.journal import load_study
 from hpo.study.state import Batch, Study, TrialState
@@ -52,7 +52,7 @@ def plan(overrides: Sequence[str], config_dir: str | None, console: Console) -> 
     name = array_name(study, study.next_batch) + "nonce"
     console.print("\nwhat would be submitted:", style="bold")
     console.print(_preview(parts, study, proposals, name), markup=False, highlight=False, soft_wrap=True)
-    level, what, hint = parts.executor.rehearse(name=name, count=max(1, len(proposals)))
+    level, what, hint = parts.executor.test_submit(name=name, count=max(1, len(proposals)))
     advice = f"\n      hint: {hint}" if hint and level != "ok" else ""
     console.print(f"{level:4}  {what}{advice}", markup=False, highlight=False, soft_wrap=True)
     return 0
@@ -212,9 +212,9 @@ def _batch_table(proposals: Sequence[Proposed], foretold: Sequence[Mapping[str, 
 
 def _preview(parts: Assembly, study: Study, proposals: Sequence[Proposed], name: str) -> str:
     batch = Batch(study.next_batch, [proposed.spec.trial for proposed in proposals] or ["0000"])
-    wishes: Wishes = {}
+    options: ArrayOptions = {}
     if parts.limits.max_parallel:
-        wishes["at_once"] = min(parts.limits.max_parallel, len(batch.trials))
+        options["at_once"] = min(parts.limits.max_parallel, len(batch.trials))
     if minutes := array_minutes(study, [], parts.executor.limits(), auto=parts.limits.auto_time_limit):
-        wishes["time_limit_min"] = minutes
-    return parts.executor.preview(**array_request(parts.paths, batch, name, parts.kind.target, wishes))
+        options["time_limit_min"] = minutes
+    return parts.executor.preview(**array_request(parts.paths, batch, name, parts.kind.target, options))

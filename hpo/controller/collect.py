@@ -137,12 +137,12 @@ class Collector:
         cause = Cause.CANCELLED if self._marked(trial) else end_cause(missing.ending, record)
         message = _told(missing, attempt)
         if cause is Cause.LOST:
-            complaint = self.executor.complaint(str(self.paths.batch(trial.batch).submission), task)
-            if complaint and attempt is None:
+            log_lines = self.executor.last_log_lines(str(self.paths.batch(trial.batch).submission), task)
+            if log_lines and attempt is None:
                 # It never came as far as our code: Python, its packages or the set-up lines are to blame.
-                cause, message = Cause.ERROR, complaint
-            elif complaint:
-                message = f"{message}; its log ends with: {complaint.splitlines()[-1]}"
+                cause, message = Cause.ERROR, log_lines
+            elif log_lines:
+                message = f"{message}; its log ends with: {log_lines.splitlines()[-1]}"
         cost = spent(files, attempt, cause, missing.node)
         if cause is not Cause.CANCELLED:
             yield Ended(trial.id, trial.batch, cause, message, cost)

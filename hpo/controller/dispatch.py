@@ -17,7 +17,7 @@ from hpo.controller.limits import Limits, array_minutes, shares, warned_s
 from hpo.controller.submission import release, submit_held, unrecorded
 from hpo.errors import StudyError
 from hpo.paths import StudyPaths
-from hpo.ports import OVER, WAITING, Executor, Task, TaskView, Wishes
+from hpo.ports import OVER, WAITING, ArrayOptions, Executor, Task, TaskView
 from hpo.records import BatchRecord, Cause, write_json
 from hpo.study.journal import Journal
 from hpo.study.state import ENDED, Batch, Event, TrialState
@@ -102,10 +102,10 @@ class Dispatcher:
         trials = [study.trials[name] for name in batch.trials]
         minutes = array_minutes(study, trials, site, auto=self._limits.auto_time_limit)
         share = self._shares().get(batch.id)
-        wishes = self._wishes(minutes, share)
+        options = self._options(minutes, share)
         warned = warned_s(minutes or site["default_minutes"], site["warning_s"])
         try:
-            job_id = submit_held(self._paths, study, batch, self._executor, self._target, wishes, warned)
+            job_id = submit_held(self._paths, study, batch, self._executor, self._target, options, warned)
         except RuntimeError as error:  # the executors' family, which hpo does not know
             self._submission_failed(batch, error)
             return
@@ -113,15 +113,15 @@ class Dispatcher:
         if share is None or share > 0:
             self._try(f"release array {job_id}", lambda: release(self._paths, batch, self._executor))
 
-    def _wishes(self, minutes: int | None, share: int | None) -> Wishes:
-        wishes: Wishes = {}
+    def _options(self, minutes: int | None, share: int | None) -> ArrayOptions:
+        options: ArrayOptions = {}
         if minutes is not None:
-            wishes["time_limit_min"] = minutes
+            options["time_limit_min"] = minutes
         if share is not None:
-            wishes["at_once"] = max(1, share)
+            options["at_once"] = max(1, share)
         if self._journal.study.excluded:
-            wishes["exclude"] = sorted(self._journal.study.excluded)
-        return wishes
+            options["exclude"] = sorted(self._journal.study.excluded)
+        return options
 
     def _submission_failed(self, batch: Batch, error: RuntimeError) -> None:
         busy = bool(getattr(error, "busy", False))

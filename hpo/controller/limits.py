@@ -41,7 +41,7 @@ class Limits:
 
 
 def array_minutes(study: Study, trials: Sequence[Trial], site: SiteLimits, *, auto: bool) -> int | None:
-    """The time limit that an array of these trials should wish.
+    """The time limit that an array of these trials should ask for.
 
     A trial that ran into its limit without getting on gets twice the time, and twice again.
 

@@ -84,7 +84,7 @@ class Remote:
                 folder=str(folder),
                 target=TARGET,
                 arguments=arguments,
-                wishes={"helper": True},
+                options={"helper": True},
             )
             self.journal.record(
                 Event.PROPOSAL_REQUESTED, request=name, job_id=job_id, room=room, since=self.clock()
@@ -112,7 +112,7 @@ class Remote:
         over = view is None or view["state"] == OVER
         if not over or 0.0 <= self.clock() - request.since < SETTLE_S:
             return
-        said = self.executor.complaint(str(self.paths.helper(request.id)), (request.job_id, 0))
+        said = self.executor.last_log_lines(str(self.paths.helper(request.id)), (request.job_id, 0))
         message = f"job {request.job_id} ended without proposals: {said or 'it wrote nothing'}"
         self.journal.record(Event.PROPOSAL_FAILED, message=message)
         if self.journal.study.failed_requests >= MOST_FAILURES:

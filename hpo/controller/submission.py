@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from hpo.paths import StudyPaths
-from hpo.ports import OVER, Executor, Task, TaskView, Wishes
+from hpo.ports import OVER, ArrayOptions, Executor, Task, TaskView
 from hpo.records import BatchRecord, TrialSpec, write_json
 from hpo.study.state import Batch, Study
 
@@ -51,7 +51,7 @@ def array_name(study: Study, batch: str) -> str:
 
 
 def array_request(
-    paths: StudyPaths, batch: Batch, name: str, target: str, wishes: Wishes | None = None
+    paths: StudyPaths, batch: Batch, name: str, target: str, options: ArrayOptions | None = None
 ) -> dict[str, Any]:
     """The keyword arguments of `Executor.submit` for a batch."""
     return {
@@ -59,7 +59,7 @@ def array_request(
         "folder": str(paths.batch(batch.id).submission),
         "target": target,
         "arguments": [(str(paths.folder), batch.id, trial) for trial in batch.trials],
-        "wishes": wishes,
+        "options": options,
     }
 
 
@@ -69,7 +69,7 @@ def submit_held(
     batch: Batch,
     executor: Executor,
     target: str,
-    wishes: Wishes,
+    options: ArrayOptions,
     warned_s: float | None,
 ) -> str:
     """Bring a batch to where its array is in the queue, held, from wherever a killed controller left it.
@@ -80,7 +80,7 @@ def submit_held(
         batch: what to submit.
         executor: where; its queue has been swept of unrecorded arrays.
         target: `module:function` that runs a trial.
-        wishes: of this array.
+        options: of this array.
         warned_s: see `BatchRecord`.
 
     Returns:
@@ -95,10 +95,10 @@ def submit_held(
     if present is not None and present.job_id is not None:
         return present.job_id
     name = array_name(study, batch.id) + uuid.uuid4().hex[:6]
-    at_once = wishes.get("at_once")
+    at_once = options.get("at_once")
     record = BatchRecord(batch.id, name, batch.trials, state="intent", at_once=at_once, warned_s=warned_s)
     write_json(files.record, record.to_json())
-    job_id = executor.submit(**array_request(paths, batch, name, target, wishes))
+    job_id = executor.submit(**array_request(paths, batch, name, target, options))
     write_json(files.record, replace(record, state="submitted", job_id=job_id).to_json())
     return job_id
 

@@ -19,11 +19,11 @@ REMEMBERED_S = 600.0  # how long such an element is told of, as squeue does of o
 
 
 @dataclass
-class Vanished:
-    """What one process has seen waiting, and what of it has vanished.
+class CancelledWhileWaiting:
+    """What one process has seen waiting, and what of it was cancelled.
 
     Args:
-        job_age_s: asks the site for its MinJobAge, in seconds; called when something has vanished.
+        job_age_s: asks the site for its MinJobAge, in seconds; called when a waiting task has gone.
     """
 
     job_age_s: Callable[[], float]
@@ -42,7 +42,7 @@ class Vanished:
             now: seconds, of a clock that is not set.
 
         Returns:
-            `tasks`, and what has vanished as over and cancelled.
+            `tasks`, and what has gone as over and cancelled.
         """
         gone = [task for task in self._waiting if task not in tasks and task[0] in arrays]
         if gone and now - self._seen_at < self.job_age_s():

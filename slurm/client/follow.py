@@ -8,11 +8,11 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from slurm.client.sbatch import check_folder, sbatch
-from slurm.request import Request
+from slurm.resources import Resources
 
 
 def follow_text(
-    asked: Request,
+    resources: Resources,
     *,
     name: str,
     folder: str,
@@ -25,7 +25,7 @@ def follow_text(
     """The sbatch script of the job.
 
     Args:
-        asked: what it gets.
+        resources: what it gets.
         name: of the job; those of one name run one at a time.
         folder: where its log goes.
         command: program and arguments.
@@ -39,13 +39,13 @@ def follow_text(
         dependencies.append(":".join(["afterany", *sorted(after)]))
     options = {
         "job-name": name,
-        "partition": asked.partition,
-        "account": asked.account,
-        "qos": asked.qos,
-        "exclude": asked.exclude,
-        "cpus-per-task": asked.cpus,
-        "mem": asked.memory,
-        "time": asked.time_limit_min,
+        "partition": resources.partition,
+        "account": resources.account,
+        "qos": resources.qos,
+        "exclude": resources.exclude,
+        "cpus-per-task": resources.cpus,
+        "mem": resources.memory,
+        "time": resources.time_limit_min,
         "dependency": ",".join(dependencies),
         "begin": f"now+{math.ceil(delay_s)}" if delay_s > 0 else None,
         "requeue": True,
@@ -65,7 +65,7 @@ def follow_text(
 
 
 def submit_follower(
-    asked: Request,
+    resources: Resources,
     *,
     name: str,
     folder: str,
@@ -77,7 +77,7 @@ def submit_follower(
     """Submit the job; its script stays beside its log. Returns the job id.
 
     Args:
-        asked: what it gets.
+        resources: what it gets.
         name: of the job.
         folder: an existing folder, seen by the nodes.
         command: program and arguments, run in this process's working folder.
@@ -89,7 +89,7 @@ def submit_follower(
         SubmissionError: sbatch failed, or did not end; the job may exist all the same.
     """
     text = follow_text(
-        asked,
+        resources,
         name=name,
         folder=check_folder(folder),
         command=command,

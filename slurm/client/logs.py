@@ -25,7 +25,7 @@ _NOISE = (
 )
 
 
-def complaint(logs: Sequence[Path]) -> str:
+def last_log_lines(logs: Sequence[Path]) -> str:
     """The last lines of the newest of these logs that has something to say; "" if none has.
 
     Args:

@@ -15,7 +15,7 @@ from submitit.slurm.slurm import SlurmExecutor, SlurmJob
 from slurm.client.command import outside_job, run
 from slurm.client.refusals import is_busy, submission_hint
 from slurm.errors import SubmissionError
-from slurm.request import Request
+from slurm.resources import Resources
 from slurm.settings import ClusterSettings
 from slurm.task import run_target
 
@@ -103,12 +103,12 @@ def check_folder(folder: str) -> str:
     return folder
 
 
-def array_executor(settings: ClusterSettings, asked: Request, name: str, folder: str) -> ArrayExecutor:
+def array_executor(settings: ClusterSettings, resources: Resources, name: str, folder: str) -> ArrayExecutor:
     """Set submitit up for one array; touches no file.
 
     Args:
         settings: how each element is started, and when it is warned.
-        asked: what each element gets.
+        resources: what each element gets.
         name: the array's unique name.
         folder: an existing folder for scripts, pickles and logs.
 
@@ -120,24 +120,24 @@ def array_executor(settings: ClusterSettings, asked: Request, name: str, folder:
     )
     executor.update_parameters(
         job_name=name,
-        partition=asked.partition,
-        account=asked.account,
-        qos=asked.qos,
-        gres=asked.gres,
-        constraint=asked.constraint,
-        exclude=asked.exclude,
-        cpus_per_task=asked.cpus,
+        partition=resources.partition,
+        account=resources.account,
+        qos=resources.qos,
+        gres=resources.gres,
+        constraint=resources.constraint,
+        exclude=resources.exclude,
+        cpus_per_task=resources.cpus,
         # Without it a site's default may be the whole node, and one element would block the rest.
-        mem=asked.memory,
-        time=asked.time_limit_min,
+        mem=resources.memory,
+        time=resources.time_limit_min,
         signal_delay_s=settings.signal_delay_s,
         setup=settings.setup or None,
-        array_parallelism=asked.at_once or 10**9,  # submitit lowers it to the number of elements
+        array_parallelism=resources.at_once or 10**9,  # submitit lowers it to the number of elements
         wckey=None,
         additional_parameters={
             "hold": True,
             "requeue": True,
-            **{key: value for key, value in asked.extra.items() if value not in (None, False)},
+            **{key: value for key, value in resources.extra.items() if value not in (None, False)},
         },
     )
     return executor

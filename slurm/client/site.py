@@ -11,7 +11,7 @@ from slurm.client.command import run
 from slurm.client.refusals import submission_hint
 from slurm.client.site_caps import check_caps
 from slurm.client.site_limits import minutes, parse_configuration
-from slurm.request import request
+from slurm.resources import resources
 from slurm.settings import ClusterSettings
 
 Line = tuple[str, str, str]  # (ok | warn | fail, what, hint)
@@ -58,7 +58,7 @@ def trial_line(settings: ClusterSettings, name: str = "frontrunner-test", count:
 
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "test.sh"
-        text = array_executor(settings, request(settings), name, folder).text(count)
+        text = array_executor(settings, resources(settings), name, folder).text(count)
         script.write_text(text.replace("#SBATCH --hold\n", ""), encoding="utf-8")
         outcome = run(["sbatch", "--test-only", str(script)])
     if outcome.ok:

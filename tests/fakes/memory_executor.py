@@ -25,8 +25,8 @@ class Scheduler:
     submissions: int = 0
     over: dict[tuple[str, int], str] = field(default_factory=dict)  # ended tasks that are still shown -> word
     accounting: dict[tuple[str, int], list[dict[str, Any]]] | None = None
-    complaints: dict[tuple[str, int], str] = field(default_factory=dict)
-    wishes: dict[str, dict[str, Any]] = field(default_factory=dict)  # job id -> of its submission
+    last_log_lines: dict[tuple[str, int], str] = field(default_factory=dict)
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)  # job id -> of its submission
     throttles: dict[str, int | None] = field(default_factory=dict)
     polls: int = 0
 
@@ -75,7 +75,7 @@ class MemoryExecutor:
         folder: str,
         target: str,
         arguments: Sequence[Sequence[str]],
-        wishes: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> str:
         if self.kill_before_submit:
             raise Killed
@@ -84,7 +84,7 @@ class MemoryExecutor:
         self.scheduler.submissions += 1
         job_id = str(self.scheduler.submissions)
         self.scheduler.names[job_id] = name
-        self.scheduler.wishes[job_id] = dict(wishes or {})
+        self.scheduler.options[job_id] = dict(options or {})
         for index, given in enumerate(arguments):
             self.scheduler.tasks[job_id, index] = {"state": "held", "arguments": given}
         if self.kill_after_submit:
@@ -134,8 +134,8 @@ class MemoryExecutor:
             return None
         return {task: self.scheduler.accounting.get(task, []) for task in tasks}
 
-    def complaint(self, folder: str, task: tuple[str, int]) -> str:
-        return self.scheduler.complaints.get(task, "")
+    def last_log_lines(self, folder: str, task: tuple[str, int]) -> str:
+        return self.scheduler.last_log_lines.get(task, "")
 
     def cancel(self, tasks: Collection[tuple[str, int]]) -> None:
         for task in tasks:

@@ -15,7 +15,7 @@ from live_tasks import live
 from hpo import ports
 from slurm.local_executor import LocalExecutor
 from slurm.slurm_executor import SlurmExecutor
-from slurm.view import Ending, SiteLimits, TaskView, Wishes
+from slurm.view import ArrayOptions, Ending, SiteLimits, TaskView
 
 if TYPE_CHECKING:
     from conftest import ElementLog, Executor
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Wait = Callable[..., None]
 METHODS = [
     *("limits", "submit", "follow", "release", "hold", "throttle", "warn", "adopt", "poll", "endings"),
-    *("complaint", "cancel", "preview", "rehearse", "check"),
+    *("last_log_lines", "cancel", "preview", "test_submit", "check"),
 ]
 
 
@@ -32,7 +32,7 @@ def submit(
     folder: Path,
     function: str,
     *arguments: list[str],
-    wishes: Wishes | None = None,
+    options: ArrayOptions | None = None,
 ) -> str:
     """Submit an array of one of the targets."""
     return executor.submit(
@@ -40,7 +40,7 @@ def submit(
         folder=str(folder),
         target=f"element_targets:{function}",
         arguments=arguments,
-        wishes=wishes,
+        options=options,
     )
 
 
@@ -67,7 +67,7 @@ def test_a_method_of_the_port_is_there_with_the_same_parameters(implementation: 
     assert parameters(getattr(implementation, method)) == parameters(getattr(ports.Executor, method))
 
 
-@pytest.mark.parametrize("shape", [TaskView, Ending, Wishes, SiteLimits])
+@pytest.mark.parametrize("shape", [TaskView, Ending, ArrayOptions, SiteLimits])
 def test_a_shape_of_the_port_is_the_same_here(shape: type) -> None:
     """Key by key, with the same types."""
     theirs = getattr(ports, shape.__name__)
@@ -186,7 +186,7 @@ def test_a_held_array_starts_nothing_more_until_it_is_released(
 ) -> None:
     """What runs goes on; what waits is held again; one element can be let go alone."""
     arguments = [[str(log.folder), str(index), "1"] for index in range(3)]
-    job_id = submit(executor, folder, "work", *arguments, wishes={"at_once": 1})
+    job_id = submit(executor, folder, "work", *arguments, options={"at_once": 1})
     executor.release(job_id, 1)
     wait_until(lambda: executor.poll() and log.started() == ["1"])
     assert states(executor, job_id) == {0: "held", 1: "running", 2: "held"}
@@ -199,12 +199,12 @@ def test_a_held_array_starts_nothing_more_until_it_is_released(
     assert log.ended() == ["0", "1", "2"]
 
 
-def test_no_more_run_at_once_than_an_array_wishes(
+def test_no_more_run_at_once_than_an_array_asks_for(
     executor: Executor, folder: Path, log: ElementLog, wait_until: Wait
 ) -> None:
     """Until the throttle is changed."""
     arguments = [[str(log.folder), str(index), "0.5"] for index in range(2)]
-    job_id = submit(executor, folder, "work", *arguments, wishes={"at_once": 2})
+    job_id = submit(executor, folder, "work", *arguments, options={"at_once": 2})
     executor.throttle(job_id, 1)
     executor.release(job_id)
     wait_until(lambda: states(executor, job_id) == {})
@@ -216,7 +216,7 @@ def test_a_warning_reaches_running_elements_only(
 ) -> None:
     """USR2, without delay though others of the array wait; those and unknown ones are passed over."""
     arguments = [[str(log.folder), str(index), "2"] for index in range(2)]
-    job_id = submit(executor, folder, "checkpoints", *arguments, wishes={"at_once": 1})
+    job_id = submit(executor, folder, "checkpoints", *arguments, options={"at_once": 1})
     executor.warn([(job_id, 0)])
     executor.release(job_id)
     wait_until(lambda: executor.poll() and log.started() == ["0"])
@@ -237,8 +237,8 @@ def test_a_failure_leaves_its_last_words(
     job_id = submit(executor, folder, "fail", [str(log.folder), "0"])
     executor.release(job_id)
     wait_until(lambda: states(executor, job_id) == {})
-    assert "RuntimeError: element 0 fails" in executor.complaint(str(folder), (job_id, 0))
-    assert executor.complaint(str(folder), (job_id, 1)) == ""
+    assert "RuntimeError: element 0 fails" in executor.last_log_lines(str(folder), (job_id, 0))
+    assert executor.last_log_lines(str(folder), (job_id, 1)) == ""
 
 
 def test_limits_are_numbers(executor: Executor) -> None:

@@ -139,7 +139,7 @@ def test_no_more_run_at_once_than_max_parallel_over_all_arrays(
     assert log.most_at_once() == 2
 
 
-def test_an_arrays_wishes_hold_for_the_next_controller_too(
+def test_an_arrays_options_hold_for_the_next_controller_too(
     folder: Path, settings: dict[str, Any], executor: LocalExecutor
 ) -> None:
     """They are in the array's file: its throttle, its time limit, what was let go alone."""
@@ -148,7 +148,7 @@ def test_an_arrays_wishes_hold_for_the_next_controller_too(
         folder=str(folder),
         target="m:f",
         arguments=[["1"], ["2"]],
-        wishes={"time_limit_min": 7, "at_once": 3},
+        options={"time_limit_min": 7, "at_once": 3},
     )
     executor.throttle(job_id, 1)
     array = next(load(folder))

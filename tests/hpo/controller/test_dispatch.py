@@ -87,7 +87,7 @@ def test_shares_by_hand() -> None:
 
 
 def _running_limits(site: Site) -> list[object]:
-    return [wishes.get("at_once") for wishes in site.scheduler.wishes.values()]
+    return [options.get("at_once") for options in site.scheduler.options.values()]
 
 
 def test_max_parallel_holds_over_all_arrays(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_node_on_which_everything_fails_is_left_out(site: Site) -> None:
         _fails_on(site, trial, 1, "black-hole", "No such file or directory: '/shared'")
     controller.step()
     assert list(controller.study.excluded) == ["black-hole"]
-    assert site.scheduler.wishes["2"]["exclude"] == ["black-hole"]
+    assert site.scheduler.options["2"]["exclude"] == ["black-hole"]
     assert not controller.study.stopped
 
 

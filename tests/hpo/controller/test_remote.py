@@ -36,7 +36,7 @@ def test_same_trials_as_proposed_by_the_controller_itself(site: Site, tmp_path: 
     for _ in range(3):
         controller.step()
     assert site.scheduler.submissions == 1
-    assert site.scheduler.wishes["1"] == {"helper": True}
+    assert site.scheduler.options["1"] == {"helper": True}
     _answer(site, controller)
     controller.step()
     assert site.scheduler.submissions == 2
@@ -77,7 +77,7 @@ def test_job_that_dies_is_asked_again_and_then_its_words_are_shown(site: Site) -
         controller.step()
         for key in list(site.scheduler.tasks):
             del site.scheduler.tasks[key]
-            site.scheduler.complaints[key] = "ModuleNotFoundError: No module named 'botorch'"
+            site.scheduler.last_log_lines[key] = "ModuleNotFoundError: No module named 'botorch'"
         site.now += 60
 
     for _ in range(5):

@@ -75,7 +75,7 @@ def test_task_that_fails_before_the_trial_shows_its_log(site: Site) -> None:
     controller = site.controller(nodes=1)
     controller.step()
     for index in range(4):
-        site.scheduler.complaints["1", index] = "bash: module: command not found"
+        site.scheduler.last_log_lines["1", index] = "bash: module: command not found"
     with pytest.raises(StudyError, match="module: command not found"):
         site.vanish(controller, "failed")
 
@@ -164,7 +164,7 @@ def test_time_limit_that_keeps_a_trial_from_getting_on_is_doubled(site: Site) ->
         controller.step()
     assert [event["cause"] for event in site.events("attempt_requeued")] == ["timed_out"] * 2
     assert ("1", 0) not in site.scheduler.tasks
-    assert site.scheduler.wishes["2"]["time_limit_min"] == 240 * 8
+    assert site.scheduler.options["2"]["time_limit_min"] == 240 * 8
 
 
 def test_gpu_hours_end_the_study(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from slurm.client.cancelled_while_waiting import REMEMBERED_S, Vanished
+from slurm.client.cancelled_while_waiting import REMEMBERED_S, CancelledWhileWaiting
 from slurm.client.squeue import read_arrays, read_tasks
 from slurm.view import Task, TaskView
 
@@ -25,8 +25,8 @@ ALL_THAT_WAITED = """\
 """
 
 
-def look(vanished: Vanished, text: str, now: float) -> Mapping[Task, TaskView]:
-    return vanished.with_cancelled(read_tasks(text), read_arrays(text), now)
+def look(cancelled: CancelledWhileWaiting, text: str, now: float) -> Mapping[Task, TaskView]:
+    return cancelled.with_cancelled(read_tasks(text), read_arrays(text), now)
 
 
 def over(seen: Mapping[Task, TaskView]) -> list[Task]:
@@ -35,30 +35,30 @@ def over(seen: Mapping[Task, TaskView]) -> list[Task]:
 
 def test_an_element_that_waited_and_is_gone_was_cancelled() -> None:
     """While its array is shown; it is told of for ten minutes, with its array's name."""
-    vanished = Vanished(lambda: 300.0)
-    assert over(look(vanished, FIRST, 100)) == []
-    seen = look(vanished, WITHOUT, 110)
+    cancelled = CancelledWhileWaiting(lambda: 300.0)
+    assert over(look(cancelled, FIRST, 100)) == []
+    seen = look(cancelled, WITHOUT, 110)
     assert over(seen) == [("7", 3)]
     assert seen["7", 3]["state"] == "over"
     assert seen["7", 3]["name"] == "study"
-    assert over(look(vanished, WITHOUT, 109 + REMEMBERED_S)) == [("7", 3)]
-    assert over(look(vanished, WITHOUT, 110 + REMEMBERED_S)) == []
+    assert over(look(cancelled, WITHOUT, 109 + REMEMBERED_S)) == [("7", 3)]
+    assert over(look(cancelled, WITHOUT, 110 + REMEMBERED_S)) == []
 
 
 def test_all_that_waited_may_have_been_cancelled() -> None:
     """Then one line without an index is left of them."""
-    vanished = Vanished(lambda: 300.0)
-    look(vanished, FIRST, 100)
-    assert sorted(over(look(vanished, ALL_THAT_WAITED, 110))) == [("7", 2), ("7", 3)]
+    cancelled = CancelledWhileWaiting(lambda: 300.0)
+    look(cancelled, FIRST, 100)
+    assert sorted(over(look(cancelled, ALL_THAT_WAITED, 110))) == [("7", 2), ("7", 3)]
 
 
 def test_what_is_shown_again_was_not_cancelled() -> None:
     """A live line outranks what we concluded."""
-    vanished = Vanished(lambda: 300.0)
-    look(vanished, FIRST, 100)
-    look(vanished, WITHOUT, 110)
-    assert over(look(vanished, FIRST, 120)) == []
-    assert over(look(vanished, FIRST, 130)) == []
+    cancelled = CancelledWhileWaiting(lambda: 300.0)
+    look(cancelled, FIRST, 100)
+    look(cancelled, WITHOUT, 110)
+    assert over(look(cancelled, FIRST, 120)) == []
+    assert over(look(cancelled, FIRST, 130)) == []
 
 
 @pytest.mark.parametrize(
@@ -71,18 +71,18 @@ def test_what_is_shown_again_was_not_cancelled() -> None:
 )
 def test_what_may_have_run_is_not_taken_for_cancelled(second: str, at: float, job_age_s: float) -> None:
     """Then it is missing, and judged by what it left behind."""
-    vanished = Vanished(lambda: job_age_s)
-    look(vanished, FIRST, 100)
-    assert over(look(vanished, second, at)) == []
+    cancelled = CancelledWhileWaiting(lambda: job_age_s)
+    look(cancelled, FIRST, 100)
+    assert over(look(cancelled, second, at)) == []
 
 
-def test_the_site_is_asked_only_when_something_has_vanished() -> None:
+def test_the_site_is_asked_only_when_a_waiting_task_has_gone() -> None:
     """A running element that ends has a line of its own; no look costs another query."""
 
     def never() -> float:
         raise AssertionError("asked for nothing")
 
-    vanished = Vanished(never)
-    look(vanished, FIRST, 100)
-    look(vanished, FIRST.replace("7|0|RUNNING", "7|0|COMPLETED"), 110)
-    look(vanished, "", 120)
+    cancelled = CancelledWhileWaiting(never)
+    look(cancelled, FIRST, 100)
+    look(cancelled, FIRST.replace("7|0|RUNNING", "7|0|COMPLETED"), 110)
+    look(cancelled, "", 120)

@@ -10,7 +10,7 @@ import pytest
 
 from slurm.client.follow import follow_text
 from slurm.errors import SubmissionError
-from slurm.request import request
+from slurm.resources import resources
 from slurm.settings import ClusterSettings
 from slurm.slurm_executor import SlurmExecutor
 
@@ -26,7 +26,7 @@ def script(settings: dict[str, Any], **changes: Any) -> str:
         "working_folder": "/users/me",
         "setup": [],
     }
-    asked = request(ClusterSettings(**{**settings, "partition": "gpu"}), {"helper": True})
+    asked = resources(ClusterSettings(**{**settings, "partition": "gpu"}), {"helper": True})
     return follow_text(asked, **{**wanted, **changes})
 
 

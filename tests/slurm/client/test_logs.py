@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slurm.client.logs import complaint, last_lines
+from slurm.client.logs import last_lines, last_log_lines
 
 CANCELLED = """\
 slurmstepd-gpu1: error: *** STEP 2.0 ON gpu1 CANCELLED AT 2026-11-22T04:57:49 DUE TO JOB REQUEUE ***
@@ -47,5 +47,5 @@ def test_the_newest_log_that_says_something_is_taken(tmp_path: Path) -> None:
     old, empty = tmp_path / "old", tmp_path / "empty"
     old.write_bytes(b"\xffa reason\n")
     empty.touch()
-    assert complaint([tmp_path / "none", empty, old]) == "\ufffda reason"
-    assert complaint([]) == ""
+    assert last_log_lines([tmp_path / "none", empty, old]) == "\ufffda reason"
+    assert last_log_lines([]) == ""

@@ -93,14 +93,14 @@ def test_two_gpus_are_asked_for_one_task(settings: dict[str, Any]) -> None:
     assert [line.split()[0] for line in text.splitlines() if "submitit_start" in line] == ["srun"]
 
 
-def test_wishes_reach_the_script_of_their_array(settings: dict[str, Any]) -> None:
+def test_options_reach_the_script_of_their_array(settings: dict[str, Any]) -> None:
     """More time, other nodes, fewer at once."""
     text = SlurmExecutor(**settings).preview(
         name="study-1-ab",
         folder="/shared",
         target="module:function",
         arguments=[["1"], ["2"], ["3"]],
-        wishes={"time_limit_min": 480, "exclude": ["gpu3", "gpu7"], "at_once": 2},
+        options={"time_limit_min": 480, "exclude": ["gpu3", "gpu7"], "at_once": 2},
     )
     found = options(text)
     assert (found["time"], found["exclude"], found["array"]) == ("480", "gpu3,gpu7", "0-2%2")
@@ -109,7 +109,7 @@ def test_wishes_reach_the_script_of_their_array(settings: dict[str, Any]) -> Non
 def test_a_helper_is_an_array_without_a_gpu(settings: dict[str, Any]) -> None:
     """Of one element, with the helper's own resources."""
     text = SlurmExecutor(**{**settings, "constraint": "v100"}).preview(
-        name="propose", folder="/shared", target="m:f", arguments=[["1"]], wishes={"helper": True}
+        name="propose", folder="/shared", target="m:f", arguments=[["1"]], options={"helper": True}
     )
     found = options(text)
     assert not {"gres", "constraint"} & set(found)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from slurm.errors import SubmissionError
 from slurm.settings import ClusterSettings, OptionValue, check_warning, limit_minutes
-from slurm.view import Wishes
+from slurm.view import ArrayOptions
 
 
 @dataclass(frozen=True)
-class Request:
+class Resources:
     """The resources of each element, and how many may run at the same time."""
 
     partition: str | None
@@ -32,22 +32,22 @@ class Request:
         return f"{math.ceil(self.mem_gb * 1024)}M"
 
 
-def request(settings: ClusterSettings, wishes: Wishes | None = None) -> Request:
+def resources(settings: ClusterSettings, options: ArrayOptions | None = None) -> Resources:
     """What an array asks for.
 
     Args:
         settings: of the cluster.
-        wishes: of this array.
+        options: of this array.
 
     Raises:
-        SubmissionError: a wish cannot be met: the time limit leaves none before the warning.
+        SubmissionError: an option cannot be met: the time limit leaves none before the warning.
     """
-    wishes = wishes or {}
-    return _helper(settings, wishes) if wishes.get("helper") else _trials(settings, wishes)
+    options = options or {}
+    return _helper(settings, options) if options.get("helper") else _trials(settings, options)
 
 
-def _trials(settings: ClusterSettings, wishes: Wishes) -> Request:
-    limit_min = wishes.get("time_limit_min", settings.default_minutes)
+def _trials(settings: ClusterSettings, options: ArrayOptions) -> Resources:
+    limit_min = options.get("time_limit_min", settings.default_minutes)
     try:
         check_warning(settings.signal_delay_s, limit_min)
     except ValueError as error:
@@ -55,8 +55,8 @@ def _trials(settings: ClusterSettings, wishes: Wishes) -> Request:
         raise SubmissionError(f"cluster.signal_delay_s: {error}", hint) from error
     extra = dict(settings.extra)
     # the user's own exclusions hold as well
-    excluded = [str(part) for part in (extra.pop("exclude", None), *wishes.get("exclude", ())) if part]
-    return Request(
+    excluded = [str(part) for part in (extra.pop("exclude", None), *options.get("exclude", ())) if part]
+    return Resources(
         partition=settings.partition,
         account=settings.account,
         qos=settings.qos,
@@ -66,24 +66,24 @@ def _trials(settings: ClusterSettings, wishes: Wishes) -> Request:
         cpus=settings.cpus,
         mem_gb=settings.mem_gb,
         time_limit_min=limit_min,
-        at_once=wishes.get("at_once", settings.max_parallel),
+        at_once=options.get("at_once", settings.max_parallel),
         extra=extra,
     )
 
 
-def _helper(settings: ClusterSettings, wishes: Wishes) -> Request:
+def _helper(settings: ClusterSettings, options: ArrayOptions) -> Resources:
     # Neither a GPU nor a constraint, nor options such as a GPU node's name or --exclusive.
     helper = settings.helper
-    return Request(
+    return Resources(
         partition=helper.partition or settings.partition,
         account=helper.account or settings.account,
         qos=helper.qos or settings.qos,
         gres=None,
         constraint=None,
-        exclude=",".join(wishes.get("exclude", ())) or None,
+        exclude=",".join(options.get("exclude", ())) or None,
         cpus=helper.cpus,
         mem_gb=helper.mem_gb,
-        time_limit_min=wishes.get("time_limit_min", limit_minutes(helper.time_limit)),
-        at_once=wishes.get("at_once"),
+        time_limit_min=options.get("time_limit_min", limit_minutes(helper.time_limit)),
+        at_once=options.get("at_once"),
         extra={},
     )
