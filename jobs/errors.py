@@ -21,11 +21,7 @@ class RecipeError(TrialError):
 
     @classmethod
     def of(cls, problems: Iterable[tuple[str, str]]) -> RecipeError:
-        """One error for all problems, a line each.
-
-        Args:
-            problems: (key path, what is wrong).
-        """
+        """One error for all problems, a line each."""
         return cls("\n".join(f"{key}: {problem}" for key, problem in problems))
 
 

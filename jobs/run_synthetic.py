@@ -22,13 +22,7 @@ STEP_NOISE = 0.02  # of the training loss
 
 
 def main(study_folder: str, batch: str, trial: str) -> int:
-    """Run one attempt of a trial; see `jobs.attempt.attempt.conduct`.
-
-    Args:
-        study_folder: of the study.
-        batch: id of the batch that this task belongs to.
-        trial: id of the trial.
-    """
+    """Run one attempt of a trial; see `jobs.attempt.attempt.conduct`."""
     return conduct(study_folder, batch, trial, lambda spec, attempt: SyntheticTrial(spec, attempt).run())
 
 
@@ -171,9 +165,6 @@ class Doom:
 
     def strike(self, step: int) -> None:
         """Fail, if this is the step for it.
-
-        Args:
-            step: done last.
 
         Raises:
             TrialError: as the recipe asks.

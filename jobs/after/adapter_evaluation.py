@@ -36,7 +36,6 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
 
     Args:
         spec: its recipe says with `judged.base` on which base model.
-        attempt: files, signals and the right to write.
 
     Returns:
         The result, not committed yet; what single documents scored is written beside it.
@@ -90,11 +89,7 @@ class Watch:
             self._attempt.signals.answer()
 
     def line(self, phase: str) -> Progress:
-        """Where the evaluation stands: forward passes of this attempt, of nobody knows how many.
-
-        Args:
-            phase: of the attempt.
-        """
+        """Where the evaluation stands: forward passes of this attempt, of nobody knows how many."""
         return Progress(self._attempt.number, phase, self._passes)
 
 
@@ -125,11 +120,6 @@ def _told(recipe: Recipe, scores: TaskScores) -> list[dict[str, Any]]:
 
 
 def place(card: Card, precision: Precision) -> dict[str, Any]:
-    """Where and with what something was computed.
-
-    Args:
-        card: of this machine.
-        precision: of this machine.
-    """
+    """Where and with what something was computed."""
     compute = str(precision.compute).removeprefix("torch.")
     return {"device": card.name, "compute": compute, "machine": machine(), "versions": versions()}

@@ -35,10 +35,6 @@ TOLERANCE = {torch.float32: 1e-4, torch.float16: 0.02, torch.bfloat16: 0.05}
 def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     """Merge, compare, and write the folder that `merge.into` of the recipe names, whole or not at all.
 
-    Args:
-        spec: with the adapter.
-        attempt: files, signals and the right to write.
-
     Raises:
         ModelError: the merged model does not compute what base model and adapter do.
         TrialError: see `jobs.errors`.
@@ -84,12 +80,6 @@ def _merge_somewhere(base: Path, adapter: Path, recipe: Recipe, device: torch.de
 
 def merge(base: Path, adapter: Path, recipe: Recipe, device: torch.device) -> tuple[Any, float]:
     """Merge an adapter into a base model, in the number format of the base.
-
-    Args:
-        base: folder of the model, not quantised.
-        adapter: folder of the adapter.
-        recipe: whether the model's own code may run.
-        device: where to compute.
 
     Returns:
         The merged model, and the root mean square by which its logits differ from those of base and adapter

@@ -24,9 +24,6 @@ def data_problems(data: DataRecipe) -> list[Problem]:
     """(key path, what is wrong) for the files, columns, template and split of a recipe.
 
     Rows of the hub are not looked at: where they are depends on the cache.
-
-    Args:
-        data: of the recipe.
     """
     paths = [Path(source.path) for source in data.parts() if source.path is not None]
     files = tuple((str(path), path.stat().st_mtime_ns) for path in paths if path.is_file())

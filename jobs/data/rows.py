@@ -42,7 +42,6 @@ def load(data: DataRecipe, cache: Path | None = None) -> list[Row]:
 
     Args:
         data: sources and seed decide.
-        cache: root of the cache, where rows of the hub are.
 
     Raises:
         DataError: a file is missing, not readable, or holds something else than rows.
@@ -52,11 +51,6 @@ def load(data: DataRecipe, cache: Path | None = None) -> list[Row]:
 
 def load_source(source: Source, seed: int, cache: Path | None = None) -> list[Row]:
     """Every row of one source, as it is in the file.
-
-    Args:
-        source: of the recipe.
-        seed: of the generated data.
-        cache: root of the cache, where rows of the hub are.
 
     Raises:
         DataError: see `load`.
@@ -92,11 +86,7 @@ def read(path: Path) -> list[Row]:
 
 
 def data_file(path: Path) -> bool:
-    """Whether there is a file of a known format.
-
-    Args:
-        path: of the file.
-    """
+    """Whether there is a file of a known format."""
     return path.suffix in FORMATS and path.is_file()
 
 
@@ -144,7 +134,6 @@ def split(rows: Iterable[Row], data: DataRecipe) -> Split:
     Equal rows count once. Both sides are in the order of the hash: a cap takes a fixed random part.
 
     Args:
-        rows: in any order.
         data: share of the validation rows, caps and seed.
 
     Raises:
@@ -186,7 +175,6 @@ def validates(placed: Placed, data: DataRecipe) -> bool:
     """Whether a row is one to be judged by, not one to learn from.
 
     Args:
-        placed: the row and its hash.
         data: share of the validation rows.
     """
     return int(placed.digest[:13], 16) / 16**13 < data.validation_fraction
@@ -200,10 +188,6 @@ def _hash(row: Row, seed: int) -> str:
 
 def data_key(data: DataRecipe, cache: Path) -> str:
     """Name of the examples by their content; how often each is read, the weights, is not part of it.
-
-    Args:
-        data: of the recipe.
-        cache: root of the cache, where digests are kept.
 
     Raises:
         DataError: a file is not there.

@@ -41,11 +41,6 @@ class Selection:
 def select(data: DataRecipe, tokenizer: PreTrainedTokenizerBase, cache: Path | None) -> Selection:
     """Read, split, render, filter and tokenise the data of a recipe.
 
-    Args:
-        data: of the recipe.
-        tokenizer: of the base model.
-        cache: root of the cache, where rows of the hub are.
-
     Raises:
         DataError: see `jobs.data.rows` and `jobs.data.templates`; or nothing is left on one side.
     """
@@ -96,7 +91,6 @@ class _Selector:
         """The examples of one side until its caps are reached.
 
         Args:
-            placed: the rows of the side.
             most: examples of all sources; None: all.
             caps: number of a source -> most examples of it.
         """

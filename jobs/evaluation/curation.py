@@ -43,7 +43,6 @@ def cells(train: Sequence[Kept], most_tokens: int) -> list[Cell]:
     """Source and kind of each example.
 
     Args:
-        train: the training examples.
         most_tokens: of an exact-match response.
     """
     return [(kept.source, len(kept.tokens) - kept.tokens.response_at <= most_tokens) for kept in train]
@@ -54,7 +53,6 @@ def to_score(train: Sequence[Kept], recipe: CurationRecipe) -> list[int]:
 
     Args:
         train: the training examples, in the order of their hashes: the first of them are a random part.
-        recipe: by what, and how many.
     """
     if recipe.by is CurateBy.NONE:
         return []
@@ -79,9 +77,7 @@ def curate(
     """Decide how often an epoch reads each example.
 
     Args:
-        train: the training examples.
         sources: of the recipe, whose weights count too.
-        recipe: how.
         losses: place of an example -> its loss; of all that `to_score` names.
         usual: examples that an epoch reads without curation, at least 1.
 

@@ -29,7 +29,6 @@ class Shards:
     """Counts the documents of every shard, and notes that it is kept; see `jobs.evaluation.shards.Parts`.
 
     Args:
-        kept: where the shards are.
         attempt: to be told of every new one.
     """
 
@@ -46,9 +45,7 @@ class Shards:
         """The answers of one shard.
 
         Args:
-            name: of the shard.
             asked: what decides them, with the model.
-            compute: makes them.
         """
         earlier = self._kept.earlier_s
         answers = self._kept.obtain(name, asked, compute)
@@ -63,10 +60,6 @@ class Shards:
 
 def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     """Run one attempt of a trial to its end.
-
-    Args:
-        spec: what to run.
-        attempt: files, signals and the right to write.
 
     Raises:
         TrialError: see `jobs.errors`.

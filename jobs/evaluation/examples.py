@@ -38,11 +38,6 @@ def load_examples(
 ) -> Examples:
     """Read, split, render, filter and tokenise the data of a recipe, without keeping anything.
 
-    Args:
-        data: of the recipe.
-        tokenizer: of the base model.
-        cache: root of the cache, where rows of the hub are.
-
     Raises:
         DataError: see `jobs.data.selection`.
     """
@@ -55,10 +50,6 @@ def obtain_examples(
     """The examples of a recipe, tokenised first if the cache does not hold them.
 
     Args:
-        recipe: data and model decide.
-        cache: root of the cache.
-        load_tokenizer: called if the examples are to be made.
-        say: told of what takes long.
         measure: takes losses of the untuned base model, if curation needs some that the cache does not hold.
 
     Raises:
@@ -71,13 +62,6 @@ def obtain_examples(
 def curated(recipe: Recipe, selection: Selection, cache: Path, measure: Measure | None, say: Say) -> Examples:
     """The examples of a selection as trials read them; see `mixed`.
 
-    Args:
-        recipe: whose data was selected.
-        selection: of the recipe.
-        cache: root of the cache.
-        measure: see `obtain_examples`.
-        say: told of what takes long.
-
     Raises:
         DataError: see `jobs.evaluation.curation`.
     """
@@ -88,12 +72,6 @@ def curated(recipe: Recipe, selection: Selection, cache: Path, measure: Measure 
 
 def obtain_selection(recipe: Recipe, cache: Path, load_tokenizer: LoadTokenizer, say: Say) -> Selection:
     """As `obtain_examples`, before weights and curation are applied.
-
-    Args:
-        recipe: data and model decide.
-        cache: root of the cache.
-        load_tokenizer: called if the examples are to be made.
-        say: told of what takes long.
 
     Raises:
         DataError: see `jobs.data.selection`.
@@ -108,12 +86,7 @@ def obtain_selection(recipe: Recipe, cache: Path, load_tokenizer: LoadTokenizer,
 
 
 def examples_key(recipe: Recipe, cache: Path) -> str:
-    """Name of the tokenised examples by what decides them.
-
-    Args:
-        recipe: data and model decide.
-        cache: root of the cache, where digests are kept.
-    """
+    """Name of the tokenised examples by what decides them."""
     return key_of(layout=LAYOUT, order=sys.byteorder, **_about(recipe, cache))
 
 
@@ -131,12 +104,7 @@ def _tokenizer_key(model: ModelRecipe, cache: Path) -> str:
 
 
 def write_selection(selection: Selection, folder: Path) -> None:
-    """Write a selection as plain arrays.
-
-    Args:
-        selection: to keep.
-        folder: an existing empty one.
-    """
+    """Write a selection as plain arrays."""
     kept = [*selection.train, *selection.validation]
     numbers = array(NUMBERS)
     for values in (
@@ -155,11 +123,7 @@ def write_selection(selection: Selection, folder: Path) -> None:
 
 
 def read_selection(folder: Path) -> Selection:
-    """What `write_selection` wrote.
-
-    Args:
-        folder: complete.
-    """
+    """What `write_selection` wrote."""
     about = read_json(folder / "about.json")
     index = memoryview((folder / "index").read_bytes()).cast(NUMBERS)
     ids: memoryview[int] = memoryview((folder / "ids").read_bytes()).cast(NUMBERS)
@@ -181,8 +145,6 @@ def mixed(selection: Selection, data: DataRecipe, losses: Mapping[int, Loss] | N
     trials with other weights are judged alike.
 
     Args:
-        selection: of the recipe.
-        data: weights and curation.
         losses: of the untuned base model on the examples that curation asks for, by their places.
 
     Raises:
@@ -206,10 +168,6 @@ def repeats(sources: Sequence[int], weights: Sequence[float]) -> list[int]:
     """How often an epoch reads each example.
 
     A weight of 2.5 reads all examples of the source twice and the first half of them once more.
-
-    Args:
-        sources: number of the source of each example.
-        weights: of each source.
     """
     totals = Counter(sources)
     extra = {number: round(weights[number] % 1 * total) for number, total in totals.items()}

@@ -40,9 +40,7 @@ class Judge:
         """The loss on the held-out examples.
 
         Args:
-            model: a causal language model, with or without an adapter.
             parts: what is known of it already.
-            after_batch: called after every forward pass.
 
         Raises:
             Diverged: it is not finite.
@@ -61,11 +59,6 @@ class Judge:
     ) -> dict[str, Metric]:
         """The metrics of the recipe's tasks, if it has any.
 
-        Args:
-            model: see `loss`.
-            parts: see `loss`.
-            after_batch: see `loss`.
-
         Raises:
             TrialError: see `jobs.evaluation.tasks.judge_by_tasks`.
         """
@@ -79,9 +72,6 @@ class Judge:
         """Everything that the recipe's tasks say of a model; it has some.
 
         Args:
-            model: see `loss`.
-            parts: see `loss`.
-            after_batch: see `loss`.
             each: also tell what each document scored.
 
         Raises:
@@ -99,11 +89,6 @@ class Judge:
         self, model: torch.nn.Module, parts: Parts, after_batch: Callable[[], None]
     ) -> dict[str, Any]:
         """What a model writes to the prompts that the recipe wants answered; see `samples.sample`.
-
-        Args:
-            model: see `loss`.
-            parts: see `loss`.
-            after_batch: see `loss`.
 
         Raises:
             TrialError: see `samples.sample`.
@@ -126,12 +111,7 @@ class Judge:
 
 
 def on_plain(loss: Metric, tasks: dict[str, Metric]) -> dict[str, Metric]:
-    """The metrics under the names that they have on the base model that is not quantised.
-
-    Args:
-        loss: on the held-out examples.
-        tasks: every metric of the tasks.
-    """
+    """The metrics under the names that they have on the base model that is not quantised."""
     return {f"{name}{PLAIN_SUFFIX}": metric for name, metric in {"eval_loss": loss, **tasks}.items()}
 
 

@@ -53,9 +53,6 @@ class Writer:
     def fitting(self, questions: Sequence[Question]) -> list[Question]:
         """Those of which the model has a place for every token; of held-out examples nobody said how long.
 
-        Args:
-            questions: of any length.
-
         Raises:
             RecipeError: a fixed prompt is too long.
         """
@@ -119,13 +116,8 @@ def sample(
     """What a model writes to prompts.
 
     Args:
-        model: a causal language model, with or without an adapter.
-        tokenizer: of the model.
-        recipe: has samples.
         questions: its prompts; there may be none. Held-out ones that are too long for the model are left out.
-        precision: of this machine.
         parts: batches that are finished, and the place for those to come.
-        after_batch: called after every batch of prompts.
 
     Returns:
         The record that `report` shows: how the base model is stored, the most tokens of an answer, and for

@@ -38,15 +38,7 @@ def measure_with(
     precision: Precision,
     after_batch: Callable[[], None] = lambda: None,
 ) -> Measure:
-    """What takes losses with a model that is loaded.
-
-    Args:
-        model: untuned.
-        collator: pads.
-        batch_size: examples a forward pass.
-        precision: of this machine.
-        after_batch: called after every forward pass.
-    """
+    """What takes losses with a model that is loaded."""
     return lambda part: summed_losses(model, part, collator, batch_size, precision, after_batch)
 
 
@@ -59,12 +51,7 @@ def obtain_losses(
     that share a cache, and all attempts of a trial, must read the same examples in the same order.
 
     Args:
-        recipe: of a trial.
-        train: its training examples.
         examples_key: name of the tokenised examples by their content.
-        cache: root of the cache.
-        measure: called if losses are missing.
-        say: told of what takes long.
 
     Returns:
         Place of an example -> its loss; empty where curation needs none.

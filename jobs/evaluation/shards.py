@@ -26,9 +26,7 @@ class Parts(Protocol):
         """The answers of one part.
 
         Args:
-            name: of the part.
             asked: JSON values that decide the answers, with the model.
-            compute: makes the answers.
         """
 
 
@@ -85,10 +83,6 @@ class Kept:
 
 def plain(name: str, answers: Answers) -> Answers:
     """Answers as they come back from a file.
-
-    Args:
-        name: of the part, for the message.
-        answers: of the model.
 
     Raises:
         Diverged: one is no finite number.

@@ -56,26 +56,15 @@ class ShardedModel(HFLM):  # type: ignore[misc]
 
         Args:
             requests: of several tasks, one task and document after the other.
-            disable_tqdm: not used.
         """
         return [tuple(answer) for answer in self._sharded(requests, super().loglikelihood, "loglikelihood")]
 
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = True) -> list[Any]:
-        """Of whole texts; see lm-eval.
-
-        Args:
-            requests: see `loglikelihood`.
-            disable_tqdm: not used.
-        """
+        """Of whole texts; see lm-eval."""
         return self._sharded(requests, super().loglikelihood_rolling, "rolling")
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = True) -> list[Any]:
-        """Text up to a stop sign; see lm-eval.
-
-        Args:
-            requests: see `loglikelihood`.
-            disable_tqdm: not used.
-        """
+        """Text up to a stop sign; see lm-eval."""
         return self._sharded(requests, super().generate_until, "generated")
 
     def _sharded(self, requests: list[Any], compute: Callable[..., Answers], kind: str) -> Answers:
@@ -137,8 +126,6 @@ class StopSigns(StoppingCriteria):
     """Ends every beam by itself, once a stop sign is in what it has written.
 
     Args:
-        signs: texts.
-        tokenizer: of the model.
         begin: tokens of the question, padding included.
     """
 

@@ -50,7 +50,6 @@ def load_tasks(tasks: TaskRecipe, decoding: Mapping[str, Any] | None = None) -> 
     """Tasks as lm-eval has them, with their documents; see `data_from_cache`.
 
     Args:
-        tasks: of the evaluation.
         decoding: how text is generated, where that is not as the tasks say.
 
     Raises:
@@ -90,13 +89,7 @@ def judge_by_tasks(
     """Judge a model by every task of a recipe; its training mode is put back afterwards.
 
     Args:
-        model: a causal language model, with or without an adapter.
-        tokenizer: of the model.
-        tasks: of the evaluation.
-        cache: root of the cache.
-        asking: how the model is asked.
         parts: shards that are finished, and the place for those to come.
-        decoding: see `load_tasks`.
         each: also tell what each document scored.
 
     Returns:
@@ -139,8 +132,6 @@ def read_documents(
 
     Args:
         samples: lm-eval's, by task.
-        reported: what is wanted.
-        metrics: the values.
     """
     found = {}
     for one in reported:
@@ -162,7 +153,6 @@ def read_results(results: dict[str, dict[str, Any]], reported: Sequence[Reported
 
     Args:
         results: by task or group, then by `metric,filter`.
-        reported: what is wanted.
 
     Raises:
         RecipeError: a value is missing.

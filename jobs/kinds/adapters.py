@@ -32,9 +32,6 @@ class QloraAdapters:
     def scores(self, recipe: Mapping[str, Any]) -> Sequence[Mapping[str, str]]:
         """What the tasks of a recipe report.
 
-        Args:
-            recipe: with an evaluation.
-
         Returns:
             name, task and metric of each number; none where there are no tasks.
         """
@@ -48,12 +45,6 @@ class QloraAdapters:
         self, recipe: Mapping[str, Any], cache: str, bases: Sequence[str], say: Callable[[str], None]
     ) -> None:
         """Put the base models and the tasks' data into the cache; nothing is evaluated.
-
-        Args:
-            recipe: resolved.
-            cache: root of the cache.
-            bases: 4bit, 16bit or both.
-            say: told what is being done, a line at a time.
 
         Raises:
             TrialError: with the message of what failed.

@@ -51,9 +51,6 @@ class Qlora:
     def problems(self, recipe: Mapping[str, Any]) -> Sequence[Problem]:
         """Everything that is wrong with a recipe, as far as it can be seen without loading a model.
 
-        Args:
-            recipe: mappings model, data, trainer and evaluation.
-
         Returns:
             (key path, what is wrong) per problem.
         """
@@ -72,21 +69,13 @@ class Qlora:
         return [*found, *file_problems(recipe)]
 
     def metrics(self, recipe: Mapping[str, Any]) -> Sequence[str]:
-        """The names of the metrics that trials report, on a card and where it counts its energy.
-
-        Args:
-            recipe: the same for all.
-        """
+        """The names of the metrics that trials report, on a card and where it counts its energy."""
         evaluation = examine(recipe).evaluation
         own = (*METRICS, *ON_A_CARD)
         return own if evaluation is None else (*own, *metric_names(evaluation))
 
     def resolve(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
-        """The recipe as trials need it: the paths in it do not depend on where a command is given.
-
-        Args:
-            recipe: without problems.
-        """
+        """The recipe as trials need it: the paths in it do not depend on where a command is given."""
         groups = {name: dict(group) for name, group in recipe.items() if isinstance(group, Mapping)}
         resolved = {**recipe, **groups}
         model = groups.get("model", {})
@@ -102,11 +91,6 @@ class Qlora:
     def prepare(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
         """Convert and quantise the base model and measure it untuned, as far as the cache lacks it.
 
-        Args:
-            recipe: resolved.
-            cache: root of the cache.
-            say: told what is being done, a line at a time.
-
         Raises:
             TrialError: with the message of what failed.
         """
@@ -114,11 +98,6 @@ class Qlora:
 
     def preview(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
         """Tell what became of the rows, how long the examples are, and what some of them look like.
-
-        Args:
-            recipe: resolved.
-            cache: root of the cache.
-            say: told a line at a time.
 
         Raises:
             TrialError: with the message of what failed.
@@ -128,27 +107,13 @@ class Qlora:
     def peak_memory(
         self, recipe: Mapping[str, Any], cache: str, card: float | None = None, factor: float = 1.0
     ) -> Mapping[str, float] | None:
-        """Bytes of GPU memory at the peak of a trial, by part; see `jobs.memory.forecast`.
-
-        Args:
-            recipe: resolved.
-            cache: root of the cache.
-            card: bytes of the card's memory, if it is known.
-            factor: as `memory_seen` gives it.
-        """
+        """Bytes of GPU memory at the peak of a trial, by part; see `jobs.memory.forecast`."""
         return peak_memory(recipe, Path(cache), card, factor)
 
     def training_effort(
         self, recipe: Mapping[str, Any], cache: str, card: float | None = None, factor: float = 1.0
     ) -> Mapping[str, float] | None:
-        """What a training computes; see `jobs.memory.flops`.
-
-        Args:
-            recipe: resolved.
-            cache: root of the cache.
-            card: bytes of the card's memory, if it is known.
-            factor: as `memory_seen` gives it.
-        """
+        """What a training computes; see `jobs.memory.flops`."""
         return training_effort(recipe, Path(cache), card, factor)
 
     @property
@@ -159,9 +124,6 @@ class Qlora:
     def memory_seen(self, results: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
         """What finished trials say of cards and of how well their memory was foretold.
 
-        Args:
-            results: the metrics of each.
-
         Returns:
             `factor`, to multiply what is foretold with, and from how many `trials`; `card`, bytes of the
             smallest, where any was seen.
@@ -171,30 +133,17 @@ class Qlora:
     def baseline(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
         """The untuned base model on the validation examples, if `prepare` has measured it.
 
-        Args:
-            recipe: resolved.
-            cache: root of the cache.
-
         Returns:
             eval_loss and standard_error in nats per token; numbers of examples and tokens.
         """
         return read_baseline(parse(recipe), Path(cache))
 
     def samples(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, Any] | None:
-        """What the untuned base model writes to the prompts of the evaluation, if `prepare` has asked it.
-
-        Args:
-            recipe: resolved.
-            cache: root of the cache.
-        """
+        """What the untuned base model writes to the prompts of the evaluation, if `prepare` has asked it."""
         return read_samples(parse(recipe), Path(cache))
 
     def check(self, recipe: Mapping[str, Any], cache: str) -> Sequence[tuple[str, str, str]]:
         """What `doctor` says of this machine.
-
-        Args:
-            recipe: resolved.
-            cache: root of the cache.
 
         Returns:
             (ok, warn or fail; what; hint) per line.

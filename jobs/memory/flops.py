@@ -24,8 +24,6 @@ def training_effort(
     """What the steps of a training compute.
 
     Args:
-        recipe: mappings model, data, trainer and evaluation.
-        cache: root of the cache, where a converted model's configuration is.
         card: bytes of the card's memory, which decides how a batch goes through it; None: not known.
         factor: of `jobs.memory.peak.correction`.
 
@@ -61,7 +59,6 @@ def flops_per_token(model: Architecture, load: Load, length: float, checkpointin
     """Operations of a forward and a backward pass.
 
     Args:
-        model: sizes of the base model.
         load: which layers have adapters, and of which rank.
         length: tokens of an example; attention is causal, so that each looks at half of them.
         checkpointing: whether the blocks' forward passes are made twice.

@@ -24,8 +24,6 @@ def peak_memory(
     """What a training step takes on a GPU, with the longest examples that the recipe allows.
 
     Args:
-        recipe: mappings model, data, trainer and evaluation.
-        cache: root of the cache, where a converted model's configuration is.
         card: bytes of the card's memory; None: not known.
         factor: of `jobs.memory.peak.correction`.
 
@@ -64,19 +62,12 @@ def peak_memory(
 
 
 def usual_length(data: DataRecipe) -> float:
-    """Tokens of an example on average: as the recipe tells, else as long as it may be.
-
-    Args:
-        data: of the recipe.
-    """
+    """Tokens of an example on average: as the recipe tells, else as long as it may be."""
     return min(data.max_length, data.sizes.tokens) if data.sizes else data.max_length
 
 
 def memory_seen(results: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """What finished trials say of cards and of how well their memory was foretold.
-
-    Args:
-        results: the metrics of each.
 
     Returns:
         `factor`, to multiply what is foretold with, and from how many `trials`; `card`, bytes of the
@@ -94,20 +85,12 @@ def memory_seen(results: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def largest(trainer: TrainerRecipe) -> Sizing:
-    """The way through a card that takes the most memory, of those that a trial may choose.
-
-    Args:
-        trainer: of the recipe.
-    """
+    """The way through a card that takes the most memory, of those that a trial may choose."""
     return Sizing(trainer.micro_batches[-1], trainer.checkpointings[0])
 
 
 def packing_problems(model: ModelRecipe, data: DataRecipe) -> list[tuple[str, str]]:
     """Whether the examples are to be packed for a model that is not known to read such rows.
-
-    Args:
-        model: of the recipe.
-        data: of the recipe.
 
     Returns:
         (key path, what is wrong) per problem; none where the model is not there to be looked at.
@@ -124,12 +107,7 @@ def packing_problems(model: ModelRecipe, data: DataRecipe) -> list[tuple[str, st
 
 
 def known_model(model: ModelRecipe, cache: Path) -> Model | None:
-    """What a base model's configuration tells, or else the recipe; None where neither does.
-
-    Args:
-        model: of the recipe.
-        cache: root of the cache, where a converted model's configuration is.
-    """
+    """What a base model's configuration tells, or else the recipe; None where neither does."""
     with suppress(TrialError, OSError, ValueError):
         source = find_source(model)
         folder = cache / "models" / source_key(source, cache) if source.packed else source.path

@@ -35,8 +35,6 @@ def obtain_base(recipe: Based, cache: Path, say: Say) -> Base:
 
     Args:
         recipe: model and quantisation decide.
-        cache: root of the cache.
-        say: told of what takes long.
 
     Raises:
         ModelError: the model is not on this machine or holds no weights.
@@ -64,14 +62,7 @@ def obtain_base(recipe: Based, cache: Path, say: Say) -> Base:
 
 
 def quantise(plain: Path, folder: Path, trainer: Stored, model: ModelRecipe) -> None:
-    """Write the model with its linear layers quantised, and its tokenizer.
-
-    Args:
-        plain: folder of the model as it was trained.
-        folder: an existing empty folder.
-        trainer: kind of quantisation.
-        model: whether the model's own code may run.
-    """
+    """Write the model with its linear layers quantised, and its tokenizer."""
     trust = model.trust_remote_code
     quantised = AutoModelForCausalLM.from_pretrained(
         plain, quantization_config=_bitsandbytes(trainer), dtype="auto", trust_remote_code=trust
@@ -96,8 +87,6 @@ def load(folder: Path, model: ModelRecipe, precision: Precision) -> PreTrainedMo
 
     Args:
         folder: as `quantise` or `save_pretrained` wrote it.
-        model: whether the model's own code may run.
-        precision: of this machine.
 
     Raises:
         ModelError: the card cannot compute with this kind of quantisation.
@@ -134,10 +123,6 @@ def set_formats(model: torch.nn.Module, precision: Precision) -> None:
     """Give every part of a loaded model its number format.
 
     Not peft's `prepare_model_for_kbit_training`: it makes embeddings and head float32, gigabytes of them.
-
-    Args:
-        model: with or without quantised layers.
-        precision: of this machine.
     """
     for layer in model.modules():
         if isinstance(layer, Linear4bit):

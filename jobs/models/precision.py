@@ -74,9 +74,7 @@ def guard(capability: tuple[int, int], architectures: list[str], device: str) ->
     A build runs on a device of its own major version and an equal or higher minor one.
 
     Args:
-        capability: (major, minor) of the device.
         architectures: what the build was made for, as `sm_80` or `compute_90`.
-        device: name, for the message.
 
     Raises:
         ModelError: no architecture of the build fits.

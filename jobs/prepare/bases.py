@@ -18,8 +18,6 @@ def main(recipe_file: str, cache: str, *bases: str) -> int:
     """Convert, quantise and fetch what the cache lacks.
 
     Args:
-        recipe_file: JSON with model, data, trainer and evaluation.
-        cache: root of the cache.
         bases: 4bit, 16bit or both.
 
     Returns:
@@ -51,12 +49,7 @@ def _prepare(recipe: Recipe, cache: Path, bases: list[Base]) -> None:
 
 
 def on_base(recipe: Recipe, base: Base) -> Recipe:
-    """The recipe with the base model as it is to be loaded.
-
-    Args:
-        recipe: says how trials quantise it.
-        base: as trained, or not quantised.
-    """
+    """The recipe with the base model as it is to be loaded."""
     if base is Base.AS_TRAINED:
         return recipe
     return replace(recipe, trainer=replace(recipe.trainer, quantisation=Quantisation.NONE))

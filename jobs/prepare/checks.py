@@ -25,13 +25,7 @@ FETCH = "nodes have no network: `frontrunner prefetch`, or the next `tune`, fetc
 
 
 def main(recipe_file: str, cache: str, answer: str) -> int:
-    """Write the lines of `doctor` about this machine.
-
-    Args:
-        recipe_file: JSON with model, data, trainer and evaluation.
-        cache: root of the cache.
-        answer: file to write.
-    """
+    """Write the lines of `doctor` about this machine."""
     recipe = parse(json.loads(Path(recipe_file).read_text(encoding="utf-8")))
     go_offline()
     checks: list[Callable[[], Line]] = [

@@ -15,10 +15,6 @@ from jobs.recipes.hub import fetch_model
 def main(recipe_file: str, cache: str) -> int:
     """Convert, quantise and fetch what the cache lacks.
 
-    Args:
-        recipe_file: JSON with model, data, trainer and evaluation.
-        cache: root of the cache.
-
     Returns:
         0, or 2 after a message on stderr.
     """

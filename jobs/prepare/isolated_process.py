@@ -19,11 +19,7 @@ def run_apart(
     """Run `python -m MODULE RECIPE.json CACHE`.
 
     Args:
-        module: of ours.
-        recipe: written into the file.
-        cache: root of the cache.
         say: told what it prints, a line at a time.
-        more: further arguments.
 
     Raises:
         TrialError: with what it complained of.
@@ -39,7 +35,6 @@ def answer(recipe_file: str, work: Callable[[Any], None]) -> int:
 
     Args:
         recipe_file: written by `run_apart`.
-        work: called with the recipe.
 
     Returns:
         The exit code: 0, or 2 after a message.

@@ -33,10 +33,6 @@ COLUMNS = ("source", "weight", "rows", "equal", "dropped", "unused", "cut", "tra
 def main(recipe_file: str, cache: str) -> int:
     """Print the preview.
 
-    Args:
-        recipe_file: JSON with model, data, trainer and evaluation.
-        cache: root of the cache.
-
     Returns:
         0, or 2 after a message on stderr.
     """
@@ -101,7 +97,6 @@ def table(account: Account, sources: Sequence[Source]) -> Iterator[str]:
     """A line per source: what became of its rows.
 
     Args:
-        account: of the selection.
         sources: of the recipe, in its order.
     """
     lines: list[tuple[str, ...]] = [COLUMNS]
@@ -162,12 +157,7 @@ def _samples(
 
 
 def marked(tokens: Tokens, decode: Callable[[Sequence[int]], str]) -> Iterator[str]:
-    """An example as the model sees it; what is not learned stands in ⟦ and ⟧, line by line.
-
-    Args:
-        tokens: of the example.
-        decode: token ids -> text.
-    """
+    """An example as the model sees it; what is not learned stands in ⟦ and ⟧, line by line."""
     border = max(tokens.response_at, 1)  # as in the labels: the first token of all never counts
     masked = printable(shortened(decode(tokens.ids[:border]))).split("\n")
     learned = printable(shortened(decode(tokens.ids[border:]))).split("\n")
@@ -177,11 +167,7 @@ def marked(tokens: Tokens, decode: Callable[[Sequence[int]], str]) -> Iterator[s
 
 
 def shortened(text: str) -> str:
-    """A text without its middle where it is too long.
-
-    Args:
-        text: any.
-    """
+    """A text without its middle where it is too long."""
     left_out = len(text) - LONGEST
     if left_out <= 0:
         return text
@@ -189,11 +175,7 @@ def shortened(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """A text that does nothing to a terminal: control characters but line feed and tab are escaped.
-
-    Args:
-        text: any.
-    """
+    """A text that does nothing to a terminal: control characters but line feed and tab are escaped."""
     return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
 
 

@@ -32,10 +32,6 @@ if TYPE_CHECKING:
 def main(recipe_file: str, cache: str) -> int:
     """Convert, quantise and measure what the cache lacks.
 
-    Args:
-        recipe_file: JSON with model, data, trainer and evaluation.
-        cache: root of the cache.
-
     Returns:
         0, or 2 after a message on stderr.
     """

@@ -203,7 +203,6 @@ class DataRecipe:
         """The key path of a setting of a source, for messages.
 
         Args:
-            source: of `parts`.
             setting: path, template or columns.
         """
         own = self.sources and getattr(self.sources[source.name], setting) is not None
@@ -211,20 +210,12 @@ class DataRecipe:
 
 
 def hub_name(path: str) -> bool:
-    """Whether a path is to be read as a name on the hub.
-
-    Args:
-        path: as given.
-    """
+    """Whether a path is to be read as a name on the hub."""
     return re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", path) is not None and not path.endswith(FORMATS)
 
 
 def resolve_data(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The group `data` of a recipe with absolute paths, and the text of template files in their place.
-
-    Args:
-        data: without problems.
-    """
+    """The group `data` of a recipe with absolute paths, and the text of template files in their place."""
     resolved = dict(data)
     if resolved.get("path") and not hub_name(resolved["path"]):
         resolved["path"] = str(Path(resolved["path"]).expanduser().resolve())

@@ -83,11 +83,7 @@ def parse(raw: Mapping[str, Any]) -> DecodeRecipe:
 
 
 def examine(raw: Mapping[str, Any]) -> tuple[DecodeRecipe | None, list[Problem]]:
-    """What could be read of a recipe, and (key path, what is wrong) for the rest.
-
-    Args:
-        raw: see `parse`.
-    """
+    """What could be read of a recipe, and (key path, what is wrong) for the rest."""
     found: list[Problem] = []
     model = read_group(ModelRecipe, "model", raw, found)
     trainer = read_group(DecodeTrainer, "trainer", raw, found)

@@ -41,7 +41,6 @@ def fetched(source: Source, cache: Path) -> bool:
 
     Args:
         source: one that is on the hub.
-        cache: root of the cache.
     """
     return intact(_entry(source, cache))
 
@@ -50,11 +49,6 @@ def fetch(data: DataRecipe, cache: Path, say: Callable[[str], None]) -> None:
     """Put the rows of every hub data set of a recipe into the cache, as far as it lacks them.
 
     What is there stays: a study goes on with the rows that it began with.
-
-    Args:
-        data: of the recipe.
-        cache: root of the cache.
-        say: told of what takes long.
 
     Raises:
         DataError: the hub does not answer, or has no such data set, subset, split or revision.
@@ -93,10 +87,6 @@ def _fetch(source: Source, cache: Path) -> None:
 
 def fetch_model(model: ModelRecipe, say: Callable[[str], None]) -> None:
     """Put a base model that is named by its hub name into the local hub cache, unless it is there.
-
-    Args:
-        model: of the recipe.
-        say: told of what takes long.
 
     Raises:
         ModelError: the hub does not answer, has no such model or revision, or wants its licence accepted.

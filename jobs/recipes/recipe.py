@@ -131,7 +131,6 @@ class TrainerRecipe:
         """Optimiser steps of a trial.
 
         Args:
-            train_examples: number of training examples.
             fidelity: share of the full length, in (0, 1].
 
         Returns:
@@ -202,11 +201,7 @@ def parse(raw: Mapping[str, Any]) -> Recipe:
 
 
 def examine(raw: Mapping[str, Any]) -> Examined:
-    """Read each group of a recipe for itself, so that a mistake in one does not hide those in others.
-
-    Args:
-        raw: see `parse`.
-    """
+    """Read each group of a recipe for itself, so that a mistake in one does not hide those in others."""
     problems: list[tuple[str, str]] = []
     model = read_group(ModelRecipe, "model", raw, problems)
     data = read_group(DataRecipe, "data", raw, problems)
@@ -223,9 +218,6 @@ def read_group(kind: type[G], name: str, raw: Mapping[str, Any], problems: list[
     """Read one group of a recipe into its dataclass.
 
     Args:
-        kind: of the dataclass.
-        name: of the group.
-        raw: see `parse`.
         problems: what is wrong with the group is added here, by key path.
 
     Returns:

@@ -33,9 +33,6 @@ class Source:
 def find_source(model: ModelRecipe) -> Source:
     """Find the base model on this machine.
 
-    Args:
-        model: the model of a recipe.
-
     Raises:
         ModelError: it is not here, or the folder holds no weights.
     """
@@ -110,12 +107,7 @@ def _from_hub_cache(model: ModelRecipe) -> Path:
 
 
 def source_key(source: Source, cache: Path) -> str:
-    """Name of the base model by its content.
-
-    Args:
-        source: the files.
-        cache: root of the cache, where digests are kept.
-    """
+    """Name of the base model by its content."""
     if source.packed:
         digest = known_digest(source.path, cache)
         return key_of(layout=LAYOUT, gguf=digest, transformers=version("transformers"))
@@ -124,13 +116,7 @@ def source_key(source: Source, cache: Path) -> str:
 
 
 def base_settings(model: ModelRecipe, trainer: Stored, cache: Path) -> dict[str, Any]:
-    """Everything that decides the bytes of the quantised base model.
-
-    Args:
-        model: the model of a recipe.
-        trainer: says how the model is quantised.
-        cache: root of the cache.
-    """
+    """Everything that decides the bytes of the quantised base model."""
     four_bit = trainer.quantisation in {Quantisation.NF4, Quantisation.FP4}
     quantised = trainer.quantisation is not Quantisation.NONE
     return {

@@ -58,9 +58,6 @@ class Survey:
 def survey(tasks: TaskRecipe) -> Survey:
     """Find the tasks of a recipe.
 
-    Args:
-        tasks: of the evaluation.
-
     Returns:
         What there is, and every problem with the rest.
     """
@@ -72,11 +69,7 @@ def survey(tasks: TaskRecipe) -> Survey:
 
 
 def metric_names(evaluation: EvaluationRecipe) -> list[str]:
-    """The metrics of an evaluation beyond the loss.
-
-    Args:
-        evaluation: of the recipe.
-    """
+    """The metrics of an evaluation beyond the loss."""
     names = [] if evaluation.tasks is None else [one.name for one in survey(evaluation.tasks).reported]
     plain = [f"{name}{PLAIN_SUFFIX}" for name in ("eval_loss", *names)]
     return [*names, *plain] if evaluation.plain_too else names

@@ -43,14 +43,7 @@ class StepWatch(TrainerCallback):
         self._saved_at = time.monotonic()
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Start the clock of the step.
-
-        Args:
-            args: the Trainer's.
-            state: the Trainer's.
-            control: the Trainer's.
-            kwargs: the Trainer's.
-        """
+        """Start the clock of the step."""
         if self._first_step is not None:
             self._first_step()
             self._first_step = None
@@ -60,12 +53,6 @@ class StepWatch(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Account for the step.
-
-        Args:
-            args: the Trainer's.
-            state: the Trainer's.
-            control: the Trainer's.
-            kwargs: the Trainer's.
 
         Raises:
             Diverged: the loss is not finite or above the bound.
@@ -91,8 +78,6 @@ def progress_line(trainer: AdapterTrainer, phase: str, eval_loss: float | None =
     """Where a trial stands.
 
     Args:
-        trainer: of the trial.
-        phase: of the trial.
         eval_loss: in nats per token, if it is known.
     """
     totals = trainer.totals
@@ -133,13 +118,7 @@ def train(
     """Train from the newest checkpoint, or from the start, to the last step.
 
     Args:
-        adapted: the model with a fresh adapter.
-        examples: of the recipe.
         collator: pads, or packs.
-        recipe: of the trainer.
-        plan: length, seed and attempt.
-        surroundings: progress, checkpoints and signals.
-        first_step: called when the first step begins.
 
     Returns:
         The trainer, done: with the model, the totals, and able to checkpoint again.
@@ -185,13 +164,7 @@ def train(
 
 
 def described(sizing: Sizing, recipe: TrainerRecipe, ranks: int) -> str:
-    """How a batch goes through the cards, for people.
-
-    Args:
-        sizing: how.
-        recipe: of the trainer; its batch is the share of one rank.
-        ranks: that share a batch.
-    """
+    """How a batch goes through the cards, for people; the batch of `recipe` is the share of one rank."""
     made_again = " with gradient checkpointing" if sizing.checkpointing else ""
     shared = f", shared by {ranks}" if ranks > 1 else ""
     step = f"{recipe.batch_size * ranks} a step{shared}"
@@ -222,9 +195,6 @@ def _fits(trainer: AdapterTrainer, resumed: Path | None, *, last: bool) -> bool:
 
 def after_out_of_memory(trainer: AdapterTrainer) -> Path | None:
     """Keep the steps that were done, and free what the failed one has taken.
-
-    Args:
-        trainer: in the middle of a step.
 
     Returns:
         The checkpoint to go on from; None where no step was done.

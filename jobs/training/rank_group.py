@@ -23,11 +23,6 @@ def company(attempt: Attempt, place: Place, device: torch.device) -> Iterator[Ca
     What the block is given joins them; not before the model is loaded, as transformers writes only on rank 0
     of a group, and any rank may be the one that quantises the model for all.
 
-    Args:
-        attempt: of the trial.
-        place: how many there are, and on which cards.
-        device: of this process.
-
     Raises:
         RankFailed: one of them has ended before its time.
     """
@@ -54,9 +49,6 @@ def company(attempt: Attempt, place: Place, device: torch.device) -> Iterator[Ca
 
 def part(trainer: AdapterTrainer) -> float:
     """The last that all ranks do together, after which only rank 0 is needed.
-
-    Args:
-        trainer: done with training.
 
     Returns:
         The most memory that any rank has held, in GiB; on rank 0.

@@ -16,11 +16,7 @@ GIB = 2**30
 
 
 def model_of(adapted: PeftModel) -> Model | None:
-    """What the memory of a fine-tune depends on; None for a model whose sizes go by other names.
-
-    Args:
-        adapted: the model with its adapter.
-    """
+    """What the memory of a fine-tune depends on; None for a model whose sizes go by other names."""
     base = cast(PreTrainedModel, adapted.get_base_model())
     return Model.of(base.config.get_text_config().to_dict())
 
@@ -30,7 +26,6 @@ def memory_metrics(trainer: AdapterTrainer, recipe: TrainerRecipe) -> dict[str, 
 
     Args:
         trainer: done with training, before anything else takes memory.
-        recipe: of the trainer.
 
     Returns:
         Empty where this attempt has trained no step.
@@ -47,11 +42,7 @@ def memory_metrics(trainer: AdapterTrainer, recipe: TrainerRecipe) -> dict[str, 
 
 
 def energy_metrics(trainer: AdapterTrainer) -> dict[str, Metric]:
-    """What the card has drawn in all attempts, as far as it counts that.
-
-    Args:
-        trainer: of a trial that is done.
-    """
+    """What the card has drawn in all attempts, as far as it counts that."""
     trainer.account_energy()
     drawn = trainer.totals.gpu_energy_wh
     return {} if drawn is None else {"gpu_energy_wh": Metric(drawn)}

@@ -66,9 +66,6 @@ def load_all(
     """Base model, examples and collator of a recipe.
 
     Args:
-        recipe: of the trial.
-        cache: root of the cache.
-        precision: of this machine.
         after_batch: called after every forward pass, if curation needs losses that the cache does not hold.
     """
     base = obtain_base(recipe, cache, say)
@@ -89,13 +86,7 @@ def load_all(
 
 
 def with_adapter(loaded: Loaded, recipe: Recipe, spec: TrialSpec) -> PeftModel:
-    """The base model with a fresh adapter, or with the one that the trial begins from.
-
-    Args:
-        loaded: what the trial works with.
-        recipe: of the trial.
-        spec: of the trial.
-    """
+    """The base model with a fresh adapter, or with the one that the trial begins from."""
     origin = recipe.model.path or str(loaded.base.plain)
     adapted = add_adapter(cast(Any, loaded.model), recipe.trainer, spec.seed, origin)
     if spec.adapter is not None:
@@ -104,26 +95,13 @@ def with_adapter(loaded: Loaded, recipe: Recipe, spec: TrialSpec) -> PeftModel:
 
 
 def plan_of(spec: TrialSpec, recipe: Recipe, loaded: Loaded, attempt: int, paths: TrialPaths) -> Plan:
-    """How long an attempt trains, from which seed.
-
-    Args:
-        spec: of the trial.
-        recipe: of the trial.
-        loaded: what the trial works with.
-        attempt: its number.
-        paths: of the trial.
-    """
+    """How long an attempt trains, from which seed."""
     steps = recipe.trainer.steps(len(loaded.examples.train), spec.fidelity)
     return Plan(steps, spec.seed, attempt, paths.checkpoints, spec.memory_factor)
 
 
 def run(spec: TrialSpec, attempt: Attempt, place: Place) -> TrialResult:
     """Run one attempt of a trial to its end.
-
-    Args:
-        spec: what to run.
-        attempt: files, signals and the right to write.
-        place: where.
 
     Returns:
         The result, not committed yet; the adapter is saved.
@@ -172,12 +150,7 @@ def run(spec: TrialSpec, attempt: Attempt, place: Place) -> TrialResult:
 
 
 def collator_of(loaded: Loaded, data: DataRecipe) -> Collator | Packer:
-    """How training examples become a batch; the model is made to read such batches.
-
-    Args:
-        loaded: what the trial works with.
-        data: of the recipe.
-    """
+    """How training examples become a batch; the model is made to read such batches."""
     if data.packing is Packing.NONE:
         return loaded.collator
     attend_within_examples(cast(Any, loaded.model))

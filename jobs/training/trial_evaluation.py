@@ -26,9 +26,6 @@ class TrialEvaluation:
     """Judges the adapter of one attempt.
 
     Args:
-        trainer: done with training.
-        attempt: files, signals and the right to write.
-        judge: what to judge with.
         base_key: of the base model that the adapter was trained on.
     """
 

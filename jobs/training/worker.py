@@ -13,15 +13,7 @@ from jobs.training.worker_processes import die_with, report_failure
 
 
 def follow(paths: TrialPaths, attempt: int, rank: int, count: int, port: int) -> None:
-    """Train along with rank 0 to the last step; writes no file.
-
-    Args:
-        paths: of the trial.
-        attempt: of the trial.
-        rank: of this process.
-        count: of all ranks.
-        port: where rank 0 waits.
-    """
+    """Train along with rank 0 to the last step; writes no file."""
     from jobs.attempt.card import Card  # seconds of imports
     from jobs.attempt.progress import Silence
     from jobs.attempt.signals import Signals

@@ -55,10 +55,6 @@ class Followers:
     """Ranks 1 and up of a trial; must be started by the main thread, with which they die.
 
     Args:
-        trial: folder of the trial.
-        attempt: of the trial.
-        count: of all ranks.
-        port: where rank 0 waits for them.
         cards: of each rank; none on a machine without.
         abandon: ends this process, with a failure as the outcome; called where the main thread is stuck.
     """
@@ -87,11 +83,7 @@ class Followers:
         threading.Thread(target=self._watch, name="followers", daemon=True).start()
 
     def explain(self, error: Exception) -> Exception:
-        """The failure of another rank, where that is what made this one fail.
-
-        Args:
-            error: what ended this rank's work.
-        """
+        """The failure of another rank, where that is what made this one fail."""
         if isinstance(error, TrialError) or not isinstance(error, RuntimeError):
             return error
         until = time.monotonic() + REPORT_S
@@ -171,23 +163,14 @@ def _failure(follower: _Follower) -> RankFailed:
 
 
 def die_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends, however that ends.
-
-    Args:
-        parent: process id.
-    """
+    """Have the kernel kill this process when its parent ends, however that ends."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it has ended already
         os._exit(1)
 
 
 def report_failure(pipe: int, error: Exception) -> None:
-    """Tell rank 0 why this rank ends.
-
-    Args:
-        pipe: as it was handed over.
-        error: what was raised.
-    """
+    """Tell rank 0 why this rank ends."""
     message = str(error) if isinstance(error, TrialError) else f"{type(error).__name__}: {error}"
     lines = "".join(traceback.format_exception(error))
     told = {"cause": cause_of(error).value, "message": message[:2000], "traceback": lines[-MOST_TRACEBACK:]}
