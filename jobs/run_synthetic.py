@@ -15,6 +15,7 @@ from jobs.attempt.attempt import Attempt, conduct
 from jobs.attempt.environment import machine, seconds_since_start
 from jobs.attempt.progress import ProgressLog
 from jobs.errors import Diverged, OutOfMemory, TrialError
+from jobs.recipes.metrics import SyntheticMetrics
 from jobs.recipes.synthetic import STANDARD_ERROR, UNTUNED, SyntheticRecipe, draw, parse
 
 STATE = "state.json"
@@ -124,12 +125,12 @@ class SyntheticTrial:
 
     def _result(self, start_seconds: float) -> TrialResult:
         spec, state = self._spec, self._state
-        metrics = {
-            "eval_loss": Metric(self._eval_loss, STANDARD_ERROR),
-            "train_loss": Metric(state.late_losses / self._late),
-            "train_seconds": Metric(self._recipe.train_seconds(spec.seed, spec.fidelity)),
-            "start_seconds": Metric(start_seconds),
-        }
+        metrics = SyntheticMetrics(
+            eval_loss=Metric(self._eval_loss, STANDARD_ERROR),
+            train_loss=Metric(state.late_losses / self._late),
+            train_seconds=Metric(self._recipe.train_seconds(spec.seed, spec.fidelity)),
+            start_seconds=Metric(start_seconds),
+        ).measured()
         details = {
             "machine": machine(),
             "seed": spec.seed,

@@ -21,14 +21,6 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Split:
-    """Rows to learn from and rows to be judged by; no row is in both."""
-
-    train: list[Row]
-    validation: list[Row]
-
-
-@dataclass(frozen=True)
 class Placed:
     """A row, the number of its source, and the hash that decides where it goes."""
 
@@ -126,23 +118,6 @@ def _row(path: Path, number: int, line: str) -> Row:
     if not isinstance(row, dict):
         raise DataError(f"{path}:{number}: got {type(row).__name__}, expected an object")
     return row
-
-
-def split(rows: Iterable[Row], data: DataRecipe) -> Split:
-    """Divide rows by the hash of their content, so that a row stays where it is when others come or go.
-
-    Equal rows count once. Both sides are in the order of the hash: a cap takes a fixed random part.
-
-    Args:
-        data: share of the validation rows, caps and seed.
-
-    Raises:
-        DataError: one side would be empty.
-    """
-    placed = place([rows], data)
-    validation = [found.row for found in placed if validates(found, data)]
-    train = [found.row for found in placed if not validates(found, data)]
-    return Split(train[: data.train_examples], validation[: data.validation_examples])
 
 
 def place(sources: Iterable[Iterable[Row]], data: DataRecipe) -> list[Placed]:

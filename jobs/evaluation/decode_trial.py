@@ -23,6 +23,7 @@ from jobs.models.base_model import Base, load, obtain_base
 from jobs.models.libraries import quiet
 from jobs.models.precision import Precision, of_this_machine
 from jobs.recipes.decode import DecodeRecipe, parse
+from jobs.recipes.metrics import DecodeMetrics
 
 
 class Shards:
@@ -89,13 +90,13 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     judged = judge_by_tasks(model, tokenizer, recipe.tasks, cache, asking, shards, recipe.trainer.decoding)
     progress.phase(Progress(attempt.number, "done", shards.documents, shards.documents))
     peak = torch.cuda.max_memory_reserved(precision.device) / 2**30 if on_card else peak_host_memory_gib()
-    metrics = {
-        **judged.metrics,
-        "seconds_per_document": Metric(shards.seconds / shards.documents),
-        "eval_seconds": Metric(shards.seconds),
-        "start_seconds": Metric(start),
-        "peak_memory_gib": Metric(peak),
-    }
+    measured = DecodeMetrics(
+        seconds_per_document=Metric(shards.seconds / shards.documents),
+        eval_seconds=Metric(shards.seconds),
+        start_seconds=Metric(start),
+        peak_memory_gib=Metric(peak),
+    )
+    metrics = {**judged.metrics, **measured.measured()}
     details = {
         "device": device,
         "compute": str(precision.compute).removeprefix("torch."),

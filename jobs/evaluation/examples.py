@@ -33,17 +33,6 @@ TOKENIZER_FILES = ("*token*.json", "*.model", "*.jinja", "vocab.*", "merges.txt"
 NUMBERS: Literal["i"] = "i"  # C int, 32 bits wherever torch runs
 
 
-def load_examples(
-    data: DataRecipe, tokenizer: PreTrainedTokenizerBase, cache: Path | None = None
-) -> Examples:
-    """Read, split, render, filter and tokenise the data of a recipe, without keeping anything.
-
-    Raises:
-        DataError: see `jobs.data.selection`.
-    """
-    return mixed(select(data, tokenizer, cache), data)
-
-
 def obtain_examples(
     recipe: Recipe, cache: Path, load_tokenizer: LoadTokenizer, say: Say, measure: Measure | None = None
 ) -> Examples:

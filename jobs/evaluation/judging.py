@@ -18,8 +18,8 @@ from jobs.evaluation.shards import Parts
 from jobs.evaluation.validation_loss import Judgement, evaluate
 from jobs.models.base_model import load, obtain_base
 from jobs.models.precision import Precision
+from jobs.recipes.metrics import EVAL_LOSS, PLAIN_SUFFIX
 from jobs.recipes.recipe import Quantisation, Recipe
-from jobs.recipes.task_metrics import PLAIN_SUFFIX
 
 if TYPE_CHECKING:
     from jobs.evaluation.tasks import TaskScores
@@ -112,7 +112,7 @@ class Judge:
 
 def on_plain(loss: Metric, tasks: dict[str, Metric]) -> dict[str, Metric]:
     """The metrics under the names that they have on the base model that is not quantised."""
-    return {f"{name}{PLAIN_SUFFIX}": metric for name, metric in {"eval_loss": loss, **tasks}.items()}
+    return {f"{name}{PLAIN_SUFFIX}": metric for name, metric in {EVAL_LOSS: loss, **tasks}.items()}
 
 
 def release(model: torch.nn.Module) -> None:

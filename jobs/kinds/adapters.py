@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from jobs.prepare.isolated_process import run_apart
+from jobs.prepare.isolated_process import run_isolated
 from jobs.recipes.recipe import examine
 from jobs.recipes.task_metrics import survey
 
@@ -49,4 +49,4 @@ class QloraAdapters:
         Raises:
             TrialError: with the message of what failed.
         """
-        run_apart("jobs.prepare.bases", recipe, cache, say, *bases)
+        run_isolated("jobs.prepare.bases", recipe, cache, say, *bases)

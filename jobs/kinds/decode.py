@@ -10,13 +10,14 @@ from jobs.cache import intact, key_of
 from jobs.errors import TrialError
 from jobs.kinds.base import Unforetold
 from jobs.kinds.qlora import Qlora
-from jobs.prepare.isolated_process import run_apart
+from jobs.prepare.isolated_process import run_isolated
 from jobs.recipes.decode import DecodeRecipe, Problem, examine, parse
+from jobs.recipes.metrics import DecodeMetrics, names
 from jobs.recipes.recipe import Quantisation
 from jobs.recipes.sources import base_settings, find_source, model_problems
 from jobs.recipes.task_metrics import metric_names
 
-METRICS = ("seconds_per_document", "eval_seconds", "start_seconds", "peak_memory_gib")
+METRICS = names(DecodeMetrics)
 
 
 class Decode(Unforetold):
@@ -51,7 +52,7 @@ class Decode(Unforetold):
         Raises:
             TrialError: with the message of what failed.
         """
-        run_apart("jobs.prepare.decode", recipe, cache, say)
+        run_isolated("jobs.prepare.decode", recipe, cache, say)
 
     def preview(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
         """Tell what the model is asked."""

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jobs.kinds.base import Unforetold
+from jobs.recipes.metrics import SyntheticMetrics, names
 from jobs.recipes.synthetic import UNTUNED, Problem, problems
 
-METRICS = ("eval_loss", "train_loss", "train_seconds", "start_seconds")
+METRICS = names(SyntheticMetrics)
 
 
 class Synthetic(Unforetold):

@@ -33,13 +33,11 @@ def peak_memory(
         `micro_batch`, `checkpointing` (0 or 1) and `cards` that one model is split over, and the `chance`
         that the least fits. None where the model's sizes are not known yet, or the recipe cannot be read.
     """
-    found = examine(recipe)
-    if found.model is None or found.data is None or found.trainer is None:
+    readable = read_recipe(recipe, cache, card, factor)
+    if readable is None:
         return None
-    model, longest = known_model(found.model, cache), found.data.max_length
-    if model is None or (found.trainer.batch_size % found.trainer.gpus and not found.trainer.splits_layers):
-        return None
-    whole = arranged(found.trainer, model, longest, card, factor)
+    model, whole, data = readable
+    longest = data.max_length
     trainer = whole.on_a_card
 
     def tokens(examples: int) -> int:
@@ -52,13 +50,30 @@ def peak_memory(
     least = bytes_of(Sizing(1, trainer.checkpointings[-1]))["total"]
     if card is None:
         return {**bytes_of(largest(trainer)), "least": least}
-    chosen = choose(trainer, model, tokens, card, factor, usual_length(found.data))
+    chosen = choose(trainer, model, tokens, card, factor, usual_length(data))
     choice = {
         "micro_batch": float(chosen.micro_batch),
         "checkpointing": float(chosen.checkpointing),
         "cards": float(whole.gpus if whole.splits_layers else 1),
     }
     return {**bytes_of(chosen), **choice, "least": least, "chance": chance(least, card)}
+
+
+def read_recipe(
+    recipe: Mapping[str, Any], cache: Path, card: float | None, factor: float
+) -> tuple[Model, TrainerRecipe, DataRecipe] | None:
+    """What every forecast begins with: the model's sizes, the trainer with its cards arranged, and the data.
+
+    Returns:
+        None where the model's sizes are not known, or the recipe cannot be read.
+    """
+    examined = examine(recipe)
+    if examined.model is None or examined.data is None or examined.trainer is None:
+        return None
+    model, trainer = known_model(examined.model, cache), examined.trainer
+    if model is None or (trainer.batch_size % trainer.gpus and not trainer.splits_layers):
+        return None
+    return model, arranged(trainer, model, examined.data.max_length, card, factor), examined.data
 
 
 def usual_length(data: DataRecipe) -> float:

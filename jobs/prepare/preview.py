@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from jobs.attempt.console import say
 from jobs.attempt.environment import go_offline
 from jobs.data.account import Account, aligned
-from jobs.prepare.isolated_process import answer
+from jobs.prepare.isolated_process import entry
 from jobs.recipes.data import Source
 from jobs.recipes.hub import fetch
 from jobs.recipes.recipe import Recipe, parse
@@ -28,15 +28,6 @@ SHOWN = 3  # examples of the whole; one of each source where there are more
 LONGEST = 1200  # characters of a prompt or response that are shown
 BINS, WIDTH = 10, 40
 COLUMNS = ("source", "weight", "rows", "equal", "dropped", "unused", "cut", "training", "validation")
-
-
-def main(recipe_file: str, cache: str) -> int:
-    """Print the preview.
-
-    Returns:
-        0, or 2 after a message on stderr.
-    """
-    return answer(recipe_file, lambda raw: _preview(parse(raw), Path(cache)))
 
 
 def _preview(recipe: Recipe, cache: Path) -> None:
@@ -177,6 +168,9 @@ def shortened(text: str) -> str:
 def printable(text: str) -> str:
     """A text that does nothing to a terminal: control characters but line feed and tab are escaped."""
     return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+
+
+main = entry(lambda raw, cache: _preview(parse(raw), cache))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from jobs.evaluation.baseline import (
     write_samples,
 )
 from jobs.evaluation.shards import Computed
-from jobs.prepare.isolated_process import answer
+from jobs.prepare.isolated_process import entry
 from jobs.recipes.hub import fetch, fetch_model
 from jobs.recipes.recipe import Quantisation, Recipe, parse
 
@@ -27,15 +27,6 @@ if TYPE_CHECKING:
     import torch
 
     from jobs.evaluation.judging import Judge
-
-
-def main(recipe_file: str, cache: str) -> int:
-    """Convert, quantise and measure what the cache lacks.
-
-    Returns:
-        0, or 2 after a message on stderr.
-    """
-    return answer(recipe_file, lambda raw: _prepare(parse(raw), Path(cache)))
 
 
 def _prepare(recipe: Recipe, cache: Path) -> None:
@@ -82,6 +73,9 @@ def _further(judge: Judge, model: torch.nn.Module, known: Mapping[str, float]) -
     base, _ = judge.plain_base()
     loss = judge.loss(base, Computed(), lambda: None)
     return {**tasks, **on_plain(Metric(loss.loss), judge.tasks(base, Computed(), lambda: None))}
+
+
+main = entry(lambda raw, cache: _prepare(parse(raw), cache))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from jobs.errors import RecipeError
+from jobs.errors import sound
 from jobs.recipes.data import Expression
 from jobs.recipes.recipe import read_group
 
@@ -111,10 +111,7 @@ def parse(recipe: Mapping[str, Any]) -> CommandRecipe:
     Raises:
         RecipeError: naming every problem by its key path.
     """
-    trainer, found = examine(recipe)
-    if trainer is None or found:
-        raise RecipeError.of(found)
-    return trainer
+    return sound(*examine(recipe))
 
 
 def examine(recipe: Mapping[str, Any]) -> tuple[CommandRecipe | None, list[Problem]]:

@@ -31,11 +31,12 @@ from jobs.models.base_model import Base, load, obtain_base
 from jobs.models.libraries import quiet, use_cores
 from jobs.models.precision import Precision, of_this_machine
 from jobs.recipes.data import DataRecipe, Packing
+from jobs.recipes.metrics import TrainingMetrics
 from jobs.recipes.recipe import Recipe, parse
 from jobs.training.gpus import Place
 from jobs.training.loop import Plan, progress_line, train
 from jobs.training.rank_group import company, part
-from jobs.training.resources import energy_metrics, memory_metrics
+from jobs.training.resources import drawn_energy, memory_metrics
 from jobs.training.shared_checkpoints import SharedCheckpoints
 from jobs.training.trainer import AdapterTrainer, Surroundings
 from jobs.training.trial_evaluation import TrialEvaluation
@@ -54,10 +55,11 @@ class Loaded:
 
 @dataclass
 class Times:
-    """Seconds of this attempt."""
+    """Seconds and memory of this attempt."""
 
     start: float = 0.0  # from the start of the process to the first step
-    peak_gib: float = 0.0  # of memory, of any rank while it trained
+    evaluation: float = 0.0  # over all attempts, as far as their parts are used
+    peak_gib: float = 0.0  # of memory, of any rank while it trained, and of this one while it judged
 
 
 def load_all(
@@ -142,9 +144,11 @@ def run(spec: TrialSpec, attempt: Attempt, place: Place) -> TrialResult:
     attempt.owner.confirm()
     size = attempt.insist(lambda: save_adapter(adapted, attempt.paths.adapter), "write the adapter")
     evaluation.write_samples()
-    metrics = {**_metrics(trainer, judgement, size, times), **tasks, **evaluation.on_plain_base(), **memory}
-    metrics["eval_seconds"] = Metric(evaluation.seconds)
-    metrics |= energy_metrics(trainer)
+    times.peak_gib = max(times.peak_gib, card.peak_bytes() / 2**30)  # as trained; the plain base takes more
+    plain = evaluation.on_plain_base()
+    times.evaluation = evaluation.seconds
+    on_card = replace(memory, gpu_energy_wh=drawn_energy(trainer)).measured()
+    metrics = {**_metrics(trainer, judgement, size, times).measured(), **tasks, **plain, **on_card}
     progress.phase(progress_line(trainer, "done", judgement.loss))
     return TrialResult(spec.trial, attempt.number, metrics, _details(spec, recipe, trainer, loaded, place))
 
@@ -159,21 +163,22 @@ def collator_of(loaded: Loaded, data: DataRecipe) -> Collator | Packer:
 
 def _metrics(
     trainer: AdapterTrainer, judgement: Judgement, size: AdapterSize, times: Times
-) -> dict[str, Metric]:
+) -> TrainingMetrics:
     totals = trainer.totals
-    return {
-        "eval_loss": Metric(judgement.loss, judgement.standard_error),
-        "train_loss": Metric(totals.train_loss),
-        "train_seconds": Metric(totals.train_seconds),
-        "train_cpu_seconds": Metric(totals.train_cpu_seconds),
-        "start_seconds": Metric(times.start),
-        "tokens": Metric(totals.tokens),
-        "tokens_per_second": Metric(totals.tokens / totals.train_seconds),
-        "peak_memory_gib": Metric(max(trainer.surroundings.card.peak_bytes() / 2**30, times.peak_gib)),
-        "skipped_steps": Metric(totals.skipped_steps),
-        "trainable_parameters": Metric(size.trainable_parameters),
-        "adapter_bytes": Metric(size.file_bytes),
-    }
+    return TrainingMetrics(
+        eval_loss=Metric(judgement.loss, judgement.standard_error),
+        train_loss=Metric(totals.train_loss),
+        train_seconds=Metric(totals.train_seconds),
+        train_cpu_seconds=Metric(totals.train_cpu_seconds),
+        eval_seconds=Metric(times.evaluation),
+        start_seconds=Metric(times.start),
+        tokens=Metric(totals.tokens),
+        tokens_per_second=Metric(totals.tokens / totals.train_seconds),
+        peak_memory_gib=Metric(times.peak_gib),
+        trainable_parameters=Metric(size.trainable_parameters),
+        adapter_bytes=Metric(size.file_bytes),
+        skipped_steps=Metric(totals.skipped_steps),
+    )
 
 
 def _details(

@@ -84,9 +84,10 @@ def _with_plain_peft(paths: TrialPaths, recipe: dict[str, Any]) -> float:
     """The evaluation loss by transformers and peft alone, example by example."""
     import torch
     from peft import PeftModel
+    from selected_examples import split
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-    from jobs.data.rows import load, split
+    from jobs.data.rows import load
     from jobs.recipes.recipe import parse
 
     origin = json.loads((paths.adapter / "adapter_config.json").read_text())["base_model_name_or_path"]
