@@ -28,7 +28,7 @@ def main(study_folder: str, batch: str, trial: str) -> int:
 
 
 @dataclass
-class State:
+class SyntheticState:
     """What a trial's attempts did together; kept in every checkpoint."""
 
     step: int = 0
@@ -51,7 +51,7 @@ class SyntheticTrial:
         self._eval_loss += STANDARD_ERROR * draw(spec.seed, "evaluation").gauss(0.0, 1.0)
         self._progress = ProgressLog(attempt.paths.progress, attempt.number)
         self._checkpoints = attempt.checkpoints
-        self._state = State()
+        self._state = SyntheticState()
 
     def run(self) -> TrialResult:
         """Work to the end.
@@ -62,7 +62,7 @@ class SyntheticTrial:
         self._progress.phase(Progress(self._attempt.number, "loading"))
         self._attempt.signals.wait(self._recipe.start_seconds)
         resumed = self._checkpoints.resume()
-        self._state = State(**read_json(resumed / STATE)) if resumed else State()
+        self._state = SyntheticState(**read_json(resumed / STATE)) if resumed else SyntheticState()
         self._state.attempts.append(self._attempt.number)
         start_seconds = seconds_since_start()
         self._progress.phase(self._line("training"))

@@ -12,7 +12,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from hpo.records import Metric, Progress, TrialResult, TrialSpec
-from jobs.after.adapter_evaluation import place
+from jobs.after.adapter_evaluation import provenance
 from jobs.attempt.attempt import Attempt
 from jobs.attempt.card import Card
 from jobs.attempt.console import say
@@ -23,7 +23,7 @@ from jobs.models.base_model import obtain_base
 from jobs.models.libraries import quiet
 from jobs.models.precision import of_this_machine
 from jobs.prepare.bases import on_base
-from jobs.recipes.evaluation import Base
+from jobs.recipes.evaluation import JudgedBase
 from jobs.recipes.recipe import Recipe, parse
 
 PROBE_TOKENS = 32
@@ -40,7 +40,7 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
         TrialError: see `jobs.errors`.
     """
     quiet()
-    recipe, into = on_base(parse(spec.recipe), Base.PLAIN), Path(spec.recipe["merge"]["into"])
+    recipe, into = on_base(parse(spec.recipe), JudgedBase.PLAIN), Path(spec.recipe["merge"]["into"])
     progress = ProgressLog(attempt.paths.progress, attempt.number)
     progress.phase(Progress(attempt.number, "loading"))
     precision = of_this_machine()
@@ -62,7 +62,7 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     metrics = {"logit_difference": Metric(difference), "bytes": Metric(size)}
     dtype = str(merged.dtype).removeprefix("torch.")
     details = {
-        **place(card, precision),
+        **provenance(card, precision),
         "dtype": dtype,
         "hashes": {"recipe": spec.recipe_hash, "base": base.key},
     }

@@ -14,7 +14,7 @@ from typing import Any
 from jobs.cache import key_of, known_digest
 from jobs.data import demo_data
 from jobs.errors import DataError
-from jobs.recipes.data import FORMATS, DataRecipe, Source
+from jobs.recipes.data import FORMATS, DataRecipe, DataSource
 from jobs.recipes.hub import hub_file
 
 Row = dict[str, Any]
@@ -29,7 +29,7 @@ class Placed:
     row: Row
 
 
-def load(data: DataRecipe, cache: Path | None = None) -> list[Row]:
+def load_rows(data: DataRecipe, cache: Path | None = None) -> list[Row]:
     """Every row of every source of the recipe's data.
 
     Args:
@@ -41,11 +41,11 @@ def load(data: DataRecipe, cache: Path | None = None) -> list[Row]:
     return [row for source in data.parts() for row in load_source(source, data.seed, cache)]
 
 
-def load_source(source: Source, seed: int, cache: Path | None = None) -> list[Row]:
+def load_source(source: DataSource, seed: int, cache: Path | None = None) -> list[Row]:
     """Every row of one source, as it is in the file.
 
     Raises:
-        DataError: see `load`.
+        DataError: see `load_rows`.
     """
     if source.path is None:
         return list(demo_data.rows(seed))
@@ -61,7 +61,7 @@ def read(path: Path) -> list[Row]:
         path: of the file; its ending says the format.
 
     Raises:
-        DataError: see `load`.
+        DataError: see `load_rows`.
     """
     if not data_file(path):
         raise DataError(
@@ -176,7 +176,7 @@ def data_key(data: DataRecipe, cache: Path) -> str:
     return key_of(sources=sources, choices=[*choices, data.validation_fraction, data.seed], filters=filters)
 
 
-def _content(source: Source, seed: int, cache: Path) -> str:
+def _content(source: DataSource, seed: int, cache: Path) -> str:
     if source.path is None:
         return key_of(rows=demo_data.rows(seed))
     path = hub_file(source, cache) if source.on_hub else Path(source.path)

@@ -17,7 +17,7 @@ from hpo.records import read_json, write_json
 from jobs.cache import key_of, known_digest, obtain
 from jobs.data.account import Account
 from jobs.data.rows import data_key
-from jobs.data.selection import Kept, Selection, select
+from jobs.data.selection import SelectedExample, Selection, select
 from jobs.data.tokens import Examples, Tokens
 from jobs.errors import DataError
 from jobs.evaluation.curation import Loss, curate
@@ -122,7 +122,7 @@ def read_selection(folder: Path) -> Selection:
         index[:count], index[count : 2 * count], index[2 * count :], strict=True
     ):
         # a view, no copy: a hundred thousand examples are there at once
-        kept.append(Kept(Tokens(ids[start : start + length], response_at), source))
+        kept.append(SelectedExample(Tokens(ids[start : start + length], response_at), source))
         start += length
     return Selection(kept[: about["train"]], kept[about["train"] :], Account.from_json(about["account"]))
 

@@ -13,11 +13,11 @@ import torch
 
 from hpo.records import SCHEMA_VERSION, read_json, write_json
 from jobs.cache import key_of, obtain
-from jobs.data.selection import Kept
+from jobs.data.selection import SelectedExample
 from jobs.data.tokens import Collator, Tokens
 from jobs.errors import DataError
 from jobs.evaluation.curation import Loss, to_score
-from jobs.evaluation.shards import Kept as KeptParts
+from jobs.evaluation.shards import StoredShards
 from jobs.evaluation.validation_loss import summed_losses
 from jobs.models.precision import Precision
 from jobs.recipes.recipe import Recipe
@@ -43,7 +43,12 @@ def measure_with(
 
 
 def obtain_losses(
-    recipe: Recipe, train: Sequence[Kept], examples_key: str, cache: Path, measure: Measure, say: Say
+    recipe: Recipe,
+    train: Sequence[SelectedExample],
+    examples_key: str,
+    cache: Path,
+    measure: Measure,
+    say: Say,
 ) -> Mapping[int, Loss]:
     """The losses that the recipe's curation needs, computed first if the cache does not hold them.
 
@@ -81,7 +86,7 @@ def _in_parts(
     examples: Sequence[Tokens], folder: Path, measure: Measure, say: Say
 ) -> tuple[list[float], list[int]]:
     """Losses in the order of the examples; parts that an earlier attempt finished are read."""
-    parts = KeptParts(folder, lambda: None)
+    parts = StoredShards(folder, lambda: None)
     sums: list[float] = []
     counts: list[int] = []
     began = told = time.monotonic()

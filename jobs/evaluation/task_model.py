@@ -13,7 +13,7 @@ from lm_eval.models.huggingface import HFLM
 from transformers import PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
 
 from jobs.attempt.card import halving
-from jobs.evaluation.shards import Answers, Parts
+from jobs.evaluation.shards import Answers, Shards
 from jobs.models.precision import Precision
 
 SEED = 1234  # lm-eval's own
@@ -33,15 +33,15 @@ class Asking:
 class ShardedModel(HFLM):  # type: ignore[misc]
     """lm-eval's model of transformers, with every request answered within a fixed shard of the documents.
 
-    The requests of a shard make up its batches, whatever comes before: so a shard that is read from `parts`
+    The requests of a shard make up its batches, whatever comes before: so a shard that is read from `shards`
     has the same bits as one that is computed.
     """
 
     def __init__(
-        self, model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, asking: Asking, parts: Parts
+        self, model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, asking: Asking, shards: Shards
     ) -> None:
         self._asking = asking
-        self._parts = parts
+        self._shards = shards
         precision = asking.precision
         super().__init__(
             pretrained=model,
@@ -75,7 +75,7 @@ class ShardedModel(HFLM):  # type: ignore[misc]
         for (task, number), part in groupby(requests, key=shard):
             asked = list(part)
             name = f"{task}-{kind}-{number:05}"
-            answers += self._parts.obtain(
+            answers += self._shards.obtain(
                 name, [request.args for request in asked], partial(self._compute, compute, asked)
             )
         return answers

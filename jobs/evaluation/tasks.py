@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hpo.records import Metric
 from jobs.errors import Diverged, RecipeError
-from jobs.evaluation.shards import Parts
+from jobs.evaluation.shards import Shards
 from jobs.evaluation.task_data import data_from_cache
 from jobs.evaluation.task_model import SEED, Asking, ShardedModel
 from jobs.recipes.evaluation import TaskRecipe
@@ -81,7 +81,7 @@ def judge_by_tasks(
     tasks: TaskRecipe,
     cache: Path,
     asking: Asking,
-    parts: Parts,
+    shards: Shards,
     decoding: Mapping[str, Any] | None = None,
     *,
     each: bool = False,
@@ -89,7 +89,7 @@ def judge_by_tasks(
     """Judge a model by every task of a recipe; its training mode is put back afterwards.
 
     Args:
-        parts: shards that are finished, and the place for those to come.
+        shards: shards that are finished, and the place for those to come.
         each: also tell what each document scored.
 
     Returns:
@@ -102,7 +102,7 @@ def judge_by_tasks(
     training = model.training
     with data_from_cache(cache, tasks.place):
         loaded = load_tasks(tasks, decoding)
-        asked = ShardedModel(model, tokenizer, asking, parts)  # which puts the model into evaluation mode
+        asked = ShardedModel(model, tokenizer, asking, shards)  # which puts the model into evaluation mode
         found: Mapping[str, Any] | None = evaluator.evaluate(
             asked,
             loaded,

@@ -13,7 +13,7 @@ from typing import Any
 
 from jobs.memory.forecast import largest, read_recipe, usual_length
 from jobs.memory.peak import FULL_TOKENS, Architecture, Load
-from jobs.memory.sizing import choose, load_of
+from jobs.memory.sizing import choose_sizing, load_of
 from jobs.recipes.data import DataRecipe
 from jobs.recipes.recipe import TrainerRecipe
 
@@ -43,7 +43,7 @@ def training_effort(
     longest, length, share = data.max_length, usual_length(data), whole.on_a_card  # share: of several cards
     sizing = largest(share)
     if card is not None:
-        sizing = choose(share, model, lambda n: n * longest, card, factor, length)
+        sizing = choose_sizing(share, model, lambda n: n * longest, card, factor, length)
     each = flops_per_token(model.sizes, load_of(share, model.kind), length, sizing.checkpointing)
     filled = max(1.0, FULL_TOKENS / (sizing.micro_batch * length))
     tokens = steps * whole.batch_size * length

@@ -11,7 +11,7 @@ from typing import Any
 
 from jobs.errors import TrialError
 from jobs.memory.peak import chance, correction
-from jobs.memory.sizing import Model, Sizing, arranged, choose, foretold
+from jobs.memory.sizing import Model, Sizing, arranged, choose_sizing, foretold
 from jobs.recipes.data import DataRecipe, Packing
 from jobs.recipes.heads import PLAIN_HEADS, not_packed
 from jobs.recipes.recipe import ModelRecipe, TrainerRecipe, examine
@@ -50,7 +50,7 @@ def peak_memory(
     least = bytes_of(Sizing(1, trainer.checkpointings[-1]))["total"]
     if card is None:
         return {**bytes_of(largest(trainer)), "least": least}
-    chosen = choose(trainer, model, tokens, card, factor, usual_length(data))
+    chosen = choose_sizing(trainer, model, tokens, card, factor, usual_length(data))
     choice = {
         "micro_batch": float(chosen.micro_batch),
         "checkpointing": float(chosen.checkpointing),

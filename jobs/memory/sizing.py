@@ -83,7 +83,7 @@ class Sizing:
         return replace(self, checkpointing=again) if again != self.checkpointing else None
 
 
-def choose(
+def choose_sizing(
     trainer: TrainerRecipe,
     model: Model | None,
     tokens: Callable[[int], int],

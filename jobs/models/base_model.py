@@ -22,7 +22,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Base:
+class BaseFolder:
     """Where a base model is: as trials load it, and as it was before it was quantised."""
 
     folder: Path
@@ -30,7 +30,7 @@ class Base:
     key: str  # the content of `folder`
 
 
-def obtain_base(recipe: Based, cache: Path, say: Say) -> Base:
+def obtain_base(recipe: Based, cache: Path, say: Say) -> BaseFolder:
     """The base model of a recipe, converted and quantised first if the cache does not hold it.
 
     Args:
@@ -56,9 +56,9 @@ def obtain_base(recipe: Based, cache: Path, say: Say) -> Base:
     if recipe.trainer.quantisation is Quantisation.NONE:
         if source.packed:
             obtain(plain, convert_source, {"file": source.path.name})
-        return Base(plain, plain, settings["source"])
+        return BaseFolder(plain, plain, settings["source"])
     key = key_of(**settings)
-    return Base(obtain(cache / "bases" / key, quantise_plain, settings), plain, key)
+    return BaseFolder(obtain(cache / "bases" / key, quantise_plain, settings), plain, key)
 
 
 def quantise(plain: Path, folder: Path, trainer: Stored, model: ModelRecipe) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from jobs.attempt.console import say
 from jobs.attempt.environment import keep_quiet
 from jobs.prepare.isolated_process import entry
-from jobs.recipes.evaluation import Base
+from jobs.recipes.evaluation import JudgedBase
 from jobs.recipes.recipe import Quantisation, Recipe, parse
 
 
@@ -23,7 +23,7 @@ def _prepare(raw: Mapping[str, Any], cache: Path, *bases: str) -> None:
 
     quiet()
     for base in bases:
-        obtain_base(on_base(recipe, Base(base)), cache, say)
+        obtain_base(on_base(recipe, JudgedBase(base)), cache, say)
     if recipe.evaluation.tasks is not None:
         from jobs.evaluation.task_data import data_from_cache
         from jobs.evaluation.tasks import load_tasks
@@ -32,9 +32,9 @@ def _prepare(raw: Mapping[str, Any], cache: Path, *bases: str) -> None:
             load_tasks(recipe.evaluation.tasks)
 
 
-def on_base(recipe: Recipe, base: Base) -> Recipe:
+def on_base(recipe: Recipe, base: JudgedBase) -> Recipe:
     """The recipe with the base model as it is to be loaded."""
-    if base is Base.AS_TRAINED:
+    if base is JudgedBase.AS_TRAINED:
         return recipe
     return replace(recipe, trainer=replace(recipe.trainer, quantisation=Quantisation.NONE))
 

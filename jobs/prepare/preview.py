@@ -12,7 +12,7 @@ from jobs.attempt.console import say
 from jobs.attempt.environment import go_offline
 from jobs.data.account import Account, aligned
 from jobs.prepare.isolated_process import entry
-from jobs.recipes.data import Source
+from jobs.recipes.data import DataSource
 from jobs.recipes.hub import fetch
 from jobs.recipes.recipe import Recipe, parse
 from jobs.recipes.sources import find_source
@@ -84,7 +84,7 @@ def _measure(recipe: Recipe, cache: Path, tokenizer: PreTrainedTokenizerBase) ->
     return lambda part: measure()(part)
 
 
-def table(account: Account, sources: Sequence[Source]) -> Iterator[str]:
+def table(account: Account, sources: Sequence[DataSource]) -> Iterator[str]:
     """A line per source: what became of its rows.
 
     Args:
@@ -135,7 +135,7 @@ def histogram(lengths: Sequence[int]) -> Iterator[str]:
 
 
 def _samples(
-    selection: Selection, sources: Sequence[Source], decode: Callable[[Sequence[int]], str]
+    selection: Selection, sources: Sequence[DataSource], decode: Callable[[Sequence[int]], str]
 ) -> Iterator[str]:
     each = max(1, SHOWN // len(sources))
     for number, source in enumerate(sources):

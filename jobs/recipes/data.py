@@ -141,7 +141,7 @@ class SourceRecipe:
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """One part of the data with nothing left open."""
 
     name: str
@@ -182,12 +182,12 @@ class DataRecipe:
     curation: CurationRecipe = field(default_factory=CurationRecipe)
     sizes: DataSizes | None = None
 
-    def parts(self) -> list[Source]:
+    def parts(self) -> list[DataSource]:
         """The sources of the mixture, or the only one, in the order given."""
         if not self.sources:
-            return [Source(ALONE, self.path, self.template, self.columns, self.hub, 1.0, None)]
+            return [DataSource(ALONE, self.path, self.template, self.columns, self.hub, 1.0, None)]
         return [
-            Source(
+            DataSource(
                 name,
                 part.path,
                 part.template or self.template,
@@ -199,7 +199,7 @@ class DataRecipe:
             for name, part in self.sources.items()
         ]
 
-    def key_of(self, source: Source, setting: str) -> str:
+    def key_of(self, source: DataSource, setting: str) -> str:
         """The key path of a setting of a source, for messages.
 
         Args:

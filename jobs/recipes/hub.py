@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jobs.cache import intact, key_of, obtain
 from jobs.errors import DataError, ModelError
-from jobs.recipes.data import DataRecipe, Source
+from jobs.recipes.data import DataRecipe, DataSource
 from jobs.recipes.recipe import ModelRecipe
 from jobs.recipes.sources import awaits_fetching
 
@@ -16,7 +16,7 @@ MODEL_FILES = ("*.json", "*.model", "*.jinja", "*.txt", "*.safetensors")
 OLDER_WEIGHTS = ("pytorch_model*.bin",)  # of models without safetensors
 
 
-def hub_file(source: Source, cache: Path | None) -> Path:
+def hub_file(source: DataSource, cache: Path | None) -> Path:
     """Where the rows of a hub data set are.
 
     Args:
@@ -36,7 +36,7 @@ def hub_file(source: Source, cache: Path | None) -> Path:
     return path
 
 
-def fetched(source: Source, cache: Path) -> bool:
+def fetched(source: DataSource, cache: Path) -> bool:
     """Whether the rows of a hub data set are in the cache, complete.
 
     Args:
@@ -59,12 +59,12 @@ def fetch(data: DataRecipe, cache: Path, say: Callable[[str], None]) -> None:
             _fetch(source, cache)
 
 
-def _entry(source: Source, cache: Path) -> Path:
+def _entry(source: DataSource, cache: Path) -> Path:
     hub = source.hub
     return cache / "hub" / key_of(path=source.path, subset=hub.subset, split=hub.split, revision=hub.revision)
 
 
-def _fetch(source: Source, cache: Path) -> None:
+def _fetch(source: DataSource, cache: Path) -> None:
     from datasets import load_dataset  # slow, and needed for hub names only
 
     hub = source.hub

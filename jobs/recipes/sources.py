@@ -19,7 +19,7 @@ LAYOUT = 1  # raised when what is written into an entry changes
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """The files of a base model: a folder in Hugging Face format, or one GGUF file."""
 
     path: Path
@@ -30,14 +30,14 @@ class Source:
         return self.path.is_file()
 
 
-def find_source(model: ModelRecipe) -> Source:
+def find_source(model: ModelRecipe) -> ModelSource:
     """Find the base model on this machine.
 
     Raises:
         ModelError: it is not here, or the folder holds no weights.
     """
     if model.path is None:
-        return Source(_packaged(model))
+        return ModelSource(_packaged(model))
     folder = Path(model.path).expanduser()
     if not folder.is_dir():
         folder = _from_hub_cache(model)
@@ -48,7 +48,7 @@ def find_source(model: ModelRecipe) -> Source:
             "expected config.json, tokenizer files and *.safetensors weights",
             "name the folder that `save_pretrained` or `hf download` wrote",
         )
-    return Source(folder)
+    return ModelSource(folder)
 
 
 def awaits_fetching(model: ModelRecipe) -> bool:
@@ -106,7 +106,7 @@ def _from_hub_cache(model: ModelRecipe) -> Path:
         ) from error
 
 
-def source_key(source: Source, cache: Path) -> str:
+def source_key(source: ModelSource, cache: Path) -> str:
     """Name of the base model by its content."""
     if source.packed:
         digest = known_digest(source.path, cache)

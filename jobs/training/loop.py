@@ -21,13 +21,13 @@ from jobs.data.packing import Packer
 from jobs.data.reading_order import dealt, largest_pass, reading_order
 from jobs.data.tokens import Collator, Examples, Ordered
 from jobs.errors import Diverged, OutOfMemory
-from jobs.memory.sizing import Sizing, choose
+from jobs.memory.sizing import Sizing, choose_sizing
 from jobs.recipes.recipe import TrainerRecipe
 from jobs.training.process_group import OutOfMemoryElsewhere
 from jobs.training.resources import model_of
 from jobs.training.trainer import TOTALS, AdapterTrainer, Surroundings, Totals, training_arguments
 
-APART = 1_000_003  # between the seeds of two ranks: dropout must not be the same on each
+SEED_STRIDE = 1_000_003  # between the seeds of two ranks: dropout must not be the same on each
 
 
 class StepWatch(TrainerCallback):
@@ -140,12 +140,12 @@ def train(
     in_order = [lengths[place] for place in order]
     tokens = partial(largest_pass, in_order, padded=padded)
     card, mean = surroundings.card.bytes, fmean(in_order)
-    sizing = choose(recipe, model_of(adapted), tokens, card, plan.memory_factor, mean)
+    sizing = choose_sizing(recipe, model_of(adapted), tokens, card, plan.memory_factor, mean)
     sizing = ranks.told(sizing)  # the ranks' shares differ in length, if only a little
     say(f"{described(sizing, recipe, ranks.count)}, on {surroundings.card.described}")
     while True:
         surroundings.card.restart_peak()
-        seed = (plan.seed + ranks.rank * APART) % 2**32
+        seed = (plan.seed + ranks.rank * SEED_STRIDE) % 2**32
         arguments = training_arguments(recipe, sizing, seed, plan.steps, surroundings.precision)
         arguments.output_dir = str(plan.folder)
         trainer = AdapterTrainer(

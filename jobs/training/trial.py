@@ -27,7 +27,7 @@ from jobs.evaluation.judging import Judge
 from jobs.evaluation.scores import measure_with
 from jobs.evaluation.validation_loss import Judgement
 from jobs.models.adapter import AdapterSize, add_adapter, begin_from, save_adapter
-from jobs.models.base_model import Base, load, obtain_base
+from jobs.models.base_model import BaseFolder, load, obtain_base
 from jobs.models.libraries import quiet, use_cores
 from jobs.models.precision import Precision, of_this_machine
 from jobs.recipes.data import DataRecipe, Packing
@@ -35,7 +35,7 @@ from jobs.recipes.metrics import TrainingMetrics
 from jobs.recipes.recipe import Recipe, parse
 from jobs.training.gpus import Place
 from jobs.training.loop import Plan, progress_line, train
-from jobs.training.rank_group import company, part
+from jobs.training.rank_group import part, rank_group
 from jobs.training.resources import drawn_energy, memory_metrics
 from jobs.training.shared_checkpoints import SharedCheckpoints
 from jobs.training.trainer import AdapterTrainer, Surroundings
@@ -46,7 +46,7 @@ from jobs.training.trial_evaluation import TrialEvaluation
 class Loaded:
     """What a trial works with."""
 
-    base: Base
+    base: BaseFolder
     model: torch.nn.Module
     examples: Examples
     collator: Collator
@@ -124,7 +124,7 @@ def run(spec: TrialSpec, attempt: Attempt, place: Place) -> TrialResult:
         times.start = seconds_since_start()
         say(f"first step {times.start:.1f} s after the start of the process")
 
-    with company(attempt, place, precision.device) as join:
+    with rank_group(attempt, place, precision.device) as join:
         use_cores(place.ranks)
         loaded = load_all(recipe, cache, precision, signals.answer_if_due)
         collator = collator_of(loaded, recipe.data)

@@ -23,10 +23,10 @@ from jobs.kinds.qlora import Qlora
 from jobs.models.adapter import add_adapter
 from jobs.models.base_model import load
 from jobs.models.loss import token_losses
-from jobs.models.precision import choose
+from jobs.models.precision import precision_for
 from jobs.recipes.recipe import parse
 
-CPU = choose(None)
+CPU = precision_for(None)
 MakeTrial = Callable[..., TrialPaths]
 
 
