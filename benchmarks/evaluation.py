@@ -105,7 +105,7 @@ def ours(wanted: Wanted) -> Scores:
     """
     from transformers import AutoTokenizer
 
-    from jobs.evaluation.shards import Computed
+    from jobs.evaluation.shards import UnstoredShards
     from jobs.evaluation.task_model import Asking
     from jobs.evaluation.tasks import judge_by_tasks
     from jobs.models.base_model import load
@@ -120,7 +120,7 @@ def ours(wanted: Wanted) -> Scores:
     folder = _plain_model(wanted)
     asking = Asking(wanted.batch_size, tasks.shard_documents, precision, lambda: None)
     model, tokenizer = load(folder, recipe.model, precision), AutoTokenizer.from_pretrained(folder)
-    found = judge_by_tasks(model, tokenizer, tasks, wanted.cache, asking, Computed()).metrics
+    found = judge_by_tasks(model, tokenizer, tasks, wanted.cache, asking, UnstoredShards()).metrics
     metrics = {name: found[f"{NAME}_{name}"] for name in METRICS}
     return {name: (own.value, own.standard_error or 0.0) for name, own in metrics.items()}
 

@@ -37,22 +37,13 @@ def key_of(**parts: Any) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content.
-
-    Args:
-        path: of the file.
-    """
+    """SHA-256 of a file's content."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def known_digest(path: Path, cache: Path) -> str:
-    """SHA-256 of a file, read once: the answer is kept under its path, size and time of change.
-
-    Args:
-        path: of the file.
-        cache: root of the cache.
-    """
+    """SHA-256 of a file, read once: the answer is kept under its path, size and time of change."""
     status = path.stat()
     key = key_of(path=str(path.resolve()), size=status.st_size, changed=status.st_mtime_ns)
     note = cache / "digests" / f"{key}.json"
@@ -65,11 +56,7 @@ def known_digest(path: Path, cache: Path) -> str:
 
 
 def intact(entry: Path) -> bool:
-    """Whether an entry is complete and every file of it is what was written.
-
-    Args:
-        entry: folder of the entry.
-    """
+    """Whether an entry is complete and every file of it is what was written."""
     try:
         digests = read_json(entry / MANIFEST)["sha256"]
         return all(file_digest(entry / name) == digest for name, digest in digests.items())
@@ -108,12 +95,7 @@ def _build(entry: Path, build: Callable[[Path], None], about: Mapping[str, Any])
 
 
 def seal(folder: Path, about: Mapping[str, Any]) -> None:
-    """Flush every file of a folder to the disk and write what `intact` compares with.
-
-    Args:
-        folder: of the entry.
-        about: what it was made from.
-    """
+    """Flush every file of a folder to the disk and write what `intact` compares with."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in files:
         with path.open("rb") as stream:

@@ -37,9 +37,6 @@ class State:
 def main(arguments: Sequence[str]) -> int:
     """Train, or go on with it.
 
-    Args:
-        arguments: see `--help`.
-
     Returns:
         0 if it is done, or saved because it was told to end; 3 if it diverged.
     """

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from hpo.records import Cause
+
+R = TypeVar("R")
 
 
 class TrialError(Exception):
@@ -21,12 +24,19 @@ class RecipeError(TrialError):
 
     @classmethod
     def of(cls, problems: Iterable[tuple[str, str]]) -> RecipeError:
-        """One error for all problems, a line each.
-
-        Args:
-            problems: (key path, what is wrong).
-        """
+        """One error for all problems, a line each."""
         return cls("\n".join(f"{key}: {problem}" for key, problem in problems))
+
+
+def sound(recipe: R | None, problems: Sequence[tuple[str, str]]) -> R:
+    """A recipe that could be read and has no problems.
+
+    Raises:
+        RecipeError: naming every problem by its key path.
+    """
+    if recipe is None or problems:
+        raise RecipeError.of(problems)
+    return recipe
 
 
 class ModelError(TrialError):
@@ -35,10 +45,6 @@ class ModelError(TrialError):
 
 class DataError(TrialError):
     """The data file is missing or does not hold what its template needs."""
-
-
-class CacheError(TrialError):
-    """An entry of the cache could not be made."""
 
 
 class Diverged(TrialError):

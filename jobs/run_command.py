@@ -37,13 +37,7 @@ SHOWN = 20  # lines of the error log in a failure
 
 
 def main(study_folder: str, batch: str, trial: str) -> int:
-    """Run one attempt of a trial; see `jobs.attempt.attempt.conduct`.
-
-    Args:
-        study_folder: of the study.
-        batch: id of the batch that this task belongs to.
-        trial: id of the trial.
-    """
+    """Run one attempt of a trial; see `jobs.attempt.attempt.conduct`."""
     return conduct(study_folder, batch, trial, lambda spec, attempt: CommandTrial(spec, attempt).run())
 
 

@@ -10,13 +10,7 @@ from jobs.attempt.environment import go_offline
 
 
 def main(study_folder: str, batch: str, trial: str) -> int:
-    """Run one attempt; see `jobs.attempt.attempt.conduct`.
-
-    Args:
-        study_folder: of the evaluation.
-        batch: id of the batch that this task belongs to.
-        trial: id of the part of the evaluation.
-    """
+    """Run one attempt; see `jobs.attempt.attempt.conduct`."""
     return conduct(study_folder, batch, trial, _work)
 
 

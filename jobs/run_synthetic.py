@@ -15,6 +15,7 @@ from jobs.attempt.attempt import Attempt, conduct
 from jobs.attempt.environment import machine, seconds_since_start
 from jobs.attempt.progress import ProgressLog
 from jobs.errors import Diverged, OutOfMemory, TrialError
+from jobs.recipes.metrics import SyntheticMetrics
 from jobs.recipes.synthetic import STANDARD_ERROR, UNTUNED, SyntheticRecipe, draw, parse
 
 STATE = "state.json"
@@ -22,18 +23,12 @@ STEP_NOISE = 0.02  # of the training loss
 
 
 def main(study_folder: str, batch: str, trial: str) -> int:
-    """Run one attempt of a trial; see `jobs.attempt.attempt.conduct`.
-
-    Args:
-        study_folder: of the study.
-        batch: id of the batch that this task belongs to.
-        trial: id of the trial.
-    """
+    """Run one attempt of a trial; see `jobs.attempt.attempt.conduct`."""
     return conduct(study_folder, batch, trial, lambda spec, attempt: SyntheticTrial(spec, attempt).run())
 
 
 @dataclass
-class State:
+class SyntheticState:
     """What a trial's attempts did together; kept in every checkpoint."""
 
     step: int = 0
@@ -56,7 +51,7 @@ class SyntheticTrial:
         self._eval_loss += STANDARD_ERROR * draw(spec.seed, "evaluation").gauss(0.0, 1.0)
         self._progress = ProgressLog(attempt.paths.progress, attempt.number)
         self._checkpoints = attempt.checkpoints
-        self._state = State()
+        self._state = SyntheticState()
 
     def run(self) -> TrialResult:
         """Work to the end.
@@ -67,7 +62,7 @@ class SyntheticTrial:
         self._progress.phase(Progress(self._attempt.number, "loading"))
         self._attempt.signals.wait(self._recipe.start_seconds)
         resumed = self._checkpoints.resume()
-        self._state = State(**read_json(resumed / STATE)) if resumed else State()
+        self._state = SyntheticState(**read_json(resumed / STATE)) if resumed else SyntheticState()
         self._state.attempts.append(self._attempt.number)
         start_seconds = seconds_since_start()
         self._progress.phase(self._line("training"))
@@ -130,12 +125,12 @@ class SyntheticTrial:
 
     def _result(self, start_seconds: float) -> TrialResult:
         spec, state = self._spec, self._state
-        metrics = {
-            "eval_loss": Metric(self._eval_loss, STANDARD_ERROR),
-            "train_loss": Metric(state.late_losses / self._late),
-            "train_seconds": Metric(self._recipe.train_seconds(spec.seed, spec.fidelity)),
-            "start_seconds": Metric(start_seconds),
-        }
+        metrics = SyntheticMetrics(
+            eval_loss=Metric(self._eval_loss, STANDARD_ERROR),
+            train_loss=Metric(state.late_losses / self._late),
+            train_seconds=Metric(self._recipe.train_seconds(spec.seed, spec.fidelity)),
+            start_seconds=Metric(start_seconds),
+        ).measured()
         details = {
             "machine": machine(),
             "seed": spec.seed,
@@ -171,9 +166,6 @@ class Doom:
 
     def strike(self, step: int) -> None:
         """Fail, if this is the step for it.
-
-        Args:
-            step: done last.
 
         Raises:
             TrialError: as the recipe asks.

@@ -12,11 +12,6 @@ from jobs.attempt.environment import go_offline
 def main(study_folder: str, batch: str, trial: str) -> int:
     """Run one attempt of a trial.
 
-    Args:
-        study_folder: of the study.
-        batch: id of the batch that this task belongs to.
-        trial: id of the trial.
-
     Returns:
         0 if there is a result or nothing to do; 1 if the attempt failed, with its failure file written.
     """

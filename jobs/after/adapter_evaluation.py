@@ -19,14 +19,14 @@ from jobs.attempt.progress import ProgressLog
 from jobs.cache import file_digest, key_of
 from jobs.data.tokens import Collator, pad_token
 from jobs.evaluation.judging import Judge
-from jobs.evaluation.shards import Kept
+from jobs.evaluation.shards import StoredShards
 from jobs.evaluation.tasks import TaskScores
 from jobs.models.adapter import WEIGHTS
 from jobs.models.base_model import load, obtain_base
 from jobs.models.libraries import quiet
 from jobs.models.precision import Precision, of_this_machine
 from jobs.prepare.bases import on_base
-from jobs.recipes.evaluation import Base
+from jobs.recipes.evaluation import JudgedBase
 from jobs.recipes.recipe import Recipe, parse
 from jobs.recipes.task_metrics import survey
 
@@ -36,7 +36,6 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
 
     Args:
         spec: its recipe says with `judged.base` on which base model.
-        attempt: files, signals and the right to write.
 
     Returns:
         The result, not committed yet; what single documents scored is written beside it.
@@ -45,7 +44,7 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
         TrialError: see `jobs.errors`.
     """
     quiet()
-    recipe = on_base(parse(spec.recipe), Base(spec.recipe["judged"]["base"]))
+    recipe = on_base(parse(spec.recipe), JudgedBase(spec.recipe["judged"]["base"]))
     progress = ProgressLog(attempt.paths.progress, attempt.number)
     progress.phase(Progress(attempt.number, "loading"))
     precision = of_this_machine()
@@ -57,11 +56,13 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     adapter = file_digest(Path(spec.adapter) / WEIGHTS)[:20] if spec.adapter else None
     compute, size = str(precision.compute), recipe.evaluation.batch_size
     key = key_of(adapter=adapter, base=base.key, compute=compute, batch_size=size)
-    parts = Kept(attempt.paths.evaluation / key, attempt.owner.confirm)
+    shards = StoredShards(attempt.paths.evaluation / key, attempt.owner.confirm)
     start_seconds, began = seconds_since_start(), time.monotonic()
     watch = Watch(attempt, progress)
-    scores = _judge(recipe, spec, base.folder, precision).scores(adapted, parts, watch.after_batch, each=True)
-    seconds = time.monotonic() - began + parts.earlier_s
+    scores = _judge(recipe, spec, base.folder, precision).scores(
+        adapted, shards, watch.after_batch, each=True
+    )
+    seconds = time.monotonic() - began + shards.earlier_s
     attempt.owner.confirm()
     attempt.insist(lambda: _write_documents(attempt, scores), "write the documents' scores")
     metrics = {
@@ -71,7 +72,7 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
         "peak_memory_gib": Metric(card.peak_bytes() / 2**30),
     }
     hashes = {"recipe": spec.recipe_hash, "base": base.key, "adapter": adapter}
-    details = {**place(card, precision), "scores": _told(recipe, scores), "hashes": hashes}
+    details = {**provenance(card, precision), "scores": _told(recipe, scores), "hashes": hashes}
     progress.phase(watch.line("done"))
     return TrialResult(spec.trial, attempt.number, metrics, details)
 
@@ -90,11 +91,7 @@ class Watch:
             self._attempt.signals.answer()
 
     def line(self, phase: str) -> Progress:
-        """Where the evaluation stands: forward passes of this attempt, of nobody knows how many.
-
-        Args:
-            phase: of the attempt.
-        """
+        """Where the evaluation stands: forward passes of this attempt, of nobody knows how many."""
         return Progress(self._attempt.number, phase, self._passes)
 
 
@@ -124,12 +121,7 @@ def _told(recipe: Recipe, scores: TaskScores) -> list[dict[str, Any]]:
     ]
 
 
-def place(card: Card, precision: Precision) -> dict[str, Any]:
-    """Where and with what something was computed.
-
-    Args:
-        card: of this machine.
-        precision: of this machine.
-    """
+def provenance(card: Card, precision: Precision) -> dict[str, Any]:
+    """Where and with what something was computed."""
     compute = str(precision.compute).removeprefix("torch.")
     return {"device": card.name, "compute": compute, "machine": machine(), "versions": versions()}

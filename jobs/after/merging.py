@@ -12,7 +12,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from hpo.records import Metric, Progress, TrialResult, TrialSpec
-from jobs.after.adapter_evaluation import place
+from jobs.after.adapter_evaluation import provenance
 from jobs.attempt.attempt import Attempt
 from jobs.attempt.card import Card
 from jobs.attempt.console import say
@@ -23,7 +23,7 @@ from jobs.models.base_model import obtain_base
 from jobs.models.libraries import quiet
 from jobs.models.precision import of_this_machine
 from jobs.prepare.bases import on_base
-from jobs.recipes.evaluation import Base
+from jobs.recipes.evaluation import JudgedBase
 from jobs.recipes.recipe import Recipe, parse
 
 PROBE_TOKENS = 32
@@ -35,16 +35,12 @@ TOLERANCE = {torch.float32: 1e-4, torch.float16: 0.02, torch.bfloat16: 0.05}
 def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     """Merge, compare, and write the folder that `merge.into` of the recipe names, whole or not at all.
 
-    Args:
-        spec: with the adapter.
-        attempt: files, signals and the right to write.
-
     Raises:
         ModelError: the merged model does not compute what base model and adapter do.
         TrialError: see `jobs.errors`.
     """
     quiet()
-    recipe, into = on_base(parse(spec.recipe), Base.PLAIN), Path(spec.recipe["merge"]["into"])
+    recipe, into = on_base(parse(spec.recipe), JudgedBase.PLAIN), Path(spec.recipe["merge"]["into"])
     progress = ProgressLog(attempt.paths.progress, attempt.number)
     progress.phase(Progress(attempt.number, "loading"))
     precision = of_this_machine()
@@ -66,7 +62,7 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     metrics = {"logit_difference": Metric(difference), "bytes": Metric(size)}
     dtype = str(merged.dtype).removeprefix("torch.")
     details = {
-        **place(card, precision),
+        **provenance(card, precision),
         "dtype": dtype,
         "hashes": {"recipe": spec.recipe_hash, "base": base.key},
     }
@@ -84,12 +80,6 @@ def _merge_somewhere(base: Path, adapter: Path, recipe: Recipe, device: torch.de
 
 def merge(base: Path, adapter: Path, recipe: Recipe, device: torch.device) -> tuple[Any, float]:
     """Merge an adapter into a base model, in the number format of the base.
-
-    Args:
-        base: folder of the model, not quantised.
-        adapter: folder of the adapter.
-        recipe: whether the model's own code may run.
-        device: where to compute.
 
     Returns:
         The merged model, and the root mean square by which its logits differ from those of base and adapter

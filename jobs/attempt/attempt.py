@@ -55,16 +55,11 @@ class Attempt:
 
         Args:
             act: what to do; harmless when repeated.
-            what: it is, for the log.
         """
         return insist(act, what, self.patience, self.signals.wait)
 
     def abandon(self, error: Exception) -> None:
-        """End this process at once, whatever its main thread is doing, with a failure as the outcome.
-
-        Args:
-            error: what happened.
-        """
+        """End this process at once, whatever its main thread is doing, with a failure as the outcome."""
         try:
             self.owner.confirm()
             record_failure(self.paths, self.trial, self.number, error)
@@ -81,9 +76,6 @@ def conduct(study_folder: str, batch: str, trial: str, work: Work, patience: Pat
     """Run one attempt of a trial.
 
     Args:
-        study_folder: of the study.
-        batch: id of the batch that this task belongs to.
-        trial: id of the trial.
         work: the trial's own part; its result is not committed yet when it returns.
         patience: with files that cannot be read or written.
 

@@ -38,7 +38,6 @@ class Card:
         """The card as this process finds it.
 
         Args:
-            device: of its `jobs.models.precision.Precision`.
             cards: that the layers are split over; the device is the first of them.
         """
         if device.type != "cuda":
@@ -79,9 +78,6 @@ class Card:
 
 def together(counters: Sequence[ReadWh | None]) -> ReadWh | None:
     """Reads the energy of several cards as one number.
-
-    Args:
-        counters: of each card.
 
     Returns:
         None where one of them has none.
@@ -130,7 +126,6 @@ def halving(compute: Callable[[int], T], size: int, what: str) -> tuple[T, int]:
     Args:
         compute: called with the number of sequences; whatever it did before memory ran out is repeated.
         size: sequences to begin with.
-        what: is computed, for the message.
 
     Returns:
         The result, and the number that fitted.

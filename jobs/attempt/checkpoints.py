@@ -44,7 +44,6 @@ class Checkpoints:
         """Write a checkpoint whole, point to it, and drop the old ones.
 
         Args:
-            step: optimiser steps done.
             write: writes the files into the new folder that it is given.
 
         Returns:

@@ -7,20 +7,12 @@ from contextlib import suppress
 
 
 def say(text: str) -> None:
-    """Tell how the trial goes on.
-
-    Args:
-        text: one line.
-    """
+    """Tell how the trial goes on."""
     with suppress(OSError):
         print(text, flush=True)
 
 
 def complain(text: str) -> None:
-    """Tell what went wrong, on the error log of the task.
-
-    Args:
-        text: one line.
-    """
+    """Tell what went wrong, on the error log of the task."""
     with suppress(OSError):
         print(text, file=sys.stderr, flush=True)

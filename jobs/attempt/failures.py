@@ -12,11 +12,7 @@ NO_HOST_MEMORY = ("DefaultCPUAllocator", "Cannot allocate memory", "std::bad_all
 
 
 def cause_of(error: BaseException) -> Cause:
-    """Why it ended; does not need torch, whose import may be what failed.
-
-    Args:
-        error: what was raised.
-    """
+    """Why it ended; does not need torch, whose import may be what failed."""
     if isinstance(error, TrialError):
         return error.cause
     text = str(error)
@@ -28,14 +24,7 @@ def cause_of(error: BaseException) -> Cause:
 
 
 def record_failure(paths: TrialPaths, trial: str, attempt: int, error: BaseException) -> Failure:
-    """Write the failure file of an attempt.
-
-    Args:
-        paths: of the trial.
-        trial: its id.
-        attempt: its number.
-        error: what was raised.
-    """
+    """Write the failure file of an attempt."""
     message = str(error) if isinstance(error, TrialError) else f"{type(error).__name__}: {error}"
     lines = traceback.format_exception(type(error), error, error.__traceback__)
     failure = Failure(trial, attempt, cause_of(error).value, message, "".join(lines))

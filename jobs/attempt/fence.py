@@ -14,11 +14,7 @@ def refusal(batch: BatchPaths, trial: TrialPaths, name: str, patience: Patience,
     """Why this process must not run the trial, or None.
 
     Args:
-        batch: whose record names the array that was submitted for it.
-        trial: with its result and its cancel marker, if there are any.
-        name: id of the trial.
         patience: how long to wait for the batch's record to name this array.
-        wait: sleeps meanwhile.
     """
     if trial.metrics.exists():
         if is_result(trial, name):
@@ -31,12 +27,7 @@ def refusal(batch: BatchPaths, trial: TrialPaths, name: str, patience: Patience,
 
 
 def is_result(trial: TrialPaths, name: str) -> bool:
-    """Whether metrics.json is what it should be; raises OSError where that cannot be seen.
-
-    Args:
-        trial: whose.
-        name: id of the trial.
-    """
+    """Whether metrics.json is what it should be; raises OSError where that cannot be seen."""
     try:
         return TrialResult.read(trial.metrics).trial == name
     except (RecordError, TypeError, ValueError):

@@ -49,8 +49,6 @@ def take(trial: TrialPaths, name: str, batch: str) -> Ownership | None:
     """Take the lease, unless a later batch or a later restart of this element holds it.
 
     Args:
-        trial: whose lease it is.
-        name: id of the trial.
         batch: id of the batch that this process belongs to; ids compare as text.
 
     Returns:
@@ -78,11 +76,7 @@ def take(trial: TrialPaths, name: str, batch: str) -> Ownership | None:
 
 
 def newest_attempt(trial: TrialPaths) -> int:
-    """The highest number of an attempt that left a file; 0 if there is none.
-
-    Args:
-        trial: whose attempts.
-    """
+    """The highest number of an attempt that left a file; 0 if there is none."""
     with suppress(FileNotFoundError):
         stems = (name.removesuffix(".json") for name in os.listdir(trial.attempts))  # noqa: PTH208 # names suffice
         return max((int(stem) for stem in stems if stem.isdecimal()), default=0)

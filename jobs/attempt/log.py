@@ -28,7 +28,6 @@ class AttemptLog:
     The file is never fsynced: it is bookkeeping, and a trial neither waits for it nor fails over it.
 
     Args:
-        paths: of the trial.
         owner: the attempt; once it is overtaken the heartbeat stops.
         signals: whose notes go into the record; never written inside a handler.
         every_s: between two heartbeats.
@@ -56,19 +55,11 @@ class AttemptLog:
         self._thread.start()
 
     def on_device(self, name: str) -> None:
-        """Note the card.
-
-        Args:
-            name: as its driver tells it.
-        """
+        """Note the card."""
         self._update(device=name)
 
     def resumed(self, step: int) -> None:
-        """Note where the attempt goes on from.
-
-        Args:
-            step: of the checkpoint.
-        """
+        """Note where the attempt goes on from."""
         self._update(from_step=step)
 
     def ending(self) -> None:
@@ -76,11 +67,7 @@ class AttemptLog:
         self._update()
 
     def saved(self, step: int) -> None:
-        """Note a checkpoint.
-
-        Args:
-            step: of it.
-        """
+        """Note a checkpoint."""
         self._update(saved_seconds=self._age(), saved_step=step)
 
     def end(self, how: str) -> None:

@@ -16,18 +16,10 @@ class Silence:
     """In place of the log, in a process that is not the trial's first."""
 
     def phase(self, line: Progress) -> None:
-        """Nothing.
-
-        Args:
-            line: of a phase.
-        """
+        """Nothing."""
 
     def step(self, line: Progress) -> None:
-        """Nothing.
-
-        Args:
-            line: of a step.
-        """
+        """Nothing."""
 
 
 @dataclass
@@ -43,20 +35,12 @@ class ProgressLog:
     _torn: bool = field(default=True, init=False)  # perhaps, by an attempt that was killed or a full disk
 
     def phase(self, line: Progress) -> None:
-        """Write a line at once.
-
-        Args:
-            line: the first one of a phase.
-        """
+        """Write a line at once."""
         self._write(line)
         say(self._said(line))
 
     def step(self, line: Progress) -> None:
-        """Write a line unless the last one is younger than a second.
-
-        Args:
-            line: of a step within a phase.
-        """
+        """Write a line unless the last one is younger than a second."""
         if time.monotonic() - self._written_at >= EVERY_S:
             self._write(line)
 

@@ -34,8 +34,6 @@ def insist(act: Callable[[], T], what: str, patience: Patience, wait: Wait) -> T
     Args:
         act: what to do; harmless when repeated.
         what: it is, for the log: `write the result`.
-        patience: how long to go on.
-        wait: sleeps between two tries.
 
     Raises:
         OSError: the last one, when time is up; at once where the folder itself is gone.
@@ -57,11 +55,6 @@ def insist(act: Callable[[], T], what: str, patience: Patience, wait: Wait) -> T
 
 def until_seen(look: Callable[[], T], patience: Patience, wait: Wait) -> T:
     """Read a file that is there, though this node may not see it yet.
-
-    Args:
-        look: reads it.
-        patience: how long to go on.
-        wait: sleeps between two tries.
 
     Raises:
         OSError: the last one, when time is up.

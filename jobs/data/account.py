@@ -41,13 +41,7 @@ class Account:
     curated: list[CuratedPart] = field(default_factory=list)
 
     def drop(self, source: str, reason: str, text: str) -> None:
-        """Count an example that is left out.
-
-        Args:
-            source: its name.
-            reason: to leave it out.
-            text: of its response.
-        """
+        """Count an example that is left out."""
         dropped = self.sources[source].dropped
         dropped[reason] = dropped.get(reason, 0) + 1
         self.samples.setdefault(reason, " ".join(text.split())[:80])
@@ -93,11 +87,7 @@ class Account:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Account:
-        """What `to_json` gave.
-
-        Args:
-            record: plain values.
-        """
+        """What `to_json` gave."""
         sources = {name: SourceAccount(**values) for name, values in record["sources"].items()}
         curated = [CuratedPart(**part) for part in record.get("curated", ())]
         return cls(sources, dict(record["samples"]), curated)

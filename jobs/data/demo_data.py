@@ -106,9 +106,6 @@ KINDS: tuple[Callable[[Random], tuple[str, str]], ...] = (
 def rows(seed: int) -> list[Row]:
     """Generate the demo data.
 
-    Args:
-        seed: of everything that is drawn.
-
     Returns:
         `ROWS_PER_KIND` rows of each kind, distinct by content, with columns prompt, completion and kind.
     """
@@ -128,7 +125,6 @@ def questions(kinds: Sequence[str], count: int, seed: int) -> list[dict[str, obj
     """Generate questions with four answers to choose from, one of them right.
 
     Args:
-        kinds: of `KINDS`, by name.
         count: how many, taken from the kinds in turn.
         seed: of everything that is drawn, above 0; what the rows of seed 0 ask is left out.
 

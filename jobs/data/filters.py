@@ -24,11 +24,7 @@ class Filters:
             self._rules.append(self._duplicate)
 
     def text(self, example: Example) -> Reason | None:
-        """Why an example is left out for its text; None if it stays.
-
-        Args:
-            example: as text.
-        """
+        """Why an example is left out for its text; None if it stays."""
         return next((reason for rule in self._rules if (reason := rule(example)) is not None), None)
 
     def tokens(self, prompt: int, response: Sequence[int]) -> Reason | None:
@@ -77,30 +73,18 @@ class Filters:
 
 
 def normal(text: str) -> str:
-    """A text as duplicates are compared: forms of characters, capitals and white space make no difference.
-
-    Args:
-        text: any.
-    """
+    """A text as duplicates are compared: forms of characters, capitals and white space make no difference."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def repetition(tokens: Sequence[int]) -> float:
-    """The share of runs of `N` tokens that came before in the same text, 0 if it is shorter.
-
-    Args:
-        tokens: of the text.
-    """
+    """The share of runs of `N` tokens that came before in the same text, 0 if it is shorter."""
     runs = [tuple(tokens[start : start + N]) for start in range(len(tokens) - N + 1)]
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
 def word_share(text: str) -> float:
-    """The share of letters, marks and digits of any script among what is no white space; 0 of nothing.
-
-    Args:
-        text: any.
-    """
+    """The share of letters, marks and digits of any script among what is no white space; 0 of nothing."""
     shown = [character for character in text if not character.isspace()]
     words = sum(unicodedata.category(character)[0] in "LMN" for character in shown)
     return words / len(shown) if shown else 0.0

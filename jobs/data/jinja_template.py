@@ -29,11 +29,7 @@ class Generation(Extension):
     tags = {"generation"}  # noqa: RUF012 # as Jinja declares it
 
     def parse(self, parser: Parser) -> nodes.Node:
-        """One block.
-
-        Args:
-            parser: at the opening tag.
-        """
+        """One block."""
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         return nodes.CallBlock(self.call_method("_marked"), [], [], body).set_lineno(line)
@@ -44,10 +40,6 @@ class Generation(Extension):
 
 def write(text: str, row: Mapping[str, Any]) -> tuple[str, str]:
     """A row as the template says.
-
-    Args:
-        text: of the template.
-        row: column name -> value.
 
     Returns:
         Prompt and response.

@@ -63,11 +63,7 @@ def attend_within_examples(model: PreTrainedModel) -> None:
 
 
 def layout(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """What the model is told of where examples are.
-
-    Args:
-        batch: of `Packer`.
-    """
+    """What the model is told of where examples are."""
     # A mask of four dimensions is handed on as it is; without one transformers would make it, `s x s`.
     none = torch.zeros(1, 1, 1, 1, device=batch["input_ids"].device)
     return {"position_ids": batch["position_ids"], LENGTHS: batch[LENGTHS], "attention_mask": none}

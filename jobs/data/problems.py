@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from jobs.data.rows import Row, load_source, place, read
 from jobs.data.templates import mapped, render
 from jobs.errors import DataError
-from jobs.recipes.data import TEMPLATE_FILES, DataRecipe, Source
+from jobs.recipes.data import TEMPLATE_FILES, DataRecipe, DataSource
 
 ROWS_CHECKED = 100
 Problem = tuple[str, str]
@@ -24,9 +24,6 @@ def data_problems(data: DataRecipe) -> list[Problem]:
     """(key path, what is wrong) for the files, columns, template and split of a recipe.
 
     Rows of the hub are not looked at: where they are depends on the cache.
-
-    Args:
-        data: of the recipe.
     """
     paths = [Path(source.path) for source in data.parts() if source.path is not None]
     files = tuple((str(path), path.stat().st_mtime_ns) for path in paths if path.is_file())
@@ -53,7 +50,7 @@ def _examined(data_json: str, files: tuple[tuple[str, int], ...]) -> tuple[Probl
     return tuple(found)
 
 
-def _source_problem(data: DataRecipe, source: Source, rows: list[list[Row]]) -> Problem | None:
+def _source_problem(data: DataRecipe, source: DataSource, rows: list[list[Row]]) -> Problem | None:
     template = source.template
     try:
         if template.endswith(TEMPLATE_FILES) and "{%" not in template:

@@ -20,8 +20,6 @@ def reading_order(
     Args:
         lengths: tokens of each example; at least one.
         batch_size: examples an optimiser step.
-        steps: optimiser steps.
-        seed: of the shuffles.
         by_length: False: as shuffled, for rows that have no padding.
 
     Returns:
@@ -46,7 +44,6 @@ def largest_pass(lengths: Sequence[int], examples: int, *, padded: bool) -> int:
 
     Args:
         lengths: tokens of each example, in the order of reading.
-        examples: of a forward pass.
         padded: each to the longest of its pass; False: laid end to end.
     """
     passes = (lengths[start : start + examples] for start in range(0, len(lengths), examples))
@@ -59,8 +56,6 @@ def dealt(order: Sequence[int], batch_size: int, rank: int, ranks: int) -> list[
     Args:
         order: of reading, as `reading_order` gives it.
         batch_size: examples an optimiser step; the ranks divide it.
-        rank: from 0.
-        ranks: how many there are.
     """
     starts = range(0, len(order), batch_size)
     return [place for start in starts for place in order[start : start + batch_size][rank::ranks]]

@@ -14,18 +14,10 @@ from typing import Any
 from jobs.cache import key_of, known_digest
 from jobs.data import demo_data
 from jobs.errors import DataError
-from jobs.recipes.data import FORMATS, DataRecipe, Source
+from jobs.recipes.data import FORMATS, DataRecipe, DataSource
 from jobs.recipes.hub import hub_file
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Split:
-    """Rows to learn from and rows to be judged by; no row is in both."""
-
-    train: list[Row]
-    validation: list[Row]
 
 
 @dataclass(frozen=True)
@@ -37,12 +29,11 @@ class Placed:
     row: Row
 
 
-def load(data: DataRecipe, cache: Path | None = None) -> list[Row]:
+def load_rows(data: DataRecipe, cache: Path | None = None) -> list[Row]:
     """Every row of every source of the recipe's data.
 
     Args:
         data: sources and seed decide.
-        cache: root of the cache, where rows of the hub are.
 
     Raises:
         DataError: a file is missing, not readable, or holds something else than rows.
@@ -50,16 +41,11 @@ def load(data: DataRecipe, cache: Path | None = None) -> list[Row]:
     return [row for source in data.parts() for row in load_source(source, data.seed, cache)]
 
 
-def load_source(source: Source, seed: int, cache: Path | None = None) -> list[Row]:
+def load_source(source: DataSource, seed: int, cache: Path | None = None) -> list[Row]:
     """Every row of one source, as it is in the file.
 
-    Args:
-        source: of the recipe.
-        seed: of the generated data.
-        cache: root of the cache, where rows of the hub are.
-
     Raises:
-        DataError: see `load`.
+        DataError: see `load_rows`.
     """
     if source.path is None:
         return list(demo_data.rows(seed))
@@ -75,7 +61,7 @@ def read(path: Path) -> list[Row]:
         path: of the file; its ending says the format.
 
     Raises:
-        DataError: see `load`.
+        DataError: see `load_rows`.
     """
     if not data_file(path):
         raise DataError(
@@ -92,11 +78,7 @@ def read(path: Path) -> list[Row]:
 
 
 def data_file(path: Path) -> bool:
-    """Whether there is a file of a known format.
-
-    Args:
-        path: of the file.
-    """
+    """Whether there is a file of a known format."""
     return path.suffix in FORMATS and path.is_file()
 
 
@@ -138,24 +120,6 @@ def _row(path: Path, number: int, line: str) -> Row:
     return row
 
 
-def split(rows: Iterable[Row], data: DataRecipe) -> Split:
-    """Divide rows by the hash of their content, so that a row stays where it is when others come or go.
-
-    Equal rows count once. Both sides are in the order of the hash: a cap takes a fixed random part.
-
-    Args:
-        rows: in any order.
-        data: share of the validation rows, caps and seed.
-
-    Raises:
-        DataError: one side would be empty.
-    """
-    placed = place([rows], data)
-    validation = [found.row for found in placed if validates(found, data)]
-    train = [found.row for found in placed if not validates(found, data)]
-    return Split(train[: data.train_examples], validation[: data.validation_examples])
-
-
 def place(sources: Iterable[Iterable[Row]], data: DataRecipe) -> list[Placed]:
     """The distinct rows of all sources in the order of their hashes: those to validate with come first.
 
@@ -186,7 +150,6 @@ def validates(placed: Placed, data: DataRecipe) -> bool:
     """Whether a row is one to be judged by, not one to learn from.
 
     Args:
-        placed: the row and its hash.
         data: share of the validation rows.
     """
     return int(placed.digest[:13], 16) / 16**13 < data.validation_fraction
@@ -201,10 +164,6 @@ def _hash(row: Row, seed: int) -> str:
 def data_key(data: DataRecipe, cache: Path) -> str:
     """Name of the examples by their content; how often each is read, the weights, is not part of it.
 
-    Args:
-        data: of the recipe.
-        cache: root of the cache, where digests are kept.
-
     Raises:
         DataError: a file is not there.
     """
@@ -217,7 +176,7 @@ def data_key(data: DataRecipe, cache: Path) -> str:
     return key_of(sources=sources, choices=[*choices, data.validation_fraction, data.seed], filters=filters)
 
 
-def _content(source: Source, seed: int, cache: Path) -> str:
+def _content(source: DataSource, seed: int, cache: Path) -> str:
     if source.path is None:
         return key_of(rows=demo_data.rows(seed))
     path = hub_file(source, cache) if source.on_hub else Path(source.path)

@@ -16,13 +16,13 @@ from jobs.data.rows import Placed, load_source, place, validates
 from jobs.data.templates import ChatText, Example, mapped, render
 from jobs.data.tokens import Tokens, cut, tokenise
 from jobs.errors import DataError
-from jobs.recipes.data import DataRecipe, Source
+from jobs.recipes.data import DataRecipe, DataSource
 
 CHUNK = 256  # examples tokenised together
 
 
 @dataclass(frozen=True)
-class Kept:
+class SelectedExample:
     """One example and the number of its source."""
 
     tokens: Tokens
@@ -33,18 +33,13 @@ class Kept:
 class Selection:
     """What is left of the rows; weights are not applied yet."""
 
-    train: list[Kept]
-    validation: list[Kept]
+    train: list[SelectedExample]
+    validation: list[SelectedExample]
     account: Account
 
 
 def select(data: DataRecipe, tokenizer: PreTrainedTokenizerBase, cache: Path | None) -> Selection:
     """Read, split, render, filter and tokenise the data of a recipe.
-
-    Args:
-        data: of the recipe.
-        tokenizer: of the base model.
-        cache: root of the cache, where rows of the hub are.
 
     Raises:
         DataError: see `jobs.data.rows` and `jobs.data.templates`; or nothing is left on one side.
@@ -81,7 +76,7 @@ class _Selector:
     def __init__(
         self,
         data: DataRecipe,
-        sources: Sequence[Source],
+        sources: Sequence[DataSource],
         tokenizer: PreTrainedTokenizerBase,
         account: Account,
     ) -> None:
@@ -92,15 +87,16 @@ class _Selector:
         self._filters = Filters(data.filters)
         self._chat_text = chat_writer(tokenizer)
 
-    def side(self, placed: Sequence[Placed], most: int | None, caps: Mapping[int, int]) -> list[Kept]:
+    def side(
+        self, placed: Sequence[Placed], most: int | None, caps: Mapping[int, int]
+    ) -> list[SelectedExample]:
         """The examples of one side until its caps are reached.
 
         Args:
-            placed: the rows of the side.
             most: examples of all sources; None: all.
             caps: number of a source -> most examples of it.
         """
-        kept: list[Kept] = []
+        kept: list[SelectedExample] = []
         taken: Counter[int] = Counter()  # per source; what no longer fits into max_length takes a place too
         pending: list[tuple[int, Example]] = []
 
@@ -136,7 +132,9 @@ class _Selector:
         self.account.drop(source.name, reason, example.response)
         return None
 
-    def _tokenised(self, pending: Sequence[tuple[int, Example]], taken: Counter[int]) -> Iterable[Kept]:
+    def _tokenised(
+        self, pending: Sequence[tuple[int, Example]], taken: Counter[int]
+    ) -> Iterable[SelectedExample]:
         longest = self._data.max_length
         tokenised = tokenise([example for _, example in pending], self._tokenizer)
         for (source, example), tokens in zip(pending, tokenised, strict=True):
@@ -145,7 +143,7 @@ class _Selector:
                 taken[source] += 1
                 if tokens.response_at < longest:
                     self._account_of(source).cut += len(tokens) > longest
-                    yield Kept(cut(tokens, longest), source)
+                    yield SelectedExample(cut(tokens, longest), source)
                     continue
                 reason = f"prompt alone fills {longest} tokens"
             self.account.drop(self._sources[source].name, reason, example.response)

@@ -45,11 +45,7 @@ class Example:
 
 
 def needed(template: Template) -> str:
-    """The columns that a template reads, for messages.
-
-    Args:
-        template: of the recipe.
-    """
+    """The columns that a template reads, for messages."""
     pair = f"{' or '.join(QUESTION)}, and {' or '.join(ANSWER)}"
     return {
         Template.ALPACA: f"{pair} (input may be given too)",
@@ -65,8 +61,6 @@ def render(template: str, row: Row, chat_text: ChatText) -> Example:
 
     Args:
         template: of the recipe: one of `Template`, or Jinja text.
-        row: column name -> value.
-        chat_text: the tokenizer's own chat template.
 
     Raises:
         DataError: the row lacks a column, or its messages are not a conversation that ends with an answer.
@@ -93,7 +87,6 @@ def mapped(row: Row, columns: Mapping[str, str | None]) -> Row:
     """A row under the names that templates read.
 
     Args:
-        row: as it is in the file.
         columns: name for the template -> name in the row, or None for a column that is not to be read.
 
     Raises:
@@ -115,9 +108,6 @@ def mapped(row: Row, columns: Mapping[str, str | None]) -> Row:
 
 def messages(row: Row) -> list[dict[str, str]]:
     """The conversation of a row: its messages, or a question and its answer.
-
-    Args:
-        row: column name -> value.
 
     Raises:
         DataError: there is no conversation that ends with the assistant's message.

@@ -59,7 +59,6 @@ def tokenise(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) ->
     """Tokenise prompts and responses apart, so that the border between them is exact.
 
     Args:
-        examples: as text.
         tokenizer: of the base model; its end mark is learned too, so that answers end.
     """
     begun = _ids(tokenizer, [example.prompt for example in examples if not example.whole], special=True)
@@ -84,7 +83,6 @@ def cut(tokens: Tokens, max_length: int) -> Tokens:
     """The first `max_length` tokens.
 
     Args:
-        tokens: an example.
         max_length: in tokens, beyond `response_at`.
     """
     return Tokens(tokens.ids[:max_length], tokens.response_at)
@@ -132,11 +130,7 @@ class Collator:
 
 
 def pad_token(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The token that fills gaps; which one does not matter, as gaps are masked.
-
-    Args:
-        tokenizer: of the base model.
-    """
+    """The token that fills gaps; which one does not matter, as gaps are masked."""
     for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
         if token is not None:
             return int(cast(int, token))

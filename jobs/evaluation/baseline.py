@@ -27,7 +27,6 @@ def baseline_path(recipe: Recipe, cache: Path) -> Path:
 
     Args:
         recipe: base model, quantisation and data decide.
-        cache: root of the cache.
 
     Raises:
         ModelError: the base model is not on this machine.
@@ -38,10 +37,6 @@ def baseline_path(recipe: Recipe, cache: Path) -> Path:
 
 def read_baseline(recipe: Recipe, cache: Path) -> Mapping[str, float] | None:
     """The measurement, or None if it was not made yet.
-
-    Args:
-        recipe: see `baseline_path`.
-        cache: root of the cache.
 
     Returns:
         eval_loss and standard_error in nats per token; numbers of examples and tokens; further metrics of
@@ -59,7 +54,6 @@ def read_samples(recipe: Recipe, cache: Path) -> Mapping[str, Any] | None:
 
     Args:
         recipe: see `baseline_path`; its prompts decide too, and the data only where examples are asked.
-        cache: root of the cache.
 
     Returns:
         What `jobs.evaluation.samples.sample` returned; None also where there is no prompt.
@@ -71,13 +65,7 @@ def read_samples(recipe: Recipe, cache: Path) -> Mapping[str, Any] | None:
 
 
 def write_samples(recipe: Recipe, cache: Path, samples: Mapping[str, Any]) -> None:
-    """Keep what `read_samples` returns.
-
-    Args:
-        recipe: see `read_samples`.
-        cache: root of the cache.
-        samples: of the untuned model.
-    """
+    """Keep what `read_samples` returns."""
     path = _samples_path(recipe, cache)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, dict(samples))
@@ -102,7 +90,6 @@ def read_further(recipe: Recipe, cache: Path) -> Mapping[str, float] | None:
 
     Args:
         recipe: see `baseline_path`; its evaluation decides too.
-        cache: root of the cache.
 
     Returns:
         Metric to value; empty where a recipe has no others.
@@ -117,13 +104,7 @@ def read_further(recipe: Recipe, cache: Path) -> Mapping[str, float] | None:
 
 
 def write_further(recipe: Recipe, cache: Path, measured: Mapping[str, float]) -> None:
-    """Keep what `read_further` returns.
-
-    Args:
-        recipe: see `read_further`.
-        cache: root of the cache.
-        measured: metric to value.
-    """
+    """Keep what `read_further` returns."""
     path = _further_path(recipe, cache)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"schema_version": SCHEMA_VERSION, "metrics": dict(measured)})
@@ -143,13 +124,7 @@ def _further_path(recipe: Recipe, cache: Path) -> Path:
 
 
 def write_baseline(recipe: Recipe, cache: Path, measured: Mapping[str, float | None]) -> None:
-    """Keep a measurement.
-
-    Args:
-        recipe: see `baseline_path`.
-        cache: root of the cache.
-        measured: what `read_baseline` returns.
-    """
+    """Keep a measurement."""
     path = baseline_path(recipe, cache)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"schema_version": SCHEMA_VERSION, **measured})

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from jobs.data.account import CuratedPart
 from jobs.errors import DataError
-from jobs.recipes.data import CurateBy, CurationRecipe, Source
+from jobs.recipes.data import CurateBy, CurationRecipe, DataSource
 
 if TYPE_CHECKING:
-    from jobs.data.selection import Kept
+    from jobs.data.selection import SelectedExample
 
 Cell: TypeAlias = tuple[int, bool]  # number of a source, and whether of the exact-match kind
 Loss: TypeAlias = tuple[float, int]  # summed over the response tokens of an example, and how many these are
@@ -39,22 +39,20 @@ class Curated:
     parts: list[CuratedPart]
 
 
-def cells(train: Sequence[Kept], most_tokens: int) -> list[Cell]:
+def cells(train: Sequence[SelectedExample], most_tokens: int) -> list[Cell]:
     """Source and kind of each example.
 
     Args:
-        train: the training examples.
         most_tokens: of an exact-match response.
     """
     return [(kept.source, len(kept.tokens) - kept.tokens.response_at <= most_tokens) for kept in train]
 
 
-def to_score(train: Sequence[Kept], recipe: CurationRecipe) -> list[int]:
+def to_score(train: Sequence[SelectedExample], recipe: CurationRecipe) -> list[int]:
     """The places of the examples whose loss curation needs, in ascending order.
 
     Args:
         train: the training examples, in the order of their hashes: the first of them are a random part.
-        recipe: by what, and how many.
     """
     if recipe.by is CurateBy.NONE:
         return []
@@ -70,8 +68,8 @@ def to_score(train: Sequence[Kept], recipe: CurationRecipe) -> list[int]:
 
 
 def curate(
-    train: Sequence[Kept],
-    sources: Sequence[Source],
+    train: Sequence[SelectedExample],
+    sources: Sequence[DataSource],
     recipe: CurationRecipe,
     losses: Mapping[int, Loss],
     usual: int,
@@ -79,9 +77,7 @@ def curate(
     """Decide how often an epoch reads each example.
 
     Args:
-        train: the training examples.
         sources: of the recipe, whose weights count too.
-        recipe: how.
         losses: place of an example -> its loss; of all that `to_score` names.
         usual: examples that an epoch reads without curation, at least 1.
 

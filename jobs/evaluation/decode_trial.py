@@ -16,24 +16,24 @@ from jobs.attempt.console import say
 from jobs.attempt.environment import machine, peak_host_memory_gib, seconds_since_start, versions
 from jobs.attempt.progress import ProgressLog
 from jobs.cache import key_of, known_digest
-from jobs.evaluation.shards import Answers, Kept
+from jobs.evaluation.shards import Answers, StoredShards
 from jobs.evaluation.task_model import Asking
 from jobs.evaluation.tasks import judge_by_tasks
-from jobs.models.base_model import Base, load, obtain_base
+from jobs.models.base_model import BaseFolder, load, obtain_base
 from jobs.models.libraries import quiet
 from jobs.models.precision import Precision, of_this_machine
 from jobs.recipes.decode import DecodeRecipe, parse
+from jobs.recipes.metrics import DecodeMetrics
 
 
-class Shards:
-    """Counts the documents of every shard, and notes that it is kept; see `jobs.evaluation.shards.Parts`.
+class CountedShards:
+    """Counts the documents of every shard, and notes that it is kept; see `jobs.evaluation.shards.Shards`.
 
     Args:
-        kept: where the shards are.
         attempt: to be told of every new one.
     """
 
-    def __init__(self, kept: Kept, attempt: Attempt) -> None:
+    def __init__(self, kept: StoredShards, attempt: Attempt) -> None:
         self._kept, self._attempt = kept, attempt
         self.documents = self.shards = 0
 
@@ -46,9 +46,7 @@ class Shards:
         """The answers of one shard.
 
         Args:
-            name: of the shard.
             asked: what decides them, with the model.
-            compute: makes them.
         """
         earlier = self._kept.earlier_s
         answers = self._kept.obtain(name, asked, compute)
@@ -63,10 +61,6 @@ class Shards:
 
 def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     """Run one attempt of a trial to its end.
-
-    Args:
-        spec: what to run.
-        attempt: files, signals and the right to write.
 
     Raises:
         TrialError: see `jobs.errors`.
@@ -83,7 +77,7 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     tokenizer, model = _load(recipe, base, precision)
     start = seconds_since_start()
     adapter = _adapter_digest(recipe, cache)
-    shards = Shards(_kept(spec, attempt, recipe, base, adapter, precision), attempt)
+    shards = CountedShards(_kept(spec, attempt, recipe, base, adapter, precision), attempt)
 
     def after_batch() -> None:
         progress.step(Progress(attempt.number, "evaluating", shards.documents))
@@ -96,13 +90,13 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     judged = judge_by_tasks(model, tokenizer, recipe.tasks, cache, asking, shards, recipe.trainer.decoding)
     progress.phase(Progress(attempt.number, "done", shards.documents, shards.documents))
     peak = torch.cuda.max_memory_reserved(precision.device) / 2**30 if on_card else peak_host_memory_gib()
-    metrics = {
-        **judged.metrics,
-        "seconds_per_document": Metric(shards.seconds / shards.documents),
-        "eval_seconds": Metric(shards.seconds),
-        "start_seconds": Metric(start),
-        "peak_memory_gib": Metric(peak),
-    }
+    measured = DecodeMetrics(
+        seconds_per_document=Metric(shards.seconds / shards.documents),
+        eval_seconds=Metric(shards.seconds),
+        start_seconds=Metric(start),
+        peak_memory_gib=Metric(peak),
+    )
+    metrics = {**judged.metrics, **measured.measured()}
     details = {
         "device": device,
         "compute": str(precision.compute).removeprefix("torch."),
@@ -117,7 +111,7 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
 
 
 def _load(
-    recipe: DecodeRecipe, base: Base, precision: Precision
+    recipe: DecodeRecipe, base: BaseFolder, precision: Precision
 ) -> tuple[PreTrainedTokenizerBase, torch.nn.Module]:
     trust = recipe.model.trust_remote_code
     tokenizer = AutoTokenizer.from_pretrained(base.folder, trust_remote_code=trust)
@@ -136,9 +130,14 @@ def _adapter_digest(recipe: DecodeRecipe, cache: Path) -> str:
 
 
 def _kept(
-    spec: TrialSpec, attempt: Attempt, recipe: DecodeRecipe, base: Base, adapter: str, precision: Precision
-) -> Kept:
+    spec: TrialSpec,
+    attempt: Attempt,
+    recipe: DecodeRecipe,
+    base: BaseFolder,
+    adapter: str,
+    precision: Precision,
+) -> StoredShards:
     """The place of the shards, by all that decides the answers and is no part of the questions."""
     compute, size = str(precision.compute), recipe.evaluation.batch_size
     key = key_of(base=base.key, adapter=adapter, compute=compute, batch_size=size, seed=spec.seed)
-    return Kept(attempt.paths.evaluation / key, attempt.owner.confirm)
+    return StoredShards(attempt.paths.evaluation / key, attempt.owner.confirm)

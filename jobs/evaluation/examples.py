@@ -17,7 +17,7 @@ from hpo.records import read_json, write_json
 from jobs.cache import key_of, known_digest, obtain
 from jobs.data.account import Account
 from jobs.data.rows import data_key
-from jobs.data.selection import Kept, Selection, select
+from jobs.data.selection import SelectedExample, Selection, select
 from jobs.data.tokens import Examples, Tokens
 from jobs.errors import DataError
 from jobs.evaluation.curation import Loss, curate
@@ -33,32 +33,12 @@ TOKENIZER_FILES = ("*token*.json", "*.model", "*.jinja", "vocab.*", "merges.txt"
 NUMBERS: Literal["i"] = "i"  # C int, 32 bits wherever torch runs
 
 
-def load_examples(
-    data: DataRecipe, tokenizer: PreTrainedTokenizerBase, cache: Path | None = None
-) -> Examples:
-    """Read, split, render, filter and tokenise the data of a recipe, without keeping anything.
-
-    Args:
-        data: of the recipe.
-        tokenizer: of the base model.
-        cache: root of the cache, where rows of the hub are.
-
-    Raises:
-        DataError: see `jobs.data.selection`.
-    """
-    return mixed(select(data, tokenizer, cache), data)
-
-
 def obtain_examples(
     recipe: Recipe, cache: Path, load_tokenizer: LoadTokenizer, say: Say, measure: Measure | None = None
 ) -> Examples:
     """The examples of a recipe, tokenised first if the cache does not hold them.
 
     Args:
-        recipe: data and model decide.
-        cache: root of the cache.
-        load_tokenizer: called if the examples are to be made.
-        say: told of what takes long.
         measure: takes losses of the untuned base model, if curation needs some that the cache does not hold.
 
     Raises:
@@ -71,13 +51,6 @@ def obtain_examples(
 def curated(recipe: Recipe, selection: Selection, cache: Path, measure: Measure | None, say: Say) -> Examples:
     """The examples of a selection as trials read them; see `mixed`.
 
-    Args:
-        recipe: whose data was selected.
-        selection: of the recipe.
-        cache: root of the cache.
-        measure: see `obtain_examples`.
-        say: told of what takes long.
-
     Raises:
         DataError: see `jobs.evaluation.curation`.
     """
@@ -88,12 +61,6 @@ def curated(recipe: Recipe, selection: Selection, cache: Path, measure: Measure 
 
 def obtain_selection(recipe: Recipe, cache: Path, load_tokenizer: LoadTokenizer, say: Say) -> Selection:
     """As `obtain_examples`, before weights and curation are applied.
-
-    Args:
-        recipe: data and model decide.
-        cache: root of the cache.
-        load_tokenizer: called if the examples are to be made.
-        say: told of what takes long.
 
     Raises:
         DataError: see `jobs.data.selection`.
@@ -108,12 +75,7 @@ def obtain_selection(recipe: Recipe, cache: Path, load_tokenizer: LoadTokenizer,
 
 
 def examples_key(recipe: Recipe, cache: Path) -> str:
-    """Name of the tokenised examples by what decides them.
-
-    Args:
-        recipe: data and model decide.
-        cache: root of the cache, where digests are kept.
-    """
+    """Name of the tokenised examples by what decides them."""
     return key_of(layout=LAYOUT, order=sys.byteorder, **_about(recipe, cache))
 
 
@@ -131,12 +93,7 @@ def _tokenizer_key(model: ModelRecipe, cache: Path) -> str:
 
 
 def write_selection(selection: Selection, folder: Path) -> None:
-    """Write a selection as plain arrays.
-
-    Args:
-        selection: to keep.
-        folder: an existing empty one.
-    """
+    """Write a selection as plain arrays."""
     kept = [*selection.train, *selection.validation]
     numbers = array(NUMBERS)
     for values in (
@@ -155,11 +112,7 @@ def write_selection(selection: Selection, folder: Path) -> None:
 
 
 def read_selection(folder: Path) -> Selection:
-    """What `write_selection` wrote.
-
-    Args:
-        folder: complete.
-    """
+    """What `write_selection` wrote."""
     about = read_json(folder / "about.json")
     index = memoryview((folder / "index").read_bytes()).cast(NUMBERS)
     ids: memoryview[int] = memoryview((folder / "ids").read_bytes()).cast(NUMBERS)
@@ -169,7 +122,7 @@ def read_selection(folder: Path) -> Selection:
         index[:count], index[count : 2 * count], index[2 * count :], strict=True
     ):
         # a view, no copy: a hundred thousand examples are there at once
-        kept.append(Kept(Tokens(ids[start : start + length], response_at), source))
+        kept.append(SelectedExample(Tokens(ids[start : start + length], response_at), source))
         start += length
     return Selection(kept[: about["train"]], kept[about["train"] :], Account.from_json(about["account"]))
 
@@ -181,8 +134,6 @@ def mixed(selection: Selection, data: DataRecipe, losses: Mapping[int, Loss] | N
     trials with other weights are judged alike.
 
     Args:
-        selection: of the recipe.
-        data: weights and curation.
         losses: of the untuned base model on the examples that curation asks for, by their places.
 
     Raises:
@@ -206,10 +157,6 @@ def repeats(sources: Sequence[int], weights: Sequence[float]) -> list[int]:
     """How often an epoch reads each example.
 
     A weight of 2.5 reads all examples of the source twice and the first half of them once more.
-
-    Args:
-        sources: number of the source of each example.
-        weights: of each source.
     """
     totals = Counter(sources)
     extra = {number: round(weights[number] % 1 * total) for number, total in totals.items()}

@@ -14,12 +14,12 @@ from hpo.records import Metric
 from jobs.attempt.card import release_unused
 from jobs.attempt.console import say
 from jobs.data.tokens import Collator, Tokens
-from jobs.evaluation.shards import Parts
+from jobs.evaluation.shards import Shards
 from jobs.evaluation.validation_loss import Judgement, evaluate
 from jobs.models.base_model import load, obtain_base
 from jobs.models.precision import Precision
+from jobs.recipes.metrics import EVAL_LOSS, PLAIN_SUFFIX
 from jobs.recipes.recipe import Quantisation, Recipe
-from jobs.recipes.task_metrics import PLAIN_SUFFIX
 
 if TYPE_CHECKING:
     from jobs.evaluation.tasks import TaskScores
@@ -36,13 +36,11 @@ class Judge:
     collator: Collator
     precision: Precision
 
-    def loss(self, model: torch.nn.Module, parts: Parts, after_batch: Callable[[], None]) -> Judgement:
+    def loss(self, model: torch.nn.Module, shards: Shards, after_batch: Callable[[], None]) -> Judgement:
         """The loss on the held-out examples.
 
         Args:
-            model: a causal language model, with or without an adapter.
-            parts: what is known of it already.
-            after_batch: called after every forward pass.
+            shards: what is known of it already.
 
         Raises:
             Diverged: it is not finite.
@@ -54,34 +52,26 @@ class Judge:
             return [found.loss, found.standard_error, found.examples, found.tokens]
 
         asked = [[list(example.ids), example.response_at] for example in self.examples]
-        return Judgement(*parts.obtain("loss", asked, compute))
+        return Judgement(*shards.obtain("loss", asked, compute))
 
     def tasks(
-        self, model: torch.nn.Module, parts: Parts, after_batch: Callable[[], None]
+        self, model: torch.nn.Module, shards: Shards, after_batch: Callable[[], None]
     ) -> dict[str, Metric]:
         """The metrics of the recipe's tasks, if it has any.
-
-        Args:
-            model: see `loss`.
-            parts: see `loss`.
-            after_batch: see `loss`.
 
         Raises:
             TrialError: see `jobs.evaluation.tasks.judge_by_tasks`.
         """
         if self.recipe.evaluation.tasks is None:
             return {}
-        return self.scores(model, parts, after_batch).metrics
+        return self.scores(model, shards, after_batch).metrics
 
     def scores(
-        self, model: torch.nn.Module, parts: Parts, after_batch: Callable[[], None], *, each: bool = False
+        self, model: torch.nn.Module, shards: Shards, after_batch: Callable[[], None], *, each: bool = False
     ) -> TaskScores:
         """Everything that the recipe's tasks say of a model; it has some.
 
         Args:
-            model: see `loss`.
-            parts: see `loss`.
-            after_batch: see `loss`.
             each: also tell what each document scored.
 
         Raises:
@@ -93,17 +83,12 @@ class Judge:
         from jobs.evaluation.tasks import judge_by_tasks
 
         asking = Asking(evaluation.batch_size, evaluation.tasks.shard_documents, self.precision, after_batch)
-        return judge_by_tasks(model, self.tokenizer, evaluation.tasks, self.cache, asking, parts, each=each)
+        return judge_by_tasks(model, self.tokenizer, evaluation.tasks, self.cache, asking, shards, each=each)
 
     def samples(
-        self, model: torch.nn.Module, parts: Parts, after_batch: Callable[[], None]
+        self, model: torch.nn.Module, shards: Shards, after_batch: Callable[[], None]
     ) -> dict[str, Any]:
         """What a model writes to the prompts that the recipe wants answered; see `samples.sample`.
-
-        Args:
-            model: see `loss`.
-            parts: see `loss`.
-            after_batch: see `loss`.
 
         Raises:
             TrialError: see `samples.sample`.
@@ -112,7 +97,7 @@ class Judge:
         from jobs.evaluation.samples import sample
 
         questions = questions_of(self.recipe, self.tokenizer, self.examples)
-        return sample(model, self.tokenizer, self.recipe, questions, self.precision, parts, after_batch)
+        return sample(model, self.tokenizer, self.recipe, questions, self.precision, shards, after_batch)
 
     def plain_base(self) -> tuple[PreTrainedModel, str]:
         """The base model that is not quantised, and the key of its content.
@@ -126,13 +111,8 @@ class Judge:
 
 
 def on_plain(loss: Metric, tasks: dict[str, Metric]) -> dict[str, Metric]:
-    """The metrics under the names that they have on the base model that is not quantised.
-
-    Args:
-        loss: on the held-out examples.
-        tasks: every metric of the tasks.
-    """
-    return {f"{name}{PLAIN_SUFFIX}": metric for name, metric in {"eval_loss": loss, **tasks}.items()}
+    """The metrics under the names that they have on the base model that is not quantised."""
+    return {f"{name}{PLAIN_SUFFIX}": metric for name, metric in {EVAL_LOSS: loss, **tasks}.items()}
 
 
 def release(model: torch.nn.Module) -> None:

@@ -28,7 +28,6 @@ def written(asked: str | Row, template: str, chat_text: ChatText) -> Example:
     Args:
         asked: a row without its answer, or a text that is taken as it is.
         template: of the recipe: one of `Template`, or Jinja text.
-        chat_text: the tokenizer's own chat template.
 
     Raises:
         DataError: see `jobs.data.templates.render`.
@@ -49,7 +48,6 @@ def prompt_problems(samples: SampleRecipe | None, template: str) -> list[tuple[s
     """(key path, what is wrong) for the prompts of an evaluation.
 
     Args:
-        samples: of the recipe.
         template: of the recipe's data, or a file that holds it.
     """
     if samples is None:

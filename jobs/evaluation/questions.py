@@ -22,7 +22,6 @@ class Question:
     """One prompt.
 
     Args:
-        asked: as it was given.
         prompt: as the model reads it.
         ids: the same as tokens.
         expected: the answer of a held-out example; None: not known.
@@ -47,8 +46,6 @@ def questions_of(
     """Every prompt of a recipe's samples: the fixed ones, then those of held-out examples.
 
     Args:
-        recipe: with samples.
-        tokenizer: of the base model.
         held_out: examples; those without a prompt, as plain text is, are passed over.
 
     Raises:

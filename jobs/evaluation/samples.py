@@ -16,7 +16,7 @@ from jobs.attempt.card import halving
 from jobs.data.tokens import pad_token
 from jobs.errors import RecipeError
 from jobs.evaluation.questions import Question
-from jobs.evaluation.shards import Answers, Parts
+from jobs.evaluation.shards import Answers, Shards
 from jobs.models.precision import Precision
 from jobs.recipes.recipe import Recipe
 
@@ -52,9 +52,6 @@ class Writer:
 
     def fitting(self, questions: Sequence[Question]) -> list[Question]:
         """Those of which the model has a place for every token; of held-out examples nobody said how long.
-
-        Args:
-            questions: of any length.
 
         Raises:
             RecipeError: a fixed prompt is too long.
@@ -113,19 +110,14 @@ def sample(
     recipe: Recipe,
     questions: Sequence[Question],
     precision: Precision,
-    parts: Parts,
+    shards: Shards,
     after_batch: Callable[[], None],
 ) -> dict[str, Any]:
     """What a model writes to prompts.
 
     Args:
-        model: a causal language model, with or without an adapter.
-        tokenizer: of the model.
-        recipe: has samples.
         questions: its prompts; there may be none. Held-out ones that are too long for the model are left out.
-        precision: of this machine.
-        parts: batches that are finished, and the place for those to come.
-        after_batch: called after every batch of prompts.
+        shards: batches that are finished, and the place for those to come.
 
     Returns:
         The record that `report` shows: how the base model is stored, the most tokens of an answer, and for
@@ -142,7 +134,7 @@ def sample(
     writer = Writer(model, tokenizer, precision, samples.max_new_tokens)
     questions = writer.fitting(questions)
     answers = _answers(
-        writer, [list(one.ids) for one in questions], recipe.evaluation.batch_size, parts, after_batch
+        writer, [list(one.ids) for one in questions], recipe.evaluation.batch_size, shards, after_batch
     )
     told = [
         {**question.record(), "answer": text, "tokens": tokens, "ended": ended}
@@ -157,13 +149,13 @@ def sample(
 
 
 def _answers(
-    writer: Writer, prompts: list[list[int]], size: int, parts: Parts, after_batch: Callable[[], None]
+    writer: Writer, prompts: list[list[int]], size: int, shards: Shards, after_batch: Callable[[], None]
 ) -> Answers:
     found: Answers = []
     while len(found) < len(prompts):
         left = prompts[len(found) :]
         name, asked = f"{PARTS}-{len(found):05}", [left[:size], writer.most]
-        found += parts.obtain(name, asked, partial(_fitting, writer, left[:size]))
+        found += shards.obtain(name, asked, partial(_fitting, writer, left[:size]))
         after_batch()
     return found
 

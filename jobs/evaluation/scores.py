@@ -13,11 +13,11 @@ import torch
 
 from hpo.records import SCHEMA_VERSION, read_json, write_json
 from jobs.cache import key_of, obtain
-from jobs.data.selection import Kept
+from jobs.data.selection import SelectedExample
 from jobs.data.tokens import Collator, Tokens
 from jobs.errors import DataError
 from jobs.evaluation.curation import Loss, to_score
-from jobs.evaluation.shards import Kept as KeptParts
+from jobs.evaluation.shards import StoredShards
 from jobs.evaluation.validation_loss import summed_losses
 from jobs.models.precision import Precision
 from jobs.recipes.recipe import Recipe
@@ -38,20 +38,17 @@ def measure_with(
     precision: Precision,
     after_batch: Callable[[], None] = lambda: None,
 ) -> Measure:
-    """What takes losses with a model that is loaded.
-
-    Args:
-        model: untuned.
-        collator: pads.
-        batch_size: examples a forward pass.
-        precision: of this machine.
-        after_batch: called after every forward pass.
-    """
+    """What takes losses with a model that is loaded."""
     return lambda part: summed_losses(model, part, collator, batch_size, precision, after_batch)
 
 
 def obtain_losses(
-    recipe: Recipe, train: Sequence[Kept], examples_key: str, cache: Path, measure: Measure, say: Say
+    recipe: Recipe,
+    train: Sequence[SelectedExample],
+    examples_key: str,
+    cache: Path,
+    measure: Measure,
+    say: Say,
 ) -> Mapping[int, Loss]:
     """The losses that the recipe's curation needs, computed first if the cache does not hold them.
 
@@ -59,12 +56,7 @@ def obtain_losses(
     that share a cache, and all attempts of a trial, must read the same examples in the same order.
 
     Args:
-        recipe: of a trial.
-        train: its training examples.
         examples_key: name of the tokenised examples by their content.
-        cache: root of the cache.
-        measure: called if losses are missing.
-        say: told of what takes long.
 
     Returns:
         Place of an example -> its loss; empty where curation needs none.
@@ -94,7 +86,7 @@ def _in_parts(
     examples: Sequence[Tokens], folder: Path, measure: Measure, say: Say
 ) -> tuple[list[float], list[int]]:
     """Losses in the order of the examples; parts that an earlier attempt finished are read."""
-    parts = KeptParts(folder, lambda: None)
+    parts = StoredShards(folder, lambda: None)
     sums: list[float] = []
     counts: list[int] = []
     began = told = time.monotonic()

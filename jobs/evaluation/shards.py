@@ -19,28 +19,26 @@ from jobs.errors import Diverged
 Answers = list[Any]  # JSON values; floats come back to the last bit
 
 
-class Parts(Protocol):
+class Shards(Protocol):
     """Computes a part, or knows it already."""
 
     def obtain(self, name: str, asked: Any, compute: Callable[[], Answers]) -> Answers:
         """The answers of one part.
 
         Args:
-            name: of the part.
             asked: JSON values that decide the answers, with the model.
-            compute: makes the answers.
         """
 
 
-class Computed:
+class UnstoredShards:
     """Keeps nothing."""
 
     def obtain(self, name: str, asked: Any, compute: Callable[[], Answers]) -> Answers:
-        """See `Parts`."""
+        """See `Shards`."""
         return plain(name, compute())
 
 
-class Kept:
+class StoredShards:
     """Keeps every part in a file of its own, for whichever attempt comes next.
 
     Args:
@@ -55,7 +53,7 @@ class Kept:
         self.spent_s = 0.0  # on all parts that were asked for, by whichever attempt
 
     def obtain(self, name: str, asked: Any, compute: Callable[[], Answers]) -> Answers:
-        """See `Parts`; a part that answers another question is made anew."""
+        """See `Shards`; a part that answers another question is made anew."""
         path = self._folder / f"{quote(name, safe='')}.json"
         question = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
         with suppress(FileNotFoundError, RecordError, KeyError, TypeError):
@@ -85,10 +83,6 @@ class Kept:
 
 def plain(name: str, answers: Answers) -> Answers:
     """Answers as they come back from a file.
-
-    Args:
-        name: of the part, for the message.
-        answers: of the model.
 
     Raises:
         Diverged: one is no finite number.

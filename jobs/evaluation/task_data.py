@@ -28,7 +28,6 @@ def data_from_cache(cache: Path, folder: Path | None) -> Iterator[None]:
     """Within, `datasets.load_dataset` answers from the cache, and fetches into it what it lacks.
 
     Args:
-        cache: root of the cache.
         folder: of the user's task files; relative names of data files in them start there.
     """
     real = datasets.load_dataset

@@ -13,7 +13,7 @@ from lm_eval.models.huggingface import HFLM
 from transformers import PreTrainedTokenizerBase, StoppingCriteria, StoppingCriteriaList
 
 from jobs.attempt.card import halving
-from jobs.evaluation.shards import Answers, Parts
+from jobs.evaluation.shards import Answers, Shards
 from jobs.models.precision import Precision
 
 SEED = 1234  # lm-eval's own
@@ -33,15 +33,15 @@ class Asking:
 class ShardedModel(HFLM):  # type: ignore[misc]
     """lm-eval's model of transformers, with every request answered within a fixed shard of the documents.
 
-    The requests of a shard make up its batches, whatever comes before: so a shard that is read from `parts`
+    The requests of a shard make up its batches, whatever comes before: so a shard that is read from `shards`
     has the same bits as one that is computed.
     """
 
     def __init__(
-        self, model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, asking: Asking, parts: Parts
+        self, model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, asking: Asking, shards: Shards
     ) -> None:
         self._asking = asking
-        self._parts = parts
+        self._shards = shards
         precision = asking.precision
         super().__init__(
             pretrained=model,
@@ -56,26 +56,15 @@ class ShardedModel(HFLM):  # type: ignore[misc]
 
         Args:
             requests: of several tasks, one task and document after the other.
-            disable_tqdm: not used.
         """
         return [tuple(answer) for answer in self._sharded(requests, super().loglikelihood, "loglikelihood")]
 
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = True) -> list[Any]:
-        """Of whole texts; see lm-eval.
-
-        Args:
-            requests: see `loglikelihood`.
-            disable_tqdm: not used.
-        """
+        """Of whole texts; see lm-eval."""
         return self._sharded(requests, super().loglikelihood_rolling, "rolling")
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = True) -> list[Any]:
-        """Text up to a stop sign; see lm-eval.
-
-        Args:
-            requests: see `loglikelihood`.
-            disable_tqdm: not used.
-        """
+        """Text up to a stop sign; see lm-eval."""
         return self._sharded(requests, super().generate_until, "generated")
 
     def _sharded(self, requests: list[Any], compute: Callable[..., Answers], kind: str) -> Answers:
@@ -86,7 +75,7 @@ class ShardedModel(HFLM):  # type: ignore[misc]
         for (task, number), part in groupby(requests, key=shard):
             asked = list(part)
             name = f"{task}-{kind}-{number:05}"
-            answers += self._parts.obtain(
+            answers += self._shards.obtain(
                 name, [request.args for request in asked], partial(self._compute, compute, asked)
             )
         return answers
@@ -137,8 +126,6 @@ class StopSigns(StoppingCriteria):
     """Ends every beam by itself, once a stop sign is in what it has written.
 
     Args:
-        signs: texts.
-        tokenizer: of the model.
         begin: tokens of the question, padding included.
     """
 

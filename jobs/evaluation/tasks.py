@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hpo.records import Metric
 from jobs.errors import Diverged, RecipeError
-from jobs.evaluation.shards import Parts
+from jobs.evaluation.shards import Shards
 from jobs.evaluation.task_data import data_from_cache
 from jobs.evaluation.task_model import SEED, Asking, ShardedModel
 from jobs.recipes.evaluation import TaskRecipe
@@ -50,7 +50,6 @@ def load_tasks(tasks: TaskRecipe, decoding: Mapping[str, Any] | None = None) -> 
     """Tasks as lm-eval has them, with their documents; see `data_from_cache`.
 
     Args:
-        tasks: of the evaluation.
         decoding: how text is generated, where that is not as the tasks say.
 
     Raises:
@@ -82,7 +81,7 @@ def judge_by_tasks(
     tasks: TaskRecipe,
     cache: Path,
     asking: Asking,
-    parts: Parts,
+    shards: Shards,
     decoding: Mapping[str, Any] | None = None,
     *,
     each: bool = False,
@@ -90,13 +89,7 @@ def judge_by_tasks(
     """Judge a model by every task of a recipe; its training mode is put back afterwards.
 
     Args:
-        model: a causal language model, with or without an adapter.
-        tokenizer: of the model.
-        tasks: of the evaluation.
-        cache: root of the cache.
-        asking: how the model is asked.
-        parts: shards that are finished, and the place for those to come.
-        decoding: see `load_tasks`.
+        shards: shards that are finished, and the place for those to come.
         each: also tell what each document scored.
 
     Returns:
@@ -109,7 +102,7 @@ def judge_by_tasks(
     training = model.training
     with data_from_cache(cache, tasks.place):
         loaded = load_tasks(tasks, decoding)
-        asked = ShardedModel(model, tokenizer, asking, parts)  # which puts the model into evaluation mode
+        asked = ShardedModel(model, tokenizer, asking, shards)  # which puts the model into evaluation mode
         found: Mapping[str, Any] | None = evaluator.evaluate(
             asked,
             loaded,
@@ -139,8 +132,6 @@ def read_documents(
 
     Args:
         samples: lm-eval's, by task.
-        reported: what is wanted.
-        metrics: the values.
     """
     found = {}
     for one in reported:
@@ -162,7 +153,6 @@ def read_results(results: dict[str, dict[str, Any]], reported: Sequence[Reported
 
     Args:
         results: by task or group, then by `metric,filter`.
-        reported: what is wanted.
 
     Raises:
         RecipeError: a value is missing.

@@ -36,12 +36,7 @@ def evaluate(
     """Judge a model; its training mode is put back afterwards.
 
     Args:
-        model: a causal language model.
-        examples: held out.
-        collator: pads.
         batch_size: examples a forward pass; halved where the card's memory does not suffice.
-        precision: of this machine.
-        after_batch: called after every forward pass.
 
     Raises:
         Diverged: the loss is not finite.
@@ -62,12 +57,8 @@ def summed_losses(
     """The loss of each example, computed in the order given; the training mode is put back afterwards.
 
     Args:
-        model: a causal language model.
         examples: m of them.
-        collator: pads.
         batch_size: examples a forward pass; halved where the card's memory does not suffice.
-        precision: of this machine.
-        after_batch: called after every forward pass.
 
     Returns:
         Per example the sum over its response tokens, in nats, and how many these are.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from jobs.prepare.isolated_process import run_apart
+from jobs.prepare.isolated_process import run_isolated
 from jobs.recipes.recipe import examine
 from jobs.recipes.task_metrics import survey
 
@@ -32,9 +32,6 @@ class QloraAdapters:
     def scores(self, recipe: Mapping[str, Any]) -> Sequence[Mapping[str, str]]:
         """What the tasks of a recipe report.
 
-        Args:
-            recipe: with an evaluation.
-
         Returns:
             name, task and metric of each number; none where there are no tasks.
         """
@@ -49,13 +46,7 @@ class QloraAdapters:
     ) -> None:
         """Put the base models and the tasks' data into the cache; nothing is evaluated.
 
-        Args:
-            recipe: resolved.
-            cache: root of the cache.
-            bases: 4bit, 16bit or both.
-            say: told what is being done, a line at a time.
-
         Raises:
             TrialError: with the message of what failed.
         """
-        run_apart("jobs.prepare.bases", recipe, cache, say, *bases)
+        run_isolated("jobs.prepare.bases", recipe, cache, say, *bases)

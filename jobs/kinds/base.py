@@ -12,27 +12,13 @@ class Unforetold:
     def peak_memory(
         self, recipe: Mapping[str, Any], cache: str, card: float | None = None, factor: float = 1.0
     ) -> Mapping[str, float] | None:
-        """Nothing can be said.
-
-        Args:
-            recipe: not used.
-            cache: not used.
-            card: not used.
-            factor: not used.
-        """
+        """Nothing can be said."""
         return None
 
     def training_effort(
         self, recipe: Mapping[str, Any], cache: str, card: float | None = None, factor: float = 1.0
     ) -> Mapping[str, float] | None:
-        """Nothing can be said.
-
-        Args:
-            recipe: not used.
-            cache: not used.
-            card: not used.
-            factor: not used.
-        """
+        """Nothing can be said."""
         return None
 
     @property
@@ -41,27 +27,13 @@ class Unforetold:
         return ()
 
     def memory_seen(self, results: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-        """Nothing: there is no forecast to be corrected.
-
-        Args:
-            results: not used.
-        """
+        """Nothing: there is no forecast to be corrected."""
         return {"factor": 1.0, "trials": 0.0}
 
     def baseline(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
-        """Nothing is measured beforehand: a first trial in `study.enqueue` can be what to compare with.
-
-        Args:
-            recipe: not used.
-            cache: not used.
-        """
+        """Nothing is measured beforehand: a first trial in `study.enqueue` can be what to compare with."""
         return None
 
     def samples(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, Any] | None:
-        """None: such trials answer no prompts.
-
-        Args:
-            recipe: not used.
-            cache: not used.
-        """
+        """None: such trials answer no prompts."""
         return None

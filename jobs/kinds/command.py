@@ -21,61 +21,33 @@ class Command(Unforetold):
         return "jobs.run_command:main"
 
     def resolve(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
-        """The recipe with the folder of the program made absolute; null is where the command is given.
-
-        Args:
-            recipe: without problems.
-        """
+        """The recipe with the folder of the program made absolute; null is where the command is given."""
         trainer = dict(recipe["trainer"])
         trainer["cwd"] = str(_folder(trainer.get("cwd")))
         return {**recipe, "trainer": trainer}
 
     def problems(self, recipe: Mapping[str, Any]) -> Sequence[Problem]:
-        """(key path, what is wrong) for everything that is wrong with the trainer.
-
-        Args:
-            recipe: mappings model, data, trainer and evaluation.
-        """
+        """(key path, what is wrong) for everything that is wrong with the trainer."""
         trainer, found = examine(recipe)
         if trainer is not None:
             found += _missing(trainer)
         return found
 
     def metrics(self, recipe: Mapping[str, Any]) -> Sequence[str]:
-        """The names of the metrics that every trial reports.
-
-        Args:
-            recipe: the same for all.
-        """
+        """The names of the metrics that every trial reports."""
         trainer, _ = examine(recipe)
         own = [] if trainer is None else trainer.metrics
         return (*own, TRAIN_SECONDS)
 
     def prepare(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
-        """Nothing: what the program needs is its own.
-
-        Args:
-            recipe: not used.
-            cache: not used.
-            say: not used.
-        """
+        """Nothing: what the program needs is its own."""
 
     def preview(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
-        """Tell that the data are the program's own.
-
-        Args:
-            recipe: not used.
-            cache: not used.
-            say: told so.
-        """
+        """Tell that the data are the program's own."""
         say("the program of trainer.argv reads its own data: nothing to show")
 
     def check(self, recipe: Mapping[str, Any], cache: str) -> Sequence[tuple[str, str, str]]:
         """Whether this machine has the program.
-
-        Args:
-            recipe: resolved.
-            cache: not used.
 
         Returns:
             (level, what, hint) per line.

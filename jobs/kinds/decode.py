@@ -10,13 +10,14 @@ from jobs.cache import intact, key_of
 from jobs.errors import TrialError
 from jobs.kinds.base import Unforetold
 from jobs.kinds.qlora import Qlora
-from jobs.prepare.isolated_process import run_apart
+from jobs.prepare.isolated_process import run_isolated
 from jobs.recipes.decode import DecodeRecipe, Problem, examine, parse
+from jobs.recipes.metrics import DecodeMetrics, names
 from jobs.recipes.recipe import Quantisation
 from jobs.recipes.sources import base_settings, find_source, model_problems
 from jobs.recipes.task_metrics import metric_names
 
-METRICS = ("seconds_per_document", "eval_seconds", "start_seconds", "peak_memory_gib")
+METRICS = names(DecodeMetrics)
 
 
 class Decode(Unforetold):
@@ -28,11 +29,7 @@ class Decode(Unforetold):
         return "jobs.run_decode:main"
 
     def resolve(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
-        """The recipe with absolute paths of model, adapter and tasks.
-
-        Args:
-            recipe: without problems.
-        """
+        """The recipe with absolute paths of model, adapter and tasks."""
         resolved = Qlora().resolve({name: group for name, group in recipe.items() if name != "data"})
         trainer = dict(recipe["trainer"])
         if trainer.get("adapter"):
@@ -40,44 +37,25 @@ class Decode(Unforetold):
         return {**resolved, "data": recipe.get("data", {}), "trainer": trainer}
 
     def problems(self, recipe: Mapping[str, Any]) -> Sequence[Problem]:
-        """(key path, what is wrong) for everything that can be seen without loading a model.
-
-        Args:
-            recipe: mappings model, data, trainer and evaluation.
-        """
+        """(key path, what is wrong) for everything that can be seen without loading a model."""
         read, found = examine(recipe)
         return found if read is None else [*found, *model_problems(read.model)]
 
     def metrics(self, recipe: Mapping[str, Any]) -> Sequence[str]:
-        """The names of the metrics that every trial reports.
-
-        Args:
-            recipe: the same for all.
-        """
+        """The names of the metrics that every trial reports."""
         read, _ = examine(recipe)
         return METRICS if read is None else (*metric_names(read.evaluation), *METRICS)
 
     def prepare(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
         """Convert and quantise the base model and fetch the tasks' documents, as far as the cache lacks them.
 
-        Args:
-            recipe: resolved.
-            cache: root of the cache.
-            say: told what is being done, a line at a time.
-
         Raises:
             TrialError: with the message of what failed.
         """
-        run_apart("jobs.prepare.decode", recipe, cache, say)
+        run_isolated("jobs.prepare.decode", recipe, cache, say)
 
     def preview(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
-        """Tell what the model is asked.
-
-        Args:
-            recipe: resolved.
-            cache: not used.
-            say: told a line at a time.
-        """
+        """Tell what the model is asked."""
         tasks = parse(recipe).tasks
         asked = ", ".join(tasks.names or [f"every task of {tasks.folder}"])
         limit = "all documents" if tasks.limit is None else f"the first {tasks.limit} documents of each task"
@@ -85,10 +63,6 @@ class Decode(Unforetold):
 
     def check(self, recipe: Mapping[str, Any], cache: str) -> Sequence[tuple[str, str, str]]:
         """Whether the cache has the base model.
-
-        Args:
-            recipe: resolved.
-            cache: root of the cache.
 
         Returns:
             (level, what, hint) per line.

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jobs.data.problems import data_problems, file_problems
+from jobs.errors import TrialError
 from jobs.evaluation.baseline import read_baseline, read_samples
 from jobs.evaluation.prompts import prompt_problems
 from jobs.kinds.adapters import QloraAdapters
 from jobs.memory.flops import training_effort
 from jobs.memory.forecast import memory_seen, packing_problems, peak_memory
 from jobs.memory.sizing import MEMORY_KEYS
-from jobs.prepare.isolated_process import run_apart
+from jobs.prepare.isolated_process import run_isolated
 from jobs.recipes.data import resolve_data
 from jobs.recipes.evaluation import DEMO
+from jobs.recipes.metrics import CardMetrics, TrainingMetrics, names
 from jobs.recipes.recipe import examine, parse
 from jobs.recipes.sources import model_problems
 from jobs.recipes.task_metrics import metric_names, survey
 from jobs.recipes.trainer_arguments import argument_problems
 
-METRICS = (
-    "eval_loss", "train_loss", "train_seconds", "train_cpu_seconds", "eval_seconds", "start_seconds",
-    "tokens", "tokens_per_second", "peak_memory_gib", "trainable_parameters", "adapter_bytes",
-    "skipped_steps",
-)  # fmt: skip
-ON_A_CARD = ("gpu_memory_gib", "foretold_memory_gib", "training_memory_gib", "gpu_energy_wh")
+METRICS = names(TrainingMetrics)
+ON_A_CARD = names(CardMetrics)
 
 Problem = tuple[str, str]
 
@@ -49,14 +45,7 @@ class Qlora:
         return QloraAdapters()
 
     def problems(self, recipe: Mapping[str, Any]) -> Sequence[Problem]:
-        """Everything that is wrong with a recipe, as far as it can be seen without loading a model.
-
-        Args:
-            recipe: mappings model, data, trainer and evaluation.
-
-        Returns:
-            (key path, what is wrong) per problem.
-        """
+        """What can be seen without loading a model."""
         examined = examine(recipe)
         found = [*examined.problems, *argument_problems(recipe)]
         if examined.model is not None:
@@ -72,21 +61,13 @@ class Qlora:
         return [*found, *file_problems(recipe)]
 
     def metrics(self, recipe: Mapping[str, Any]) -> Sequence[str]:
-        """The names of the metrics that trials report, on a card and where it counts its energy.
-
-        Args:
-            recipe: the same for all.
-        """
+        """Those of a trial on a card that counts its energy."""
         evaluation = examine(recipe).evaluation
-        own = (*METRICS, *ON_A_CARD)
-        return own if evaluation is None else (*own, *metric_names(evaluation))
+        of_training = (*METRICS, *ON_A_CARD)
+        return of_training if evaluation is None else (*of_training, *metric_names(evaluation))
 
     def resolve(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
-        """The recipe as trials need it: the paths in it do not depend on where a command is given.
-
-        Args:
-            recipe: without problems.
-        """
+        """With absolute paths of model, data and tasks, and the text of template files."""
         groups = {name: dict(group) for name, group in recipe.items() if isinstance(group, Mapping)}
         resolved = {**recipe, **groups}
         model = groups.get("model", {})
@@ -100,112 +81,50 @@ class Qlora:
         return resolved
 
     def prepare(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
-        """Convert and quantise the base model and measure it untuned, as far as the cache lacks it.
-
-        Args:
-            recipe: resolved.
-            cache: root of the cache.
-            say: told what is being done, a line at a time.
-
-        Raises:
-            TrialError: with the message of what failed.
-        """
-        run_apart("jobs.prepare.trials", recipe, cache, say)
+        """Convert and quantise the base model and measure it untuned, as far as the cache lacks it."""
+        run_isolated("jobs.prepare.trials", recipe, cache, say)
 
     def preview(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
-        """Tell what became of the rows, how long the examples are, and what some of them look like.
-
-        Args:
-            recipe: resolved.
-            cache: root of the cache.
-            say: told a line at a time.
-
-        Raises:
-            TrialError: with the message of what failed.
-        """
-        run_apart("jobs.prepare.preview", recipe, cache, say)
+        """What became of the rows, how long the examples are, and what some of them look like."""
+        run_isolated("jobs.prepare.preview", recipe, cache, say)
 
     def peak_memory(
         self, recipe: Mapping[str, Any], cache: str, card: float | None = None, factor: float = 1.0
     ) -> Mapping[str, float] | None:
-        """Bytes of GPU memory at the peak of a trial, by part; see `jobs.memory.forecast`.
-
-        Args:
-            recipe: resolved.
-            cache: root of the cache.
-            card: bytes of the card's memory, if it is known.
-            factor: as `memory_seen` gives it.
-        """
+        """See `jobs.memory.forecast`."""
         return peak_memory(recipe, Path(cache), card, factor)
 
     def training_effort(
         self, recipe: Mapping[str, Any], cache: str, card: float | None = None, factor: float = 1.0
     ) -> Mapping[str, float] | None:
-        """What a training computes; see `jobs.memory.flops`.
-
-        Args:
-            recipe: resolved.
-            cache: root of the cache.
-            card: bytes of the card's memory, if it is known.
-            factor: as `memory_seen` gives it.
-        """
+        """See `jobs.memory.flops`."""
         return training_effort(recipe, Path(cache), card, factor)
 
     @property
     def memory_keys(self) -> Sequence[str]:
-        """The keys of a recipe that the least memory of a trial depends on."""
+        """See `jobs.memory.sizing`."""
         return MEMORY_KEYS
 
     def memory_seen(self, results: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-        """What finished trials say of cards and of how well their memory was foretold.
-
-        Args:
-            results: the metrics of each.
-
-        Returns:
-            `factor`, to multiply what is foretold with, and from how many `trials`; `card`, bytes of the
-            smallest, where any was seen.
-        """
+        """See `jobs.memory.forecast`."""
         return memory_seen(results)
 
     def baseline(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
-        """The untuned base model on the validation examples, if `prepare` has measured it.
-
-        Args:
-            recipe: resolved.
-            cache: root of the cache.
-
-        Returns:
-            eval_loss and standard_error in nats per token; numbers of examples and tokens.
-        """
+        """See `jobs.evaluation.baseline.read_baseline`."""
         return read_baseline(parse(recipe), Path(cache))
 
     def samples(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, Any] | None:
-        """What the untuned base model writes to the prompts of the evaluation, if `prepare` has asked it.
-
-        Args:
-            recipe: resolved.
-            cache: root of the cache.
-        """
+        """See `jobs.evaluation.baseline.read_samples`."""
         return read_samples(parse(recipe), Path(cache))
 
     def check(self, recipe: Mapping[str, Any], cache: str) -> Sequence[tuple[str, str, str]]:
-        """What `doctor` says of this machine.
-
-        Args:
-            recipe: resolved.
-            cache: root of the cache.
-
-        Returns:
-            (ok, warn or fail; what; hint) per line.
-        """
+        """See `jobs.prepare.checks`."""
         with tempfile.TemporaryDirectory() as folder:
-            file, answer = Path(folder) / "recipe.json", Path(folder) / "lines.json"
-            file.write_text(json.dumps(dict(recipe)), encoding="utf-8")
-            command = [sys.executable, "-m", "jobs.prepare.checks", str(file), cache, str(answer)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if not answer.exists():
-                last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            answer = Path(folder) / "lines.json"
+            try:
+                run_isolated("jobs.prepare.checks", recipe, cache, lambda line: None, str(answer))
+            except TrialError as error:
+                last = str(error).splitlines()[-1]
                 return [
                     ("fail", f"the trial's libraries do not load: {last}", "install torch and the rest anew")
                 ]

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jobs.kinds.base import Unforetold
+from jobs.recipes.metrics import SyntheticMetrics, names
 from jobs.recipes.synthetic import UNTUNED, Problem, problems
 
-METRICS = ("eval_loss", "train_loss", "train_seconds", "start_seconds")
+METRICS = names(SyntheticMetrics)
 
 
 class Synthetic(Unforetold):
@@ -20,63 +21,30 @@ class Synthetic(Unforetold):
         return "jobs.run_synthetic:main"
 
     def resolve(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
-        """The recipe as it is: no path of it is ever looked at.
-
-        Args:
-            recipe: without problems.
-        """
+        """The recipe as it is: no path of it is ever looked at."""
         return dict(recipe)
 
     def problems(self, recipe: Mapping[str, Any]) -> Sequence[Problem]:
-        """(key path, what is wrong) for everything that is wrong with the trainer.
-
-        Args:
-            recipe: mappings model, data, trainer and evaluation.
-        """
+        """(key path, what is wrong) for everything that is wrong with the trainer."""
         return problems(recipe)
 
     def metrics(self, recipe: Mapping[str, Any]) -> Sequence[str]:
-        """The names of the metrics that every trial reports.
-
-        Args:
-            recipe: the same for all.
-        """
+        """The names of the metrics that every trial reports."""
         return METRICS
 
     def prepare(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
-        """Nothing: a synthetic trial needs nothing of the cache.
-
-        Args:
-            recipe: not used.
-            cache: not used.
-            say: not used.
-        """
+        """Nothing: a synthetic trial needs nothing of the cache."""
 
     def preview(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
-        """Nothing to show: a synthetic trial reads no data.
-
-        Args:
-            recipe: not used.
-            cache: not used.
-            say: told so.
-        """
+        """Nothing to show: a synthetic trial reads no data."""
         say("synthetic trials read no data: nothing to show")
 
     def baseline(self, recipe: Mapping[str, Any], cache: str) -> Mapping[str, float] | None:
-        """The made-up loss of the untuned model.
-
-        Args:
-            recipe: not used.
-            cache: not used.
-        """
+        """The made-up loss of the untuned model."""
         return {"eval_loss": UNTUNED}
 
     def check(self, recipe: Mapping[str, Any], cache: str) -> Sequence[tuple[str, str, str]]:
         """What `doctor` says of this machine.
-
-        Args:
-            recipe: not used.
-            cache: not used.
 
         Returns:
             (level, what, hint) per line.

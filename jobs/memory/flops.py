@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jobs.memory.forecast import known_model, largest, usual_length
+from jobs.memory.forecast import largest, read_recipe, usual_length
 from jobs.memory.peak import FULL_TOKENS, Architecture, Load
-from jobs.memory.sizing import arranged, choose, load_of
+from jobs.memory.sizing import choose_sizing, load_of
 from jobs.recipes.data import DataRecipe
-from jobs.recipes.recipe import TrainerRecipe, examine
+from jobs.recipes.recipe import TrainerRecipe
 
 
 def training_effort(
@@ -24,8 +24,6 @@ def training_effort(
     """What the steps of a training compute.
 
     Args:
-        recipe: mappings model, data, trainer and evaluation.
-        cache: root of the cache, where a converted model's configuration is.
         card: bytes of the card's memory, which decides how a batch goes through it; None: not known.
         factor: of `jobs.memory.peak.correction`.
 
@@ -35,25 +33,24 @@ def training_effort(
         counted with `data.max_length`, else 0. None where the model's sizes, or how long an epoch is, are not
         known, or the recipe cannot be read.
     """
-    found = examine(recipe)
-    if found.model is None or found.data is None or found.trainer is None:
+    readable = read_recipe(recipe, cache, card, factor)
+    if readable is None:
         return None
-    model, trainer = known_model(found.model, cache), found.trainer
-    steps = _steps(trainer, found.data)
-    if model is None or steps is None or (trainer.batch_size % trainer.gpus and not trainer.splits_layers):
+    model, whole, data = readable
+    steps = _steps(whole, data)
+    if steps is None:
         return None
-    longest, length = found.data.max_length, usual_length(found.data)
-    whole = arranged(trainer, model, longest, card, factor)
-    own = whole.on_a_card
-    sizing = largest(own) if card is None else choose(own, model, lambda n: n * longest, card, factor, length)
-    each = flops_per_token(model.sizes, load_of(own, model.kind), length, sizing.checkpointing)
+    longest, length, share = data.max_length, usual_length(data), whole.on_a_card  # share: of several cards
+    sizing = largest(share)
+    if card is not None:
+        sizing = choose_sizing(share, model, lambda n: n * longest, card, factor, length)
+    each = flops_per_token(model.sizes, load_of(share, model.kind), length, sizing.checkpointing)
     filled = max(1.0, FULL_TOKENS / (sizing.micro_batch * length))
-    tokens = steps * trainer.batch_size * length
-    share = own.batch_size / trainer.batch_size  # of several cards
+    tokens = steps * whole.batch_size * length
     return {
         "tokens": tokens,
-        "flops": tokens * share * each * filled,
-        "most": float(found.data.sizes is None),
+        "flops": tokens * (share.batch_size / whole.batch_size) * each * filled,
+        "most": float(data.sizes is None),
     }
 
 
@@ -61,7 +58,6 @@ def flops_per_token(model: Architecture, load: Load, length: float, checkpointin
     """Operations of a forward and a backward pass.
 
     Args:
-        model: sizes of the base model.
         load: which layers have adapters, and of which rank.
         length: tokens of an example; attention is causal, so that each looks at half of them.
         checkpointing: whether the blocks' forward passes are made twice.

@@ -11,7 +11,7 @@ from typing import Any
 
 from jobs.errors import TrialError
 from jobs.memory.peak import chance, correction
-from jobs.memory.sizing import Model, Sizing, arranged, choose, foretold
+from jobs.memory.sizing import Model, Sizing, arranged, choose_sizing, foretold
 from jobs.recipes.data import DataRecipe, Packing
 from jobs.recipes.heads import PLAIN_HEADS, not_packed
 from jobs.recipes.recipe import ModelRecipe, TrainerRecipe, examine
@@ -24,8 +24,6 @@ def peak_memory(
     """What a training step takes on a GPU, with the longest examples that the recipe allows.
 
     Args:
-        recipe: mappings model, data, trainer and evaluation.
-        cache: root of the cache, where a converted model's configuration is.
         card: bytes of the card's memory; None: not known.
         factor: of `jobs.memory.peak.correction`.
 
@@ -35,13 +33,11 @@ def peak_memory(
         `micro_batch`, `checkpointing` (0 or 1) and `cards` that one model is split over, and the `chance`
         that the least fits. None where the model's sizes are not known yet, or the recipe cannot be read.
     """
-    found = examine(recipe)
-    if found.model is None or found.data is None or found.trainer is None:
+    readable = read_recipe(recipe, cache, card, factor)
+    if readable is None:
         return None
-    model, longest = known_model(found.model, cache), found.data.max_length
-    if model is None or (found.trainer.batch_size % found.trainer.gpus and not found.trainer.splits_layers):
-        return None
-    whole = arranged(found.trainer, model, longest, card, factor)
+    model, whole, data = readable
+    longest = data.max_length
     trainer = whole.on_a_card
 
     def tokens(examples: int) -> int:
@@ -54,7 +50,7 @@ def peak_memory(
     least = bytes_of(Sizing(1, trainer.checkpointings[-1]))["total"]
     if card is None:
         return {**bytes_of(largest(trainer)), "least": least}
-    chosen = choose(trainer, model, tokens, card, factor, usual_length(found.data))
+    chosen = choose_sizing(trainer, model, tokens, card, factor, usual_length(data))
     choice = {
         "micro_batch": float(chosen.micro_batch),
         "checkpointing": float(chosen.checkpointing),
@@ -63,20 +59,30 @@ def peak_memory(
     return {**bytes_of(chosen), **choice, "least": least, "chance": chance(least, card)}
 
 
-def usual_length(data: DataRecipe) -> float:
-    """Tokens of an example on average: as the recipe tells, else as long as it may be.
+def read_recipe(
+    recipe: Mapping[str, Any], cache: Path, card: float | None, factor: float
+) -> tuple[Model, TrainerRecipe, DataRecipe] | None:
+    """What every forecast begins with: the model's sizes, the trainer with its cards arranged, and the data.
 
-    Args:
-        data: of the recipe.
+    Returns:
+        None where the model's sizes are not known, or the recipe cannot be read.
     """
+    examined = examine(recipe)
+    if examined.model is None or examined.data is None or examined.trainer is None:
+        return None
+    model, trainer = known_model(examined.model, cache), examined.trainer
+    if model is None or (trainer.batch_size % trainer.gpus and not trainer.splits_layers):
+        return None
+    return model, arranged(trainer, model, examined.data.max_length, card, factor), examined.data
+
+
+def usual_length(data: DataRecipe) -> float:
+    """Tokens of an example on average: as the recipe tells, else as long as it may be."""
     return min(data.max_length, data.sizes.tokens) if data.sizes else data.max_length
 
 
 def memory_seen(results: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """What finished trials say of cards and of how well their memory was foretold.
-
-    Args:
-        results: the metrics of each.
 
     Returns:
         `factor`, to multiply what is foretold with, and from how many `trials`; `card`, bytes of the
@@ -94,20 +100,12 @@ def memory_seen(results: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def largest(trainer: TrainerRecipe) -> Sizing:
-    """The way through a card that takes the most memory, of those that a trial may choose.
-
-    Args:
-        trainer: of the recipe.
-    """
+    """The way through a card that takes the most memory, of those that a trial may choose."""
     return Sizing(trainer.micro_batches[-1], trainer.checkpointings[0])
 
 
 def packing_problems(model: ModelRecipe, data: DataRecipe) -> list[tuple[str, str]]:
     """Whether the examples are to be packed for a model that is not known to read such rows.
-
-    Args:
-        model: of the recipe.
-        data: of the recipe.
 
     Returns:
         (key path, what is wrong) per problem; none where the model is not there to be looked at.
@@ -124,12 +122,7 @@ def packing_problems(model: ModelRecipe, data: DataRecipe) -> list[tuple[str, st
 
 
 def known_model(model: ModelRecipe, cache: Path) -> Model | None:
-    """What a base model's configuration tells, or else the recipe; None where neither does.
-
-    Args:
-        model: of the recipe.
-        cache: root of the cache, where a converted model's configuration is.
-    """
+    """What a base model's configuration tells, or else the recipe; None where neither does."""
     with suppress(TrialError, OSError, ValueError):
         source = find_source(model)
         folder = cache / "models" / source_key(source, cache) if source.packed else source.path

@@ -129,10 +129,6 @@ def predict_peak_memory(model: Architecture, load: Load) -> Peak:
     Of layers that are split over cards each holds a part, as of what is kept for the backward pass; what is
     made for a moment, the last one holds whole.
 
-    Args:
-        model: sizes of the base model.
-        load: adapters, batch and precision.
-
     Returns:
         Bytes by part.
     """
@@ -195,12 +191,7 @@ def correction(pairs: Sequence[tuple[float, float]]) -> float:
 
 
 def chance(peak: float, card: float) -> float:
-    """The probability that a fine-tune fits a card, from what is foretold.
-
-    Args:
-        peak: bytes, foretold.
-        card: bytes that the card has.
-    """
+    """The probability that a fine-tune fits a card, from its foretold peak and the card's memory in bytes."""
     return NormalDist(0.0, SPREAD).cdf(math.log(card / peak))
 
 
@@ -218,7 +209,6 @@ def fitting(
     """The micro-batch, and whether to checkpoint activations, that train fastest in a card's memory.
 
     Args:
-        model: sizes of the base model.
         load: its tokens and checkpointing are chosen here.
         tokens: of the largest forward pass with so many examples.
         micro_batches: examples a forward pass that may be chosen; all divide the batch.

@@ -57,11 +57,7 @@ class Model:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Model | None:
-        """What a model's config.json tells; None where its sizes go by other names.
-
-        Args:
-            config: as a mapping.
-        """
+        """What a model's config.json tells; None where its sizes go by other names."""
         with suppress(KeyError, TypeError):
             return cls(Architecture.of(config), str(config.get("model_type", "")))
         return None
@@ -77,9 +73,6 @@ class Sizing:
     def smaller(self, trainer: TrainerRecipe) -> Sizing | None:
         """What to go on with where this does not fit: half the examples, at last without kept activations.
 
-        Args:
-            trainer: of the recipe.
-
         Returns:
             None where there is nothing smaller.
         """
@@ -90,7 +83,7 @@ class Sizing:
         return replace(self, checkpointing=again) if again != self.checkpointing else None
 
 
-def choose(
+def choose_sizing(
     trainer: TrainerRecipe,
     model: Model | None,
     tokens: Callable[[int], int],
@@ -101,7 +94,6 @@ def choose(
     """How the batches of a recipe should go through a card.
 
     Args:
-        trainer: of the recipe.
         model: None where its sizes are not known: the whole batch is tried.
         tokens: of the largest forward pass with so many examples.
         card: bytes of its memory; None on a CPU: as many examples as have `CPU_TOKENS`.
@@ -129,9 +121,7 @@ def arranged(
     """How several cards are used, where that is left open: by data if the model fits one, else by layers.
 
     Args:
-        trainer: of the recipe.
         model: None where its sizes are not known: taken to fit.
-        longest: tokens of the longest example.
         card: bytes of its memory; None: taken to suffice.
         factor: of `jobs.memory.peak.correction`.
     """
@@ -145,25 +135,13 @@ def arranged(
 
 
 def foretold(trainer: TrainerRecipe, model: Model, checkpointing: bool, tokens: int) -> Peak:
-    """The peak of a training step.
-
-    Args:
-        trainer: of the recipe.
-        model: of the recipe.
-        checkpointing: whether activations are made again.
-        tokens: of the largest forward pass.
-    """
+    """The peak of a training step."""
     load = replace(load_of(trainer, model.kind), tokens=tokens, checkpointing=checkpointing)
     return predict_peak_memory(model.sizes, load)
 
 
 def load_of(trainer: TrainerRecipe, kind: str) -> Load:
-    """What a trainer does with the memory of a card; tokens and checkpointing are chosen later.
-
-    Args:
-        trainer: of the recipe.
-        kind: model_type of the configuration.
-    """
+    """What a trainer does with the memory of a card; tokens and checkpointing are chosen later."""
     chosen = trainer.target_modules
     preset = isinstance(chosen, str) and chosen in PRESETS
     names: Sequence[str] = PRESETS[str(chosen)] if preset else names_in(chosen)

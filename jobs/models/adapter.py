@@ -33,9 +33,7 @@ def add_adapter(base: PreTrainedModel, trainer: TrainerRecipe, seed: int, origin
     """Put a LoRA adapter into a base model; its output is unchanged until the first step.
 
     Args:
-        base: frozen.
         trainer: rank, alpha, dropout, bias, variant and target modules.
-        seed: of the adapter's initial weights.
         origin: folder or hub name of the base model, for whoever loads the adapter.
 
     Raises:
@@ -62,11 +60,7 @@ def add_adapter(base: PreTrainedModel, trainer: TrainerRecipe, seed: int, origin
 
 
 def linear_layers(model: torch.nn.Module) -> list[str]:
-    """Full names of the layers that can take an adapter: all linear ones but the head.
-
-    Args:
-        model: a causal language model.
-    """
+    """Full names of the layers that can take an adapter: all linear ones but the head."""
     get_head = getattr(model, "get_output_embeddings", None)
     head = get_head() if get_head is not None else None
     return [
@@ -85,7 +79,6 @@ def save_adapter(adapted: PeftModel, folder: Path) -> AdapterSize:
     """Write the adapter as peft reads it, whole or not at all.
 
     Args:
-        adapted: the trained model.
         folder: replaced if it exists.
 
     Raises:
@@ -107,7 +100,6 @@ def begin_from(adapted: PeftModel, folder: Path) -> None:
 
     Args:
         adapted: with an adapter of the same rank and target modules.
-        folder: of the other adapter.
 
     Raises:
         RecipeError: the adapters differ in rank or target modules, or the folder holds none.
@@ -130,11 +122,7 @@ def begin_from(adapted: PeftModel, folder: Path) -> None:
 
 
 def adapter_digest(adapted: PeftModel) -> str:
-    """Name of the adapter by its weights: 20 hexadecimal digits.
-
-    Args:
-        adapted: the model.
-    """
+    """Name of the adapter by its weights: 20 hexadecimal digits."""
     weights = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     content = save({name: weight.detach().cpu().contiguous() for name, weight in weights.items()})
     return hashlib.sha256(content).hexdigest()[:20]
@@ -142,10 +130,6 @@ def adapter_digest(adapted: PeftModel) -> str:
 
 def write_adapter(adapted: PeftModel, folder: Path) -> None:
     """Write adapter weights and configuration into a folder.
-
-    Args:
-        adapted: the model.
-        folder: made if need be.
 
     Raises:
         OSError: the disk does not take it.

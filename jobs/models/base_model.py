@@ -22,7 +22,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Base:
+class BaseFolder:
     """Where a base model is: as trials load it, and as it was before it was quantised."""
 
     folder: Path
@@ -30,13 +30,11 @@ class Base:
     key: str  # the content of `folder`
 
 
-def obtain_base(recipe: Based, cache: Path, say: Say) -> Base:
+def obtain_base(recipe: Based, cache: Path, say: Say) -> BaseFolder:
     """The base model of a recipe, converted and quantised first if the cache does not hold it.
 
     Args:
         recipe: model and quantisation decide.
-        cache: root of the cache.
-        say: told of what takes long.
 
     Raises:
         ModelError: the model is not on this machine or holds no weights.
@@ -58,20 +56,13 @@ def obtain_base(recipe: Based, cache: Path, say: Say) -> Base:
     if recipe.trainer.quantisation is Quantisation.NONE:
         if source.packed:
             obtain(plain, convert_source, {"file": source.path.name})
-        return Base(plain, plain, settings["source"])
+        return BaseFolder(plain, plain, settings["source"])
     key = key_of(**settings)
-    return Base(obtain(cache / "bases" / key, quantise_plain, settings), plain, key)
+    return BaseFolder(obtain(cache / "bases" / key, quantise_plain, settings), plain, key)
 
 
 def quantise(plain: Path, folder: Path, trainer: Stored, model: ModelRecipe) -> None:
-    """Write the model with its linear layers quantised, and its tokenizer.
-
-    Args:
-        plain: folder of the model as it was trained.
-        folder: an existing empty folder.
-        trainer: kind of quantisation.
-        model: whether the model's own code may run.
-    """
+    """Write the model with its linear layers quantised, and its tokenizer."""
     trust = model.trust_remote_code
     quantised = AutoModelForCausalLM.from_pretrained(
         plain, quantization_config=_bitsandbytes(trainer), dtype="auto", trust_remote_code=trust
@@ -96,8 +87,6 @@ def load(folder: Path, model: ModelRecipe, precision: Precision) -> PreTrainedMo
 
     Args:
         folder: as `quantise` or `save_pretrained` wrote it.
-        model: whether the model's own code may run.
-        precision: of this machine.
 
     Raises:
         ModelError: the card cannot compute with this kind of quantisation.
@@ -134,10 +123,6 @@ def set_formats(model: torch.nn.Module, precision: Precision) -> None:
     """Give every part of a loaded model its number format.
 
     Not peft's `prepare_model_for_kbit_training`: it makes embeddings and head float32, gigabytes of them.
-
-    Args:
-        model: with or without quantised layers.
-        precision: of this machine.
     """
     for layer in model.modules():
         if isinstance(layer, Linear4bit):

@@ -9,12 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 
 def convert(gguf: Path, folder: Path) -> None:
-    """Write the weights as float16 safetensors, with configuration, tokenizer and chat template.
-
-    Args:
-        gguf: the file.
-        folder: an existing empty folder.
-    """
+    """Write the weights as float16 safetensors, with configuration, tokenizer and chat template."""
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float16)
     # The weights are plain now; marked as GGUF, transformers would refuse to save and to quantise them.

@@ -23,9 +23,7 @@ def token_losses(
     """Loss of every token that counts.
 
     Args:
-        model: a causal language model, with or without an adapter.
         batch: of `jobs.data.tokens.Collator` or `jobs.data.packing.Packer`.
-        precision: of this machine.
 
     Returns:
         Losses in nats, float32, `n`; and the row of the batch that each belongs to, `n`.
@@ -64,7 +62,6 @@ def chunked(
     others make their logits again in the backward pass.
 
     Args:
-        head: hidden state to logits.
         hidden: last hidden states, `n x hidden`.
         targets: token ids, `n`.
         size: rows whose logits exist at the same time.

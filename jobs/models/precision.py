@@ -41,7 +41,7 @@ class Precision:
         return self.capability is not None and self.capability < AMPERE
 
 
-def choose(capability: tuple[int, int] | None) -> Precision:
+def precision_for(capability: tuple[int, int] | None) -> Precision:
     """The policy for a CUDA device of this capability, or for the CPU.
 
     Float16 below Ampere even where torch says that bfloat16 is supported: there it is emulated.
@@ -62,10 +62,10 @@ def of_this_machine() -> Precision:
         ModelError: this build of torch holds no code for the device.
     """
     if not torch.cuda.is_available():
-        return choose(None)
+        return precision_for(None)
     capability = torch.cuda.get_device_capability(0)
     guard(capability, torch.cuda.get_arch_list(), torch.cuda.get_device_name(0))
-    return choose(capability)
+    return precision_for(capability)
 
 
 def guard(capability: tuple[int, int], architectures: list[str], device: str) -> None:
@@ -74,9 +74,7 @@ def guard(capability: tuple[int, int], architectures: list[str], device: str) ->
     A build runs on a device of its own major version and an equal or higher minor one.
 
     Args:
-        capability: (major, minor) of the device.
         architectures: what the build was made for, as `sm_80` or `compute_90`.
-        device: name, for the message.
 
     Raises:
         ModelError: no architecture of the build fits.

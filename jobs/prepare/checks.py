@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from hpo.records import write_json
 from jobs.attempt.environment import go_offline
 from jobs.cache import intact, key_of
-from jobs.data.rows import load
+from jobs.data.rows import load_rows
 from jobs.errors import DataError, TrialError
 from jobs.evaluation.baseline import read_baseline
+from jobs.prepare.isolated_process import entry
 from jobs.recipes.hub import fetched
 from jobs.recipes.recipe import Quantisation, Recipe, parse
 from jobs.recipes.sources import base_settings
@@ -24,26 +25,19 @@ LAST_DRIVER_WITH_VOLTA = 580
 FETCH = "nodes have no network: `frontrunner prefetch`, or the next `tune`, fetches it where there is one"
 
 
-def main(recipe_file: str, cache: str, answer: str) -> int:
-    """Write the lines of `doctor` about this machine.
-
-    Args:
-        recipe_file: JSON with model, data, trainer and evaluation.
-        cache: root of the cache.
-        answer: file to write.
-    """
-    recipe = parse(json.loads(Path(recipe_file).read_text(encoding="utf-8")))
+def _check(raw: Mapping[str, Any], cache: Path, answer: str) -> None:
+    """Write the lines of `doctor` about this machine into the file `answer`."""
+    recipe = parse(raw)
     go_offline()
     checks: list[Callable[[], Line]] = [
         _torch,
         lambda: _four_bit(recipe),
         _driver,
-        lambda: _model(recipe, Path(cache)),
-        lambda: _data(recipe, Path(cache)),
-        lambda: _tasks(recipe, Path(cache)),
+        lambda: _model(recipe, cache),
+        lambda: _data(recipe, cache),
+        lambda: _tasks(recipe, cache),
     ]
     write_json(Path(answer), [_safely(check) for check in checks])
-    return 0
 
 
 def _safely(check: Callable[[], Line]) -> Line:
@@ -129,7 +123,7 @@ def _data(recipe: Recipe, cache: Path) -> Line:
     away = [source.origin for source in sources if source.on_hub and not fetched(source, cache)]
     if away:
         return ("warn", f"data: {', '.join(away)} of the hub is not in the cache {cache}", FETCH)
-    rows = load(recipe.data, cache)
+    rows = load_rows(recipe.data, cache)
     said = f"data: {len(rows)} rows in {', '.join(dict.fromkeys(source.origin for source in sources))}"
     from jobs.evaluation.examples import examples_key  # loads torch
 
@@ -152,6 +146,9 @@ def _tasks(recipe: Recipe, cache: Path) -> Line:
     except DataError as error:
         return ("warn", str(error).partition("\n\nhint: ")[0], FETCH)
     return ("ok", f"evaluation: the data of {', '.join(names)} in the cache", "")
+
+
+main = entry(_check)
 
 
 if __name__ == "__main__":

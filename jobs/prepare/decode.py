@@ -7,22 +7,9 @@ from pathlib import Path
 
 from jobs.attempt.console import say
 from jobs.attempt.environment import keep_quiet
-from jobs.prepare.isolated_process import answer
+from jobs.prepare.isolated_process import entry
 from jobs.recipes.decode import DecodeRecipe, parse
 from jobs.recipes.hub import fetch_model
-
-
-def main(recipe_file: str, cache: str) -> int:
-    """Convert, quantise and fetch what the cache lacks.
-
-    Args:
-        recipe_file: JSON with model, data, trainer and evaluation.
-        cache: root of the cache.
-
-    Returns:
-        0, or 2 after a message on stderr.
-    """
-    return answer(recipe_file, lambda raw: _prepare(parse(raw), Path(cache)))
 
 
 def _prepare(recipe: DecodeRecipe, cache: Path) -> None:
@@ -35,6 +22,9 @@ def _prepare(recipe: DecodeRecipe, cache: Path) -> None:
     obtain_base(recipe, cache, say)
     with data_from_cache(cache, recipe.tasks.place):
         load_tasks(recipe.tasks)
+
+
+main = entry(lambda raw, cache: _prepare(parse(raw), cache))
 
 
 if __name__ == "__main__":

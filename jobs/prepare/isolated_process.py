@@ -13,17 +13,13 @@ from typing import Any
 from jobs.errors import TrialError
 
 
-def run_apart(
+def run_isolated(
     module: str, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None], *more: str
 ) -> None:
     """Run `python -m MODULE RECIPE.json CACHE`.
 
     Args:
-        module: of ours.
-        recipe: written into the file.
-        cache: root of the cache.
         say: told what it prints, a line at a time.
-        more: further arguments.
 
     Raises:
         TrialError: with what it complained of.
@@ -31,28 +27,31 @@ def run_apart(
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "recipe.json"
         file.write_text(json.dumps(dict(recipe)), encoding="utf-8")
-        _follow([sys.executable, "-m", module, str(file), cache, *more], say)
+        _run([sys.executable, "-m", module, str(file), cache, *more], say)
 
 
-def answer(recipe_file: str, work: Callable[[Any], None]) -> int:
-    """The other side of `run_apart`: do the work, and tell on stderr what went wrong.
+def entry(work: Callable[..., None]) -> Callable[..., int]:
+    """The `main` of a module that `run_isolated` runs: it does the work, and tells on stderr what went wrong.
 
     Args:
-        recipe_file: written by `run_apart`.
-        work: called with the recipe.
+        work: called with the recipe, the root of the cache and the further arguments.
 
     Returns:
-        The exit code: 0, or 2 after a message.
+        What is called with the command line and returns the exit code: 0, or 2 after a message.
     """
-    try:
-        work(json.loads(Path(recipe_file).read_text(encoding="utf-8")))
-    except TrialError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+
+    def main(recipe_file: str, cache: str, *more: str) -> int:
+        try:
+            work(json.loads(Path(recipe_file).read_text(encoding="utf-8")), Path(cache), *more)
+        except TrialError as error:
+            print(error, file=sys.stderr)
+            return 2
+        return 0
+
+    return main
 
 
-def _follow(command: Sequence[str], say: Callable[[str], None]) -> None:
+def _run(command: Sequence[str], say: Callable[[str], None]) -> None:
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8") as complaints,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True) as process,

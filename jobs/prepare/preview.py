@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, cast
 from jobs.attempt.console import say
 from jobs.attempt.environment import go_offline
 from jobs.data.account import Account, aligned
-from jobs.prepare.isolated_process import answer
-from jobs.recipes.data import Source
+from jobs.prepare.isolated_process import entry
+from jobs.recipes.data import DataSource
 from jobs.recipes.hub import fetch
 from jobs.recipes.recipe import Recipe, parse
 from jobs.recipes.sources import find_source
@@ -28,19 +28,6 @@ SHOWN = 3  # examples of the whole; one of each source where there are more
 LONGEST = 1200  # characters of a prompt or response that are shown
 BINS, WIDTH = 10, 40
 COLUMNS = ("source", "weight", "rows", "equal", "dropped", "unused", "cut", "training", "validation")
-
-
-def main(recipe_file: str, cache: str) -> int:
-    """Print the preview.
-
-    Args:
-        recipe_file: JSON with model, data, trainer and evaluation.
-        cache: root of the cache.
-
-    Returns:
-        0, or 2 after a message on stderr.
-    """
-    return answer(recipe_file, lambda raw: _preview(parse(raw), Path(cache)))
 
 
 def _preview(recipe: Recipe, cache: Path) -> None:
@@ -97,11 +84,10 @@ def _measure(recipe: Recipe, cache: Path, tokenizer: PreTrainedTokenizerBase) ->
     return lambda part: measure()(part)
 
 
-def table(account: Account, sources: Sequence[Source]) -> Iterator[str]:
+def table(account: Account, sources: Sequence[DataSource]) -> Iterator[str]:
     """A line per source: what became of its rows.
 
     Args:
-        account: of the selection.
         sources: of the recipe, in its order.
     """
     lines: list[tuple[str, ...]] = [COLUMNS]
@@ -149,7 +135,7 @@ def histogram(lengths: Sequence[int]) -> Iterator[str]:
 
 
 def _samples(
-    selection: Selection, sources: Sequence[Source], decode: Callable[[Sequence[int]], str]
+    selection: Selection, sources: Sequence[DataSource], decode: Callable[[Sequence[int]], str]
 ) -> Iterator[str]:
     each = max(1, SHOWN // len(sources))
     for number, source in enumerate(sources):
@@ -162,12 +148,7 @@ def _samples(
 
 
 def marked(tokens: Tokens, decode: Callable[[Sequence[int]], str]) -> Iterator[str]:
-    """An example as the model sees it; what is not learned stands in ⟦ and ⟧, line by line.
-
-    Args:
-        tokens: of the example.
-        decode: token ids -> text.
-    """
+    """An example as the model sees it; what is not learned stands in ⟦ and ⟧, line by line."""
     border = max(tokens.response_at, 1)  # as in the labels: the first token of all never counts
     masked = printable(shortened(decode(tokens.ids[:border]))).split("\n")
     learned = printable(shortened(decode(tokens.ids[border:]))).split("\n")
@@ -177,11 +158,7 @@ def marked(tokens: Tokens, decode: Callable[[Sequence[int]], str]) -> Iterator[s
 
 
 def shortened(text: str) -> str:
-    """A text without its middle where it is too long.
-
-    Args:
-        text: any.
-    """
+    """A text without its middle where it is too long."""
     left_out = len(text) - LONGEST
     if left_out <= 0:
         return text
@@ -189,12 +166,11 @@ def shortened(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """A text that does nothing to a terminal: control characters but line feed and tab are escaped.
-
-    Args:
-        text: any.
-    """
+    """A text that does nothing to a terminal: control characters but line feed and tab are escaped."""
     return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+
+
+main = entry(lambda raw, cache: _preview(parse(raw), cache))
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from jobs.evaluation.baseline import (
     write_further,
     write_samples,
 )
-from jobs.evaluation.shards import Computed
-from jobs.prepare.isolated_process import answer
+from jobs.evaluation.shards import UnstoredShards
+from jobs.prepare.isolated_process import entry
 from jobs.recipes.hub import fetch, fetch_model
 from jobs.recipes.recipe import Quantisation, Recipe, parse
 
@@ -27,19 +27,6 @@ if TYPE_CHECKING:
     import torch
 
     from jobs.evaluation.judging import Judge
-
-
-def main(recipe_file: str, cache: str) -> int:
-    """Convert, quantise and measure what the cache lacks.
-
-    Args:
-        recipe_file: JSON with model, data, trainer and evaluation.
-        cache: root of the cache.
-
-    Returns:
-        0, or 2 after a message on stderr.
-    """
-    return answer(recipe_file, lambda raw: _prepare(parse(raw), Path(cache)))
 
 
 def _prepare(recipe: Recipe, cache: Path) -> None:
@@ -59,7 +46,7 @@ def _prepare(recipe: Recipe, cache: Path) -> None:
     judge = Judge(recipe, cache, loaded.tokenizer, loaded.examples.validation, loaded.collator, precision)
     if read_baseline(recipe, cache) is None:
         say("measuring the untuned base model")
-        judged = judge.loss(loaded.model, Computed(), lambda: None)
+        judged = judge.loss(loaded.model, UnstoredShards(), lambda: None)
         measured = {"eval_loss": judged.loss, "standard_error": judged.standard_error}
         write_baseline(recipe, cache, {**measured, "examples": judged.examples, "tokens": judged.tokens})
         say(f"untuned base model: eval_loss {judged.loss:.4f} nats per token")
@@ -71,21 +58,24 @@ def _prepare(recipe: Recipe, cache: Path) -> None:
         say(f"untuned base model: {said}")
     if recipe.evaluation.samples_wanted and read_samples(recipe, cache) is None:
         say("asking the untuned base model the prompts of evaluation.samples")
-        write_samples(recipe, cache, judge.samples(loaded.model, Computed(), lambda: None))
+        write_samples(recipe, cache, judge.samples(loaded.model, UnstoredShards(), lambda: None))
 
 
 def _further(judge: Judge, model: torch.nn.Module, known: Mapping[str, float]) -> dict[str, Metric]:
     """The tasks' metrics, and those on the base model that is not quantised."""
     from jobs.evaluation.judging import on_plain
 
-    tasks = judge.tasks(model, Computed(), lambda: None)
+    tasks = judge.tasks(model, UnstoredShards(), lambda: None)
     if not judge.recipe.evaluation.plain_too:
         return tasks
     if judge.recipe.trainer.quantisation is Quantisation.NONE:
         return {**tasks, **on_plain(Metric(known["eval_loss"]), tasks)}
     base, _ = judge.plain_base()
-    loss = judge.loss(base, Computed(), lambda: None)
-    return {**tasks, **on_plain(Metric(loss.loss), judge.tasks(base, Computed(), lambda: None))}
+    loss = judge.loss(base, UnstoredShards(), lambda: None)
+    return {**tasks, **on_plain(Metric(loss.loss), judge.tasks(base, UnstoredShards(), lambda: None))}
+
+
+main = entry(lambda raw, cache: _prepare(parse(raw), cache))
 
 
 if __name__ == "__main__":

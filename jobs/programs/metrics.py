@@ -18,7 +18,6 @@ def read_metrics(path: Path, wanted: Sequence[str]) -> dict[str, Metric]:
     """Read the metrics of a program that ended well.
 
     Args:
-        path: of the file.
         wanted: metrics that must be there; others are taken over if they are numbers.
 
     Raises:

@@ -27,9 +27,7 @@ class Program:
     group waits for the end of a pipe whose other end only this process holds.
 
     Args:
-        arguments: program and arguments.
         environment: all of it.
-        folder: in which it starts.
         output: what it prints is added here.
         errors: what it prints as errors is added here.
         warned: whether USR2 is for the program too.
@@ -113,11 +111,7 @@ class Program:
         return code
 
     def tell(self, number: signal.Signals) -> None:
-        """Send a signal to every process of the group.
-
-        Args:
-            number: of the signal.
-        """
+        """Send a signal to every process of the group."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._watch.pid, number)
 
@@ -126,7 +120,6 @@ def last_lines(log: Path, begin: int, lines: int = 20) -> str:
     """The end of a log.
 
     Args:
-        log: of the program.
         begin: byte from which it is of this execution.
         lines: how many at most.
     """

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from jobs.errors import RecipeError
+from jobs.errors import sound
 from jobs.recipes.data import Expression
 from jobs.recipes.recipe import read_group
 
@@ -79,7 +79,6 @@ class CommandRecipe:
         """The environment of the program.
 
         Args:
-            inherited: of this process.
             given: the value of each of `GIVEN`.
         """
         values = {**self.parameters, **given}
@@ -92,7 +91,6 @@ def filled(text: str, values: Mapping[str, Value]) -> str:
     """A text with a value in place of every `{name}`; `{{` and `}}` are braces.
 
     Args:
-        text: without problems.
         values: by name; truth values are written as in YAML.
     """
     parts = []
@@ -113,18 +111,11 @@ def parse(recipe: Mapping[str, Any]) -> CommandRecipe:
     Raises:
         RecipeError: naming every problem by its key path.
     """
-    trainer, found = examine(recipe)
-    if trainer is None or found:
-        raise RecipeError.of(found)
-    return trainer
+    return sound(*examine(recipe))
 
 
 def examine(recipe: Mapping[str, Any]) -> tuple[CommandRecipe | None, list[Problem]]:
-    """What could be read of a recipe, and (key path, what is wrong) for the rest.
-
-    Args:
-        recipe: see `parse`.
-    """
+    """What could be read of a recipe, and (key path, what is wrong) for the rest."""
     found: list[Problem] = []
     trainer = read_group(CommandRecipe, "trainer", recipe, found)
     if trainer is not None:

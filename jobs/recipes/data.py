@@ -141,7 +141,7 @@ class SourceRecipe:
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """One part of the data with nothing left open."""
 
     name: str
@@ -182,12 +182,12 @@ class DataRecipe:
     curation: CurationRecipe = field(default_factory=CurationRecipe)
     sizes: DataSizes | None = None
 
-    def parts(self) -> list[Source]:
+    def parts(self) -> list[DataSource]:
         """The sources of the mixture, or the only one, in the order given."""
         if not self.sources:
-            return [Source(ALONE, self.path, self.template, self.columns, self.hub, 1.0, None)]
+            return [DataSource(ALONE, self.path, self.template, self.columns, self.hub, 1.0, None)]
         return [
-            Source(
+            DataSource(
                 name,
                 part.path,
                 part.template or self.template,
@@ -199,11 +199,10 @@ class DataRecipe:
             for name, part in self.sources.items()
         ]
 
-    def key_of(self, source: Source, setting: str) -> str:
+    def key_of(self, source: DataSource, setting: str) -> str:
         """The key path of a setting of a source, for messages.
 
         Args:
-            source: of `parts`.
             setting: path, template or columns.
         """
         own = self.sources and getattr(self.sources[source.name], setting) is not None
@@ -211,20 +210,12 @@ class DataRecipe:
 
 
 def hub_name(path: str) -> bool:
-    """Whether a path is to be read as a name on the hub.
-
-    Args:
-        path: as given.
-    """
+    """Whether a path is to be read as a name on the hub."""
     return re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", path) is not None and not path.endswith(FORMATS)
 
 
 def resolve_data(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The group `data` of a recipe with absolute paths, and the text of template files in their place.
-
-    Args:
-        data: without problems.
-    """
+    """The group `data` of a recipe with absolute paths, and the text of template files in their place."""
     resolved = dict(data)
     if resolved.get("path") and not hub_name(resolved["path"]):
         resolved["path"] = str(Path(resolved["path"]).expanduser().resolve())

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from jobs.errors import RecipeError
+from jobs.errors import sound
 from jobs.recipes.evaluation import EvaluationRecipe, TaskRecipe
 from jobs.recipes.recipe import ModelRecipe, Quantisation, read_group
 from jobs.recipes.task_files import TaskFiles
@@ -76,18 +76,11 @@ def parse(raw: Mapping[str, Any]) -> DecodeRecipe:
     Raises:
         RecipeError: naming every problem by its key path.
     """
-    recipe, found = examine(raw)
-    if recipe is None or found:
-        raise RecipeError.of(found)
-    return recipe
+    return sound(*examine(raw))
 
 
 def examine(raw: Mapping[str, Any]) -> tuple[DecodeRecipe | None, list[Problem]]:
-    """What could be read of a recipe, and (key path, what is wrong) for the rest.
-
-    Args:
-        raw: see `parse`.
-    """
+    """What could be read of a recipe, and (key path, what is wrong) for the rest."""
     found: list[Problem] = []
     model = read_group(ModelRecipe, "model", raw, found)
     trainer = read_group(DecodeTrainer, "trainer", raw, found)

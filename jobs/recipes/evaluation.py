@@ -15,15 +15,15 @@ DEMO = "demo"  # as evaluation.tasks.folder: the tasks that come with the packag
 DEMO_TASKS = Path(__file__).resolve().parents[1] / "demo_tasks"
 
 
-class Base(StrEnum):
+class JudgedBase(StrEnum):
     """The base model under the adapter while it is judged."""
 
     AS_TRAINED = "4bit"  # as trainer.quantisation says
     PLAIN = "16bit"  # not quantised; float32 where there is no card
 
 
-def _as_trained_first(chosen: list[Base]) -> list[Base]:
-    if chosen not in ([Base.AS_TRAINED], [Base.AS_TRAINED, Base.PLAIN]):
+def _as_trained_first(chosen: list[JudgedBase]) -> list[JudgedBase]:
+    if chosen not in ([JudgedBase.AS_TRAINED], [JudgedBase.AS_TRAINED, JudgedBase.PLAIN]):
         got = ", ".join(chosen)
         raise ValueError(f"got [{got}], expected [4bit] or [4bit, 16bit]")
     return chosen
@@ -68,7 +68,7 @@ class EvaluationRecipe:
     """How the trained adapter is judged."""
 
     batch_size: Count  # sequences a forward pass
-    bases: Annotated[list[Base], AfterValidator(_as_trained_first)]
+    bases: Annotated[list[JudgedBase], AfterValidator(_as_trained_first)]
     samples: SampleRecipe | None = None
     tasks: TaskRecipe | None = None
 
@@ -80,4 +80,4 @@ class EvaluationRecipe:
     @property
     def plain_too(self) -> bool:
         """Whether the adapter is also judged on the base model that is not quantised."""
-        return Base.PLAIN in self.bases
+        return JudgedBase.PLAIN in self.bases

@@ -6,11 +6,7 @@ CHUNK = 512  # rows of logits: with a vocabulary of 128,000 and float32, 260 MB
 
 
 def not_packed(kind: str) -> str:
-    """What to say of an architecture that is not known to read packed rows; tests try those of `PLAIN_HEADS`.
-
-    Args:
-        kind: model_type of its configuration.
-    """
+    """What to say of an architecture that is not known to read packed rows, as `PLAIN_HEADS` are."""
     return (
         f"got packed with a model of type {kind}, expected none, or one of {', '.join(sorted(PLAIN_HEADS))}"
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jobs.cache import intact, key_of, obtain
 from jobs.errors import DataError, ModelError
-from jobs.recipes.data import DataRecipe, Source
+from jobs.recipes.data import DataRecipe, DataSource
 from jobs.recipes.recipe import ModelRecipe
 from jobs.recipes.sources import awaits_fetching
 
@@ -16,7 +16,7 @@ MODEL_FILES = ("*.json", "*.model", "*.jinja", "*.txt", "*.safetensors")
 OLDER_WEIGHTS = ("pytorch_model*.bin",)  # of models without safetensors
 
 
-def hub_file(source: Source, cache: Path | None) -> Path:
+def hub_file(source: DataSource, cache: Path | None) -> Path:
     """Where the rows of a hub data set are.
 
     Args:
@@ -36,12 +36,11 @@ def hub_file(source: Source, cache: Path | None) -> Path:
     return path
 
 
-def fetched(source: Source, cache: Path) -> bool:
+def fetched(source: DataSource, cache: Path) -> bool:
     """Whether the rows of a hub data set are in the cache, complete.
 
     Args:
         source: one that is on the hub.
-        cache: root of the cache.
     """
     return intact(_entry(source, cache))
 
@@ -50,11 +49,6 @@ def fetch(data: DataRecipe, cache: Path, say: Callable[[str], None]) -> None:
     """Put the rows of every hub data set of a recipe into the cache, as far as it lacks them.
 
     What is there stays: a study goes on with the rows that it began with.
-
-    Args:
-        data: of the recipe.
-        cache: root of the cache.
-        say: told of what takes long.
 
     Raises:
         DataError: the hub does not answer, or has no such data set, subset, split or revision.
@@ -65,12 +59,12 @@ def fetch(data: DataRecipe, cache: Path, say: Callable[[str], None]) -> None:
             _fetch(source, cache)
 
 
-def _entry(source: Source, cache: Path) -> Path:
+def _entry(source: DataSource, cache: Path) -> Path:
     hub = source.hub
     return cache / "hub" / key_of(path=source.path, subset=hub.subset, split=hub.split, revision=hub.revision)
 
 
-def _fetch(source: Source, cache: Path) -> None:
+def _fetch(source: DataSource, cache: Path) -> None:
     from datasets import load_dataset  # slow, and needed for hub names only
 
     hub = source.hub
@@ -93,10 +87,6 @@ def _fetch(source: Source, cache: Path) -> None:
 
 def fetch_model(model: ModelRecipe, say: Callable[[str], None]) -> None:
     """Put a base model that is named by its hub name into the local hub cache, unless it is there.
-
-    Args:
-        model: of the recipe.
-        say: told of what takes long.
 
     Raises:
         ModelError: the hub does not answer, has no such model or revision, or wants its licence accepted.

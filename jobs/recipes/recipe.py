@@ -14,7 +14,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
 
-from jobs.errors import RecipeError
+from jobs.errors import sound
 from jobs.recipes import targets
 from jobs.recipes.data import DataRecipe
 from jobs.recipes.evaluation import EvaluationRecipe
@@ -131,7 +131,6 @@ class TrainerRecipe:
         """Optimiser steps of a trial.
 
         Args:
-            train_examples: number of training examples.
             fidelity: share of the full length, in (0, 1].
 
         Returns:
@@ -185,6 +184,13 @@ class Examined:
     evaluation: EvaluationRecipe | None
     problems: list[tuple[str, str]]  # (key path, problem)
 
+    @property
+    def recipe(self) -> Recipe | None:
+        """The whole, where every group could be read."""
+        if self.model and self.data and self.trainer and self.evaluation:
+            return Recipe(self.model, self.data, self.trainer, self.evaluation)
+        return None
+
 
 def parse(raw: Mapping[str, Any]) -> Recipe:
     """Turn plain values into a recipe.
@@ -195,18 +201,12 @@ def parse(raw: Mapping[str, Any]) -> Recipe:
     Raises:
         RecipeError: naming every problem by its key path.
     """
-    found = examine(raw)
-    if found.model and found.data and found.trainer and found.evaluation and not found.problems:
-        return Recipe(found.model, found.data, found.trainer, found.evaluation)
-    raise RecipeError.of(found.problems)
+    examined = examine(raw)
+    return sound(examined.recipe, examined.problems)
 
 
 def examine(raw: Mapping[str, Any]) -> Examined:
-    """Read each group of a recipe for itself, so that a mistake in one does not hide those in others.
-
-    Args:
-        raw: see `parse`.
-    """
+    """Read each group of a recipe for itself, so that a mistake in one does not hide those in others."""
     problems: list[tuple[str, str]] = []
     model = read_group(ModelRecipe, "model", raw, problems)
     data = read_group(DataRecipe, "data", raw, problems)
@@ -223,9 +223,6 @@ def read_group(kind: type[G], name: str, raw: Mapping[str, Any], problems: list[
     """Read one group of a recipe into its dataclass.
 
     Args:
-        kind: of the dataclass.
-        name: of the group.
-        raw: see `parse`.
         problems: what is wrong with the group is added here, by key path.
 
     Returns:

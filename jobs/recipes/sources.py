@@ -19,7 +19,7 @@ LAYOUT = 1  # raised when what is written into an entry changes
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """The files of a base model: a folder in Hugging Face format, or one GGUF file."""
 
     path: Path
@@ -30,17 +30,14 @@ class Source:
         return self.path.is_file()
 
 
-def find_source(model: ModelRecipe) -> Source:
+def find_source(model: ModelRecipe) -> ModelSource:
     """Find the base model on this machine.
-
-    Args:
-        model: the model of a recipe.
 
     Raises:
         ModelError: it is not here, or the folder holds no weights.
     """
     if model.path is None:
-        return Source(_packaged(model))
+        return ModelSource(_packaged(model))
     folder = Path(model.path).expanduser()
     if not folder.is_dir():
         folder = _from_hub_cache(model)
@@ -51,7 +48,7 @@ def find_source(model: ModelRecipe) -> Source:
             "expected config.json, tokenizer files and *.safetensors weights",
             "name the folder that `save_pretrained` or `hf download` wrote",
         )
-    return Source(folder)
+    return ModelSource(folder)
 
 
 def awaits_fetching(model: ModelRecipe) -> bool:
@@ -109,13 +106,8 @@ def _from_hub_cache(model: ModelRecipe) -> Path:
         ) from error
 
 
-def source_key(source: Source, cache: Path) -> str:
-    """Name of the base model by its content.
-
-    Args:
-        source: the files.
-        cache: root of the cache, where digests are kept.
-    """
+def source_key(source: ModelSource, cache: Path) -> str:
+    """Name of the base model by its content."""
     if source.packed:
         digest = known_digest(source.path, cache)
         return key_of(layout=LAYOUT, gguf=digest, transformers=version("transformers"))
@@ -124,13 +116,7 @@ def source_key(source: Source, cache: Path) -> str:
 
 
 def base_settings(model: ModelRecipe, trainer: Stored, cache: Path) -> dict[str, Any]:
-    """Everything that decides the bytes of the quantised base model.
-
-    Args:
-        model: the model of a recipe.
-        trainer: says how the model is quantised.
-        cache: root of the cache.
-    """
+    """Everything that decides the bytes of the quantised base model."""
     four_bit = trainer.quantisation in {Quantisation.NF4, Quantisation.FP4}
     quantised = trainer.quantisation is not Quantisation.NONE
     return {

@@ -68,7 +68,6 @@ class SyntheticRecipe:
         """How long the trial works: log-normal around a mean of `seconds`, whatever the spread.
 
         Args:
-            seed: of the trial.
             fidelity: share of the full length, in (0, 1].
         """
         deviation = draw(seed, "work").gauss(0.0, 1.0)
@@ -78,7 +77,6 @@ class SyntheticRecipe:
         """The objective: the time that the trial works, and what a larger adapter would take on top.
 
         Args:
-            seed: of the trial.
             fidelity: share of the full length, in (0, 1].
         """
         return self.work_seconds(seed, fidelity) + self.seconds * fidelity * self.size
@@ -88,7 +86,6 @@ def draw(seed: int, *what: object) -> random.Random:
     """Random numbers that belong to one purpose of one trial.
 
     Args:
-        seed: of the trial.
         what: the purpose, with the number of the attempt where it is for one.
     """
     return random.Random(":".join(str(part) for part in (seed, *what)))
@@ -144,11 +141,7 @@ CHECKS: Mapping[str, Callable[[Any], str | None]] = {
 
 
 def problems(recipe: Mapping[str, Any]) -> list[Problem]:
-    """(key path, what is wrong) for everything that is; model, data and evaluation are not looked at.
-
-    Args:
-        recipe: with a mapping `trainer`.
-    """
+    """(key path, what is wrong) for everything that is; model, data and evaluation are not looked at."""
     trainer = recipe.get("trainer")
     if not isinstance(trainer, Mapping):
         return [("trainer", f"got {trainer!r}, expected a mapping")]
@@ -170,9 +163,6 @@ def _wrong(trainer: Mapping[str, Any]) -> Sequence[Problem]:
 
 def parse(recipe: Mapping[str, Any]) -> SyntheticRecipe:
     """Turn plain values into a recipe.
-
-    Args:
-        recipe: with a mapping `trainer`.
 
     Raises:
         RecipeError: naming every problem by its key path.

@@ -35,11 +35,7 @@ def problem(targets: str | Sequence[str]) -> str | None:
 
 
 def names_in(targets: str | Sequence[str]) -> list[str]:
-    """The names of a list, or of a text with commas.
-
-    Args:
-        targets: names.
-    """
+    """The names of a list, or of a text with commas."""
     return [name.strip() for name in targets.split(",")] if isinstance(targets, str) else list(targets)
 
 
@@ -47,7 +43,6 @@ def resolve(targets: str | Sequence[str], linear_layers: Collection[str]) -> lis
     """The suffixes of module names that peft is to wrap.
 
     Args:
-        targets: a preset or names.
         linear_layers: full names of the model's linear layers, such as `model.layers.0.self_attn.q_proj`.
 
     Returns:

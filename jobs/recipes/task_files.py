@@ -43,9 +43,6 @@ class TaskFile:
 class TaskFiles:
     """Every task file within reach; the user's come before those of lm-eval.
 
-    Args:
-        folder: of the user; None: there is none.
-
     Raises:
         RecipeError: there is no such folder, or it holds no task.
     """
@@ -70,9 +67,6 @@ class TaskFiles:
     def find(self, name: str) -> TaskFile | None:
         """The file that defines a task or group.
 
-        Args:
-            name: of it.
-
         Raises:
             RecipeError: the file is not what it should be.
         """
@@ -80,20 +74,12 @@ class TaskFiles:
         return None if path is None else TaskFile(path, _read(path))
 
     def tagged(self, tag: str) -> list[str]:
-        """The names of the tasks with a tag, sorted.
-
-        Args:
-            tag: as the files have it.
-        """
+        """The names of the tasks with a tag, sorted."""
         own = set() if self.folder is None else _tagged_in(_texts(self.folder), tag)
         return sorted(own | _tagged_in_shipped(tag))
 
     def like(self, name: str) -> list[str]:
-        """Names that somebody may have meant.
-
-        Args:
-            name: that no file defines.
-        """
+        """Names that somebody may have meant."""
         shipped = [known for folder in _by_likeness("") for known in _named_in_shipped(folder)]
         return get_close_matches(name, [*self._own, *shipped], n=SUGGESTED)
 

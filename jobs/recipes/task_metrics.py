@@ -10,6 +10,7 @@ from typing import Any
 
 from jobs.errors import RecipeError
 from jobs.recipes.evaluation import EvaluationRecipe, TaskRecipe
+from jobs.recipes.metrics import EVAL_LOSS, PLAIN_SUFFIX
 from jobs.recipes.task_files import TaskFiles
 
 # What lm-eval computes where a task names no metrics, by the kind of output.
@@ -19,7 +20,6 @@ USUAL = {
     "multiple_choice": ("acc", "acc_norm"),
     "generate_until": ("exact_match",),
 }
-PLAIN_SUFFIX = "_16bit"
 NO_FILTER = "none"
 
 Problem = tuple[str, str]
@@ -58,9 +58,6 @@ class Survey:
 def survey(tasks: TaskRecipe) -> Survey:
     """Find the tasks of a recipe.
 
-    Args:
-        tasks: of the evaluation.
-
     Returns:
         What there is, and every problem with the rest.
     """
@@ -72,13 +69,9 @@ def survey(tasks: TaskRecipe) -> Survey:
 
 
 def metric_names(evaluation: EvaluationRecipe) -> list[str]:
-    """The metrics of an evaluation beyond the loss.
-
-    Args:
-        evaluation: of the recipe.
-    """
+    """The metrics of an evaluation beyond the loss."""
     names = [] if evaluation.tasks is None else [one.name for one in survey(evaluation.tasks).reported]
-    plain = [f"{name}{PLAIN_SUFFIX}" for name in ("eval_loss", *names)]
+    plain = [f"{name}{PLAIN_SUFFIX}" for name in (EVAL_LOSS, *names)]
     return [*names, *plain] if evaluation.plain_too else names
 
 

@@ -68,9 +68,6 @@ Problem = tuple[str, str]
 def argument_problems(recipe: Mapping[str, Any]) -> list[Problem]:
     """What is wrong with `trainer.args`.
 
-    Args:
-        recipe: any.
-
     Returns:
         (key path, what is wrong) per problem.
     """

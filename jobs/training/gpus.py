@@ -34,20 +34,13 @@ class Place:
     cards: tuple[str, ...] = ()
 
     def settled(self, recipe: Recipe) -> Recipe:
-        """The recipe with that decided.
-
-        Args:
-            recipe: of the trial.
-        """
+        """The recipe with that decided."""
         how = Parallel.LAYERS if self.layers > 1 else Parallel.DATA
         return replace(recipe, trainer=replace(recipe.trainer, parallel=how))
 
 
 def take_place(spec: TrialSpec) -> Place:
     """Decide how a trial is spread, and keep this process to the cards that are its own.
-
-    Args:
-        spec: of the trial.
 
     Raises:
         RecipeError: see `jobs.recipes.recipe.parse`.
@@ -82,11 +75,7 @@ def _splits_layers(trainer: TrainerRecipe, spec: TrialSpec, memory: list[float |
 
 
 def visible_cards(environment: Mapping[str, str] = os.environ) -> dict[str, float | None]:
-    """The cards that this task may use, in CUDA's own words, with their memory in bytes where it is known.
-
-    Args:
-        environment: of this process.
-    """
+    """The cards that this task may use, in CUDA's own words, with their memory in bytes where it is known."""
     there = _cards_of_driver()
     named = environment.get(VISIBLE)
     if named is None:

@@ -21,13 +21,13 @@ from jobs.data.packing import Packer
 from jobs.data.reading_order import dealt, largest_pass, reading_order
 from jobs.data.tokens import Collator, Examples, Ordered
 from jobs.errors import Diverged, OutOfMemory
-from jobs.memory.sizing import Sizing, choose
+from jobs.memory.sizing import Sizing, choose_sizing
 from jobs.recipes.recipe import TrainerRecipe
 from jobs.training.process_group import OutOfMemoryElsewhere
 from jobs.training.resources import model_of
 from jobs.training.trainer import TOTALS, AdapterTrainer, Surroundings, Totals, training_arguments
 
-APART = 1_000_003  # between the seeds of two ranks: dropout must not be the same on each
+SEED_STRIDE = 1_000_003  # between the seeds of two ranks: dropout must not be the same on each
 
 
 class StepWatch(TrainerCallback):
@@ -43,14 +43,7 @@ class StepWatch(TrainerCallback):
         self._saved_at = time.monotonic()
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Start the clock of the step.
-
-        Args:
-            args: the Trainer's.
-            state: the Trainer's.
-            control: the Trainer's.
-            kwargs: the Trainer's.
-        """
+        """Start the clock of the step."""
         if self._first_step is not None:
             self._first_step()
             self._first_step = None
@@ -60,12 +53,6 @@ class StepWatch(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Account for the step.
-
-        Args:
-            args: the Trainer's.
-            state: the Trainer's.
-            control: the Trainer's.
-            kwargs: the Trainer's.
 
         Raises:
             Diverged: the loss is not finite or above the bound.
@@ -91,8 +78,6 @@ def progress_line(trainer: AdapterTrainer, phase: str, eval_loss: float | None =
     """Where a trial stands.
 
     Args:
-        trainer: of the trial.
-        phase: of the trial.
         eval_loss: in nats per token, if it is known.
     """
     totals = trainer.totals
@@ -133,13 +118,7 @@ def train(
     """Train from the newest checkpoint, or from the start, to the last step.
 
     Args:
-        adapted: the model with a fresh adapter.
-        examples: of the recipe.
         collator: pads, or packs.
-        recipe: of the trainer.
-        plan: length, seed and attempt.
-        surroundings: progress, checkpoints and signals.
-        first_step: called when the first step begins.
 
     Returns:
         The trainer, done: with the model, the totals, and able to checkpoint again.
@@ -161,12 +140,12 @@ def train(
     in_order = [lengths[place] for place in order]
     tokens = partial(largest_pass, in_order, padded=padded)
     card, mean = surroundings.card.bytes, fmean(in_order)
-    sizing = choose(recipe, model_of(adapted), tokens, card, plan.memory_factor, mean)
+    sizing = choose_sizing(recipe, model_of(adapted), tokens, card, plan.memory_factor, mean)
     sizing = ranks.told(sizing)  # the ranks' shares differ in length, if only a little
     say(f"{described(sizing, recipe, ranks.count)}, on {surroundings.card.described}")
     while True:
         surroundings.card.restart_peak()
-        seed = (plan.seed + ranks.rank * APART) % 2**32
+        seed = (plan.seed + ranks.rank * SEED_STRIDE) % 2**32
         arguments = training_arguments(recipe, sizing, seed, plan.steps, surroundings.precision)
         arguments.output_dir = str(plan.folder)
         trainer = AdapterTrainer(
@@ -185,13 +164,7 @@ def train(
 
 
 def described(sizing: Sizing, recipe: TrainerRecipe, ranks: int) -> str:
-    """How a batch goes through the cards, for people.
-
-    Args:
-        sizing: how.
-        recipe: of the trainer; its batch is the share of one rank.
-        ranks: that share a batch.
-    """
+    """How a batch goes through the cards, for people; the batch of `recipe` is the share of one rank."""
     made_again = " with gradient checkpointing" if sizing.checkpointing else ""
     shared = f", shared by {ranks}" if ranks > 1 else ""
     step = f"{recipe.batch_size * ranks} a step{shared}"
@@ -222,9 +195,6 @@ def _fits(trainer: AdapterTrainer, resumed: Path | None, *, last: bool) -> bool:
 
 def after_out_of_memory(trainer: AdapterTrainer) -> Path | None:
     """Keep the steps that were done, and free what the failed one has taken.
-
-    Args:
-        trainer: in the middle of a step.
 
     Returns:
         The checkpoint to go on from; None where no step was done.

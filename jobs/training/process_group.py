@@ -33,7 +33,6 @@ class Ranks:
 
     Args:
         rank: of this process; 0 is the trial itself.
-        count: of processes.
         sums: the group that sums gradients; None: the one that does all the rest.
     """
 
@@ -76,10 +75,6 @@ class Ranks:
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter], *values: float) -> list[float]:
         """Give every rank the sums of all ranks' gradients, to the same bits.
 
-        Args:
-            parameters: those that are trained.
-            values: to be summed as well.
-
         Returns:
             The sums of the values; see `meet`.
         """
@@ -108,11 +103,7 @@ class Ranks:
         return box[0]
 
     def gathered(self, value: T) -> list[T]:
-        """What every rank says, in their order; on ranks other than 0 only their own.
-
-        Args:
-            value: this rank's.
-        """
+        """What every rank says, in their order; on ranks other than 0 only their own."""
         if self.count == 1:
             return [value]
         found: list[T | None] | None = [None] * self.count if self.rank == 0 else None
@@ -141,23 +132,12 @@ def open_store() -> TCPStore:
 
 
 def find_store(port: int) -> TCPStore:
-    """The store of rank 0.
-
-    Args:
-        port: of it.
-    """
+    """The store of rank 0."""
     return TCPStore(HERE, port, is_master=False, timeout=timedelta(seconds=STUCK_S))
 
 
 def join(store: Store, rank: int, count: int, device: torch.device) -> Ranks:
-    """Become one of the ranks; returns once all are there.
-
-    Args:
-        store: of rank 0.
-        rank: of this process.
-        count: of processes.
-        device: what this process computes on.
-    """
+    """Become one of the ranks; returns once all are there."""
     for library in ("GLOO", "NCCL"):  # the name of a host need not lead to it, least of all on a cluster
         os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo")
     patience = timedelta(seconds=STUCK_S)

@@ -13,20 +13,15 @@ from jobs.training.gpus import Place
 from jobs.training.process_group import Ranks, join, leave, open_store
 from jobs.training.shared_checkpoints import SharedCheckpoints
 from jobs.training.trainer import AdapterTrainer
-from jobs.training.worker_processes import Followers
+from jobs.training.worker_processes import WorkerProcesses
 
 
 @contextmanager
-def company(attempt: Attempt, place: Place, device: torch.device) -> Iterator[Callable[[], Ranks]]:
+def rank_group(attempt: Attempt, place: Place, device: torch.device) -> Iterator[Callable[[], Ranks]]:
     """The other ranks for as long as a block lasts; they must have nothing left to do at its end.
 
     What the block is given joins them; not before the model is loaded, as transformers writes only on rank 0
     of a group, and any rank may be the one that quantises the model for all.
-
-    Args:
-        attempt: of the trial.
-        place: how many there are, and on which cards.
-        device: of this process.
 
     Raises:
         RankFailed: one of them has ended before its time.
@@ -35,28 +30,25 @@ def company(attempt: Attempt, place: Place, device: torch.device) -> Iterator[Ca
         yield Ranks
         return
     store = open_store()
-    followers = Followers(
+    workers = WorkerProcesses(
         attempt.paths.folder, attempt.number, place.ranks, store.port, place.cards, attempt.abandon
     )
     say(f"training on {place.ranks} {'cards' if place.cards else 'processes'}, a share of each batch on each")
     try:
         yield lambda: join(store, 0, place.ranks, device)
-        followers.join()
+        workers.join()
     except Exception as error:
-        explained = followers.explain(error)
+        explained = workers.explain(error)
         if explained is error:
             raise
         raise explained from error
     finally:
-        followers.close()
+        workers.close()
         leave()
 
 
 def part(trainer: AdapterTrainer) -> float:
     """The last that all ranks do together, after which only rank 0 is needed.
-
-    Args:
-        trainer: done with training.
 
     Returns:
         The most memory that any rank has held, in GiB; on rank 0.

@@ -20,7 +20,6 @@ class SharedCheckpoints:
 
     Args:
         own: rank 0's; None on the others.
-        ranks: this process's place.
     """
 
     def __init__(self, own: Checkpoints | None, ranks: Ranks) -> None:
@@ -40,7 +39,6 @@ class SharedCheckpoints:
         """See `Checkpoints.save`.
 
         Args:
-            step: optimiser steps done.
             write: writes what rank 0 has to keep.
         """
         states = self._states()
@@ -85,11 +83,7 @@ def random_state() -> bytes:
 
 
 def restore_random_state(file: Path) -> None:
-    """Go on with the random numbers where a rank stood; where it was not there, with those of its seed.
-
-    Args:
-        file: of a checkpoint.
-    """
+    """Go on with the random numbers where a rank stood; where it was not there, with those of its seed."""
     if not file.exists():
         return
     state = torch.load(file, weights_only=True)

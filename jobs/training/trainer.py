@@ -67,11 +67,7 @@ def training_arguments(
     """The Trainer's settings: ours, and whatever `trainer.args` names.
 
     Args:
-        trainer: of the recipe.
         sizing: examples a forward pass, and whether activations are made again.
-        seed: of dropout.
-        steps: optimiser steps.
-        precision: of this machine.
     """
     chosen: dict[str, Any] = {
         **trainer.args,
@@ -126,9 +122,6 @@ class AdapterTrainer(Trainer):
         """Sum of the losses over the tokens of the whole batch, whatever micro-batch they are in.
 
         Args:
-            model: with the adapter.
-            inputs: one micro-batch.
-            return_outputs: not used.
             num_items_in_batch: response tokens of the whole batch.
         """
         losses, _ = token_losses(model, inputs, self.surroundings.precision)
@@ -139,24 +132,14 @@ class AdapterTrainer(Trainer):
         return losses.sum() / (own if num_items_in_batch is None else num_items_in_batch)
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
-        """The micro-batches of a step, and the response tokens in them and in those of the other ranks.
-
-        Args:
-            args: the Trainer's.
-            kwargs: the Trainer's.
-        """
+        """The micro-batches of a step, and the response tokens in them and in those of the other ranks."""
         batches, tokens = super().get_batch_samples(*args, **kwargs)
         if tokens is None or self.surroundings.ranks.count == 1:
             return batches, tokens
         return batches, self.surroundings.ranks.meet(float(tokens))[0]
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """One micro-batch forward and backward; after the last of a step the ranks sum their gradients.
-
-        Args:
-            args: the Trainer's.
-            kwargs: the Trainer's.
-        """
+        """One micro-batch forward and backward; after the last of a step the ranks sum their gradients."""
         self.in_pass = True
         loss = super().training_step(*args, **kwargs)
         self.step_loss += float(loss)

@@ -27,15 +27,16 @@ from jobs.evaluation.judging import Judge
 from jobs.evaluation.scores import measure_with
 from jobs.evaluation.validation_loss import Judgement
 from jobs.models.adapter import AdapterSize, add_adapter, begin_from, save_adapter
-from jobs.models.base_model import Base, load, obtain_base
+from jobs.models.base_model import BaseFolder, load, obtain_base
 from jobs.models.libraries import quiet, use_cores
 from jobs.models.precision import Precision, of_this_machine
 from jobs.recipes.data import DataRecipe, Packing
+from jobs.recipes.metrics import TrainingMetrics
 from jobs.recipes.recipe import Recipe, parse
 from jobs.training.gpus import Place
 from jobs.training.loop import Plan, progress_line, train
-from jobs.training.rank_group import company, part
-from jobs.training.resources import energy_metrics, memory_metrics
+from jobs.training.rank_group import part, rank_group
+from jobs.training.resources import drawn_energy, memory_metrics
 from jobs.training.shared_checkpoints import SharedCheckpoints
 from jobs.training.trainer import AdapterTrainer, Surroundings
 from jobs.training.trial_evaluation import TrialEvaluation
@@ -45,7 +46,7 @@ from jobs.training.trial_evaluation import TrialEvaluation
 class Loaded:
     """What a trial works with."""
 
-    base: Base
+    base: BaseFolder
     model: torch.nn.Module
     examples: Examples
     collator: Collator
@@ -54,10 +55,11 @@ class Loaded:
 
 @dataclass
 class Times:
-    """Seconds of this attempt."""
+    """Seconds and memory of this attempt."""
 
     start: float = 0.0  # from the start of the process to the first step
-    peak_gib: float = 0.0  # of memory, of any rank while it trained
+    evaluation: float = 0.0  # over all attempts, as far as their parts are used
+    peak_gib: float = 0.0  # of memory, of any rank while it trained, and of this one while it judged
 
 
 def load_all(
@@ -66,9 +68,6 @@ def load_all(
     """Base model, examples and collator of a recipe.
 
     Args:
-        recipe: of the trial.
-        cache: root of the cache.
-        precision: of this machine.
         after_batch: called after every forward pass, if curation needs losses that the cache does not hold.
     """
     base = obtain_base(recipe, cache, say)
@@ -89,13 +88,7 @@ def load_all(
 
 
 def with_adapter(loaded: Loaded, recipe: Recipe, spec: TrialSpec) -> PeftModel:
-    """The base model with a fresh adapter, or with the one that the trial begins from.
-
-    Args:
-        loaded: what the trial works with.
-        recipe: of the trial.
-        spec: of the trial.
-    """
+    """The base model with a fresh adapter, or with the one that the trial begins from."""
     origin = recipe.model.path or str(loaded.base.plain)
     adapted = add_adapter(cast(Any, loaded.model), recipe.trainer, spec.seed, origin)
     if spec.adapter is not None:
@@ -104,26 +97,13 @@ def with_adapter(loaded: Loaded, recipe: Recipe, spec: TrialSpec) -> PeftModel:
 
 
 def plan_of(spec: TrialSpec, recipe: Recipe, loaded: Loaded, attempt: int, paths: TrialPaths) -> Plan:
-    """How long an attempt trains, from which seed.
-
-    Args:
-        spec: of the trial.
-        recipe: of the trial.
-        loaded: what the trial works with.
-        attempt: its number.
-        paths: of the trial.
-    """
+    """How long an attempt trains, from which seed."""
     steps = recipe.trainer.steps(len(loaded.examples.train), spec.fidelity)
     return Plan(steps, spec.seed, attempt, paths.checkpoints, spec.memory_factor)
 
 
 def run(spec: TrialSpec, attempt: Attempt, place: Place) -> TrialResult:
     """Run one attempt of a trial to its end.
-
-    Args:
-        spec: what to run.
-        attempt: files, signals and the right to write.
-        place: where.
 
     Returns:
         The result, not committed yet; the adapter is saved.
@@ -144,7 +124,7 @@ def run(spec: TrialSpec, attempt: Attempt, place: Place) -> TrialResult:
         times.start = seconds_since_start()
         say(f"first step {times.start:.1f} s after the start of the process")
 
-    with company(attempt, place, precision.device) as join:
+    with rank_group(attempt, place, precision.device) as join:
         use_cores(place.ranks)
         loaded = load_all(recipe, cache, precision, signals.answer_if_due)
         collator = collator_of(loaded, recipe.data)
@@ -164,20 +144,17 @@ def run(spec: TrialSpec, attempt: Attempt, place: Place) -> TrialResult:
     attempt.owner.confirm()
     size = attempt.insist(lambda: save_adapter(adapted, attempt.paths.adapter), "write the adapter")
     evaluation.write_samples()
-    metrics = {**_metrics(trainer, judgement, size, times), **tasks, **evaluation.on_plain_base(), **memory}
-    metrics["eval_seconds"] = Metric(evaluation.seconds)
-    metrics |= energy_metrics(trainer)
+    times.peak_gib = max(times.peak_gib, card.peak_bytes() / 2**30)  # as trained; the plain base takes more
+    plain = evaluation.on_plain_base()
+    times.evaluation = evaluation.seconds
+    on_card = replace(memory, gpu_energy_wh=drawn_energy(trainer)).measured()
+    metrics = {**_metrics(trainer, judgement, size, times).measured(), **tasks, **plain, **on_card}
     progress.phase(progress_line(trainer, "done", judgement.loss))
     return TrialResult(spec.trial, attempt.number, metrics, _details(spec, recipe, trainer, loaded, place))
 
 
 def collator_of(loaded: Loaded, data: DataRecipe) -> Collator | Packer:
-    """How training examples become a batch; the model is made to read such batches.
-
-    Args:
-        loaded: what the trial works with.
-        data: of the recipe.
-    """
+    """How training examples become a batch; the model is made to read such batches."""
     if data.packing is Packing.NONE:
         return loaded.collator
     attend_within_examples(cast(Any, loaded.model))
@@ -186,21 +163,22 @@ def collator_of(loaded: Loaded, data: DataRecipe) -> Collator | Packer:
 
 def _metrics(
     trainer: AdapterTrainer, judgement: Judgement, size: AdapterSize, times: Times
-) -> dict[str, Metric]:
+) -> TrainingMetrics:
     totals = trainer.totals
-    return {
-        "eval_loss": Metric(judgement.loss, judgement.standard_error),
-        "train_loss": Metric(totals.train_loss),
-        "train_seconds": Metric(totals.train_seconds),
-        "train_cpu_seconds": Metric(totals.train_cpu_seconds),
-        "start_seconds": Metric(times.start),
-        "tokens": Metric(totals.tokens),
-        "tokens_per_second": Metric(totals.tokens / totals.train_seconds),
-        "peak_memory_gib": Metric(max(trainer.surroundings.card.peak_bytes() / 2**30, times.peak_gib)),
-        "skipped_steps": Metric(totals.skipped_steps),
-        "trainable_parameters": Metric(size.trainable_parameters),
-        "adapter_bytes": Metric(size.file_bytes),
-    }
+    return TrainingMetrics(
+        eval_loss=Metric(judgement.loss, judgement.standard_error),
+        train_loss=Metric(totals.train_loss),
+        train_seconds=Metric(totals.train_seconds),
+        train_cpu_seconds=Metric(totals.train_cpu_seconds),
+        eval_seconds=Metric(times.evaluation),
+        start_seconds=Metric(times.start),
+        tokens=Metric(totals.tokens),
+        tokens_per_second=Metric(totals.tokens / totals.train_seconds),
+        peak_memory_gib=Metric(times.peak_gib),
+        trainable_parameters=Metric(size.trainable_parameters),
+        adapter_bytes=Metric(size.file_bytes),
+        skipped_steps=Metric(totals.skipped_steps),
+    )
 
 
 def _details(

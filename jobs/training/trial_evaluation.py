@@ -14,7 +14,7 @@ from jobs.attempt.console import complain
 from jobs.cache import key_of
 from jobs.errors import OutOfMemory
 from jobs.evaluation.judging import Judge, on_plain, release
-from jobs.evaluation.shards import Kept
+from jobs.evaluation.shards import StoredShards
 from jobs.evaluation.validation_loss import Judgement
 from jobs.models.adapter import adapter_digest
 from jobs.recipes.recipe import Quantisation
@@ -26,9 +26,6 @@ class TrialEvaluation:
     """Judges the adapter of one attempt.
 
     Args:
-        trainer: done with training.
-        attempt: files, signals and the right to write.
-        judge: what to judge with.
         base_key: of the base model that the adapter was trained on.
     """
 
@@ -64,13 +61,13 @@ class TrialEvaluation:
         """
         if not self._judge.recipe.evaluation.samples_wanted:
             return
-        began, parts = time.monotonic(), self._parts(self._base_key)
+        began, shards = time.monotonic(), self._shards(self._base_key)
         try:
-            samples = self._judge.samples(self._adapted, parts, self._after_batch)
+            samples = self._judge.samples(self._adapted, shards, self._after_batch)
         except OutOfMemory as error:
             complain(f"going on without sample generations: {error}")
             return
-        self.seconds += time.monotonic() - began + parts.earlier_s
+        self.seconds += time.monotonic() - began + shards.earlier_s
         self._attempt.owner.confirm()
         path = self._attempt.paths.samples
         self._attempt.insist(lambda: write_json(path, samples), "write the sample generations")
@@ -96,17 +93,17 @@ class TrialEvaluation:
         return on_plain(_loss(judgement), tasks)
 
     def _judged(self, model: Any, base_key: str) -> tuple[Judgement, dict[str, Metric]]:
-        began, parts, judge = time.monotonic(), self._parts(base_key), self._judge
-        judgement = judge.loss(model, parts, self._after_batch)
-        tasks = judge.tasks(model, parts, self._after_batch)
-        self.seconds += time.monotonic() - began + parts.earlier_s
+        began, shards, judge = time.monotonic(), self._shards(base_key), self._judge
+        judgement = judge.loss(model, shards, self._after_batch)
+        tasks = judge.tasks(model, shards, self._after_batch)
+        self.seconds += time.monotonic() - began + shards.earlier_s
         return judgement, tasks
 
-    def _parts(self, base_key: str) -> Kept:
+    def _shards(self, base_key: str) -> StoredShards:
         judge, paths = self._judge, self._attempt.paths
         compute, size = str(judge.precision.compute), judge.recipe.evaluation.batch_size
         folder = paths.evaluation / self._digest / key_of(base=base_key, compute=compute, batch_size=size)
-        return Kept(folder, self._attempt.owner.confirm)
+        return StoredShards(folder, self._attempt.owner.confirm)
 
     def _after_batch(self) -> None:
         surroundings = self._trainer.surroundings

@@ -12,16 +12,8 @@ from jobs.attempt.environment import go_offline
 from jobs.training.worker_processes import die_with, report_failure
 
 
-def follow(paths: TrialPaths, attempt: int, rank: int, count: int, port: int) -> None:
-    """Train along with rank 0 to the last step; writes no file.
-
-    Args:
-        paths: of the trial.
-        attempt: of the trial.
-        rank: of this process.
-        count: of all ranks.
-        port: where rank 0 waits.
-    """
+def train_along(paths: TrialPaths, attempt: int, rank: int, count: int, port: int) -> None:
+    """Train along with rank 0 to the last step; writes no file."""
     from jobs.attempt.card import Card  # seconds of imports
     from jobs.attempt.progress import Silence
     from jobs.attempt.signals import Signals
@@ -60,7 +52,7 @@ def main() -> None:
     die_with(parent)
     go_offline()
     try:
-        follow(TrialPaths(Path(folder)), attempt, rank, count, port)
+        train_along(TrialPaths(Path(folder)), attempt, rank, count, port)
     except Exception as error:  # the boundary of the process: whatever it was becomes rank 0's failure
         report_failure(pipe, error)
         os._exit(1)

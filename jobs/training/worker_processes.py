@@ -1,6 +1,6 @@
 """The other processes of a trial that trains on several cards: started by rank 0, and gone when it is.
 
-They are followers in everything: they write no file, no signal reaches them (Slurm sends its warnings to
+They follow rank 0 in everything: they write no file, no signal reaches them (Slurm sends its warnings to
 every process of a task), and they die with rank 0. If one of them ends before its time, so does the attempt.
 """
 
@@ -45,20 +45,16 @@ class RankFailed(TrialError):
 
 
 @dataclass(frozen=True)
-class _Follower:
+class _Worker:
     rank: int
     process: subprocess.Popen[bytes]
     report: int  # the end of a pipe that its failure is told on
 
 
-class Followers:
+class WorkerProcesses:
     """Ranks 1 and up of a trial; must be started by the main thread, with which they die.
 
     Args:
-        trial: folder of the trial.
-        attempt: of the trial.
-        count: of all ranks.
-        port: where rank 0 waits for them.
         cards: of each rank; none on a machine without.
         abandon: ends this process, with a failure as the outcome; called where the main thread is stuck.
     """
@@ -78,20 +74,16 @@ class Followers:
         self._known: dict[int, RankFailed] = {}  # by rank: a pipe can be read only once
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, KEPT_OUT)  # they inherit it, and keep it
         try:
-            self._followers = [
+            self._workers = [
                 _start(trial, attempt, rank, count, port, cards[rank] if cards else None)
                 for rank in range(1, count)
             ]
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        threading.Thread(target=self._watch, name="followers", daemon=True).start()
+        threading.Thread(target=self._watch, name="workers", daemon=True).start()
 
     def explain(self, error: Exception) -> Exception:
-        """The failure of another rank, where that is what made this one fail.
-
-        Args:
-            error: what ended this rank's work.
-        """
+        """The failure of another rank, where that is what made this one fail."""
         if isinstance(error, TrialError) or not isinstance(error, RuntimeError):
             return error
         until = time.monotonic() + REPORT_S
@@ -105,25 +97,25 @@ class Followers:
         Raises:
             RankFailed: one ended otherwise.
         """
-        for follower in self._followers:
-            follower.process.wait()
+        for worker in self._workers:
+            worker.process.wait()
         if lost := self._lost():
             raise self._failure(lost[0])
 
     def close(self) -> None:
         """End those that are still there; harmless when repeated."""
         self._over.set()
-        for follower in self._followers:
-            follower.process.kill()
-            follower.process.wait()
+        for worker in self._workers:
+            worker.process.kill()
+            worker.process.wait()
             with suppress(OSError):
-                os.close(follower.report)
-        self._followers = []
+                os.close(worker.report)
+        self._workers = []
 
-    def _lost(self) -> list[_Follower]:
-        return [follower for follower in self._followers if follower.process.poll()]
+    def _lost(self) -> list[_Worker]:
+        return [worker for worker in self._workers if worker.process.poll()]
 
-    def _failure(self, lost: _Follower) -> RankFailed:
+    def _failure(self, lost: _Worker) -> RankFailed:
         with self._reading:
             if lost.rank not in self._known:
                 self._known[lost.rank] = _failure(lost)
@@ -139,7 +131,7 @@ class Followers:
                 return
 
 
-def _start(trial: Path, attempt: int, rank: int, count: int, port: int, card: str | None) -> _Follower:
+def _start(trial: Path, attempt: int, rank: int, count: int, port: int, card: str | None) -> _Worker:
     ours, theirs = os.pipe()
     words = (trial, attempt, rank, count, port, os.getpid(), theirs)
     try:
@@ -153,41 +145,32 @@ def _start(trial: Path, attempt: int, rank: int, count: int, port: int, card: st
     finally:
         os.close(theirs)
     os.set_blocking(ours, False)
-    return _Follower(rank, process, ours)
+    return _Worker(rank, process, ours)
 
 
-def _failure(follower: _Follower) -> RankFailed:
+def _failure(worker: _Worker) -> RankFailed:
     """What a rank that has ended says of it, or else how it ended."""
     text = b""
     with suppress(OSError):
-        text = os.read(follower.report, 2**16)
+        text = os.read(worker.report, 2**16)
     with suppress(ValueError, KeyError, TypeError):
         told = json.loads(text)
-        message = f"rank {follower.rank} failed: {told['message']}\n\n{told['traceback']}"
+        message = f"rank {worker.rank} failed: {told['message']}\n\n{told['traceback']}"
         return RankFailed(message, Cause(told["cause"]))
-    code = follower.process.returncode
+    code = worker.process.returncode
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    return RankFailed(f"rank {follower.rank} of this trial (process {follower.process.pid}) {how}")
+    return RankFailed(f"rank {worker.rank} of this trial (process {worker.process.pid}) {how}")
 
 
 def die_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends, however that ends.
-
-    Args:
-        parent: process id.
-    """
+    """Have the kernel kill this process when its parent ends, however that ends."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it has ended already
         os._exit(1)
 
 
 def report_failure(pipe: int, error: Exception) -> None:
-    """Tell rank 0 why this rank ends.
-
-    Args:
-        pipe: as it was handed over.
-        error: what was raised.
-    """
+    """Tell rank 0 why this rank ends."""
     message = str(error) if isinstance(error, TrialError) else f"{type(error).__name__}: {error}"
     lines = "".join(traceback.format_exception(error))
     told = {"cause": cause_of(error).value, "message": message[:2000], "traceback": lines[-MOST_TRACEBACK:]}

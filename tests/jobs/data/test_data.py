@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selected_examples import load_examples, split
 
 from jobs.data import demo_data
 from jobs.data.reading_order import reading_order
-from jobs.data.rows import read, split
+from jobs.data.rows import read
 from jobs.data.templates import Example, render
 from jobs.data.tokens import IGNORED, Collator, Tokens, tokenise
 from jobs.errors import DataError
-from jobs.evaluation.examples import load_examples
 from jobs.recipes.data import Template
 from jobs.recipes.recipe import parse
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selected_examples import load_examples
 
 from jobs.data.filters import Filters, normal, repetition, word_share
 from jobs.data.templates import Example
 from jobs.errors import DataError
-from jobs.evaluation.examples import load_examples
 from jobs.kinds.qlora import Qlora
 from jobs.recipes.data import FilterRecipe
 from jobs.recipes.recipe import parse

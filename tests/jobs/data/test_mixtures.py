@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 import yaml
+from selected_examples import load_examples
 
 from jobs.data.jinja_template import write as own
 from jobs.data.rows import data_key, read
 from jobs.data.templates import Example, mapped, render
 from jobs.errors import DataError
-from jobs.evaluation.examples import load_examples, repeats
+from jobs.evaluation.examples import repeats
 from jobs.kinds.qlora import Qlora
 from jobs.recipes.data import FilterRecipe, HubRecipe
 from jobs.recipes.hub import fetch, hub_file

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from architectures import ARCHITECTURES, saved
+from selected_examples import load_examples
 
 from hpo.paths import TrialPaths
 from hpo.records import TrialResult
@@ -18,15 +19,14 @@ from jobs.data.packing import LENGTHS, Packer, attend_within_examples
 from jobs.data.reading_order import reading_order
 from jobs.data.tokens import IGNORED, Collator, Tokens
 from jobs.errors import ModelError
-from jobs.evaluation.examples import load_examples
 from jobs.kinds.qlora import Qlora
 from jobs.models.adapter import add_adapter
 from jobs.models.base_model import load
 from jobs.models.loss import token_losses
-from jobs.models.precision import choose
+from jobs.models.precision import precision_for
 from jobs.recipes.recipe import parse
 
-CPU = choose(None)
+CPU = precision_for(None)
 MakeTrial = Callable[..., TrialPaths]
 
 

@@ -16,16 +16,16 @@ import pytest
 import torch
 
 from hpo.records import TrialResult, write_json
-from jobs.data.selection import Kept
+from jobs.data.selection import SelectedExample
 from jobs.data.tokens import Collator, Tokens
 from jobs.errors import DataError
 from jobs.evaluation import scores
 from jobs.evaluation.curation import cells, curate, spread, to_score
 from jobs.evaluation.examples import obtain_examples
 from jobs.kinds.qlora import Qlora
-from jobs.models.precision import choose
+from jobs.models.precision import precision_for
 from jobs.prepare.preview import main as preview
-from jobs.recipes.data import CurateBy, CurationRecipe, HubRecipe, Source
+from jobs.recipes.data import CurateBy, CurationRecipe, DataSource, HubRecipe
 from jobs.recipes.recipe import parse
 from jobs.run_trial import main as run_trial
 
@@ -41,14 +41,14 @@ READER = """
 """
 
 
-def of(name: str, weight: float = 1.0) -> Source:
+def of(name: str, weight: float = 1.0) -> DataSource:
     """A source."""
-    return Source(name, None, "completion", {}, HubRecipe(), weight, None)
+    return DataSource(name, None, "completion", {}, HubRecipe(), weight, None)
 
 
-def kept(lengths: Sequence[int], source: int = 0) -> list[Kept]:
+def kept(lengths: Sequence[int], source: int = 0) -> list[SelectedExample]:
     """Examples of responses of so many tokens after a prompt of one."""
-    return [Kept(Tokens(tuple(range(1 + length)), 1), source) for length in lengths]
+    return [SelectedExample(Tokens(tuple(range(1 + length)), 1), source) for length in lengths]
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_losses_are_those_of_transformers(
     long_and_short["trainer"]["quantisation"] = "none"
     made, base = parse(long_and_short), AutoModelForCausalLM.from_pretrained(long_and_short["model"]["path"])
     seen: list[Tokens] = []
-    mine = scores.measure_with(base, Collator(1), 8, choose(None))
+    mine = scores.measure_with(base, Collator(1), 8, precision_for(None))
 
     def measure(part: Sequence[Tokens]) -> tuple[list[float], list[int]]:
         seen.extend(part)

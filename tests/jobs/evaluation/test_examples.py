@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selected_examples import load_examples
 
 from hpo.records import write_json
 from jobs.cache import intact
 from jobs.data.tokens import Collator
-from jobs.evaluation.examples import load_examples, obtain_examples
+from jobs.evaluation.examples import obtain_examples
 from jobs.recipes.recipe import parse
 
 LOADER = """

@@ -21,7 +21,7 @@ from jobs.evaluation.baseline import read_further, read_samples, write_further, 
 from jobs.evaluation.prompts import written
 from jobs.evaluation.questions import Question, questions_of
 from jobs.evaluation.samples import Writer, sample
-from jobs.evaluation.shards import Computed
+from jobs.evaluation.shards import UnstoredShards
 from jobs.kinds.qlora import Qlora
 from jobs.models.precision import of_this_machine
 from jobs.prepare import trials as prepare
@@ -235,7 +235,7 @@ def test_where_nothing_can_be_asked_nothing_is_answered(
 
     recipe["evaluation"]["samples"] = {"prompts": [], "max_new_tokens": 3, "validation": 2}
     model, machine = AutoModelForCausalLM.from_pretrained(tiny_model), of_this_machine()
-    told = sample(model, tokenizer, parse(recipe), [], machine, Computed(), lambda: None)
+    told = sample(model, tokenizer, parse(recipe), [], machine, UnstoredShards(), lambda: None)
     assert told["samples"] == []
 
 

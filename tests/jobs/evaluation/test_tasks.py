@@ -22,7 +22,7 @@ from jobs import run_trial
 from jobs.errors import DataError, Diverged
 from jobs.evaluation import shards as parts_module
 from jobs.evaluation.examples import obtain_examples
-from jobs.evaluation.shards import Computed, Kept
+from jobs.evaluation.shards import StoredShards, UnstoredShards
 from jobs.kinds.qlora import ON_A_CARD, Qlora
 from jobs.prepare import checks
 from jobs.prepare import trials as prepare
@@ -241,7 +241,7 @@ def test_parts_are_kept_by_adapter_and_question(tmp_path: Path) -> None:
             asked.append(question)
             return [0.1]
 
-        return Kept(tmp_path / "parts", lambda: None).obtain(name, question, answer)
+        return StoredShards(tmp_path / "parts", lambda: None).obtain(name, question, answer)
 
     assert ask("a/b", [1]) == ask("a/b", [1]) == [0.1]
     assert ask("a/b", [2]) == [0.1]
@@ -254,7 +254,7 @@ def test_parts_are_kept_by_adapter_and_question(tmp_path: Path) -> None:
 def test_answer_that_is_no_number_is_a_diverged_trial() -> None:
     """A log-likelihood of a model that diverged is never an answer."""
     with pytest.raises(Diverged, match="pick: got nan"):
-        Computed().obtain("pick", [], lambda: [(float("nan"), False)])
+        UnstoredShards().obtain("pick", [], lambda: [(float("nan"), False)])
 
 
 def test_prepare_measures_the_untuned_model_by_the_tasks(

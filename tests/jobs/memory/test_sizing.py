@@ -21,7 +21,7 @@ from jobs.errors import OutOfMemory
 from jobs.evaluation import validation_loss as evaluation
 from jobs.memory.forecast import memory_seen, peak_memory
 from jobs.memory.peak import CONTEXT, Architecture, chance
-from jobs.memory.sizing import CPU_TOKENS, USABLE, Model, Sizing, choose, foretold, load_of
+from jobs.memory.sizing import CPU_TOKENS, USABLE, Model, Sizing, choose_sizing, foretold, load_of
 from jobs.recipes.recipe import TrainerRecipe, parse
 from jobs.training import trainer, trial
 
@@ -57,7 +57,7 @@ def test_micro_batch_follows_from_the_card(
     divide 16; and 8.9 GB of 9 GiB: three without kept activations, of which two divide 16.
     """
     own = _trainer(recipe, batch_size=16)
-    chosen = choose(own, LLAMA_8B, _of(512), gibibytes * 2**30)
+    chosen = choose_sizing(own, LLAMA_8B, _of(512), gibibytes * 2**30)
     assert chosen == expected
     peak = foretold(own, LLAMA_8B, chosen.checkpointing, chosen.micro_batch * 512)
     assert peak.total <= USABLE * gibibytes * 2**30
@@ -70,8 +70,8 @@ def test_short_examples_go_together_though_the_longest_are_long(recipe: dict[str
     again, take 960 x 4/3 for 16 examples, 80 each.
     """
     own, card = _trainer(recipe, batch_size=16), 15.77 * 2**30
-    assert choose(own, LLAMA_8B, _of(512), card, length=512) == Sizing(1, False)
-    assert choose(own, LLAMA_8B, _of(512), card, length=60) == Sizing(16, True)
+    assert choose_sizing(own, LLAMA_8B, _of(512), card, length=512) == Sizing(1, False)
+    assert choose_sizing(own, LLAMA_8B, _of(512), card, length=60) == Sizing(16, True)
 
 
 def test_the_preset_qv_is_two_layers_where_a_model_has_them_apart(recipe: dict[str, Any]) -> None:
@@ -85,24 +85,24 @@ def test_what_the_user_fixes_is_kept(recipe: dict[str, Any]) -> None:
     """On any card; and where nothing should fit, the smallest is tried."""
     own = _trainer(recipe, batch_size=16, micro_batch_size=4, gradient_checkpointing=False)
     for gibibytes in (4, 16, 80):
-        assert choose(own, LLAMA_8B, _of(512), gibibytes * 2**30) == Sizing(4, False)
+        assert choose_sizing(own, LLAMA_8B, _of(512), gibibytes * 2**30) == Sizing(4, False)
     free = _trainer(recipe, micro_batch_size="auto", gradient_checkpointing="auto")
-    assert choose(free, LLAMA_8B, _of(512), 4 * 2**30) == Sizing(1, True)
+    assert choose_sizing(free, LLAMA_8B, _of(512), 4 * 2**30) == Sizing(1, True)
 
 
 def test_peaks_of_finished_trials_make_the_next_choice_smaller(recipe: dict[str, Any]) -> None:
     """Twice the memory that was foretold: a card that was good for four examples is good for one."""
     own, card = _trainer(recipe, batch_size=16), 31.73 * 2**30
-    assert choose(own, LLAMA_8B, _of(512), card, factor=1.0) == Sizing(4, False)
-    assert choose(own, LLAMA_8B, _of(512), card, factor=2.0) == Sizing(1, False)
+    assert choose_sizing(own, LLAMA_8B, _of(512), card, factor=1.0) == Sizing(4, False)
+    assert choose_sizing(own, LLAMA_8B, _of(512), card, factor=2.0) == Sizing(1, False)
 
 
 def test_a_cpu_gets_so_many_tokens_a_forward_pass(recipe: dict[str, Any]) -> None:
     """2,048: of 300 tokens 6 examples would do, of which 4 divide 16; a long example goes alone."""
     own = _trainer(recipe, batch_size=16)
-    assert choose(own, None, _of(300), None) == Sizing(4, False)
-    assert choose(own, LLAMA_8B, _of(CPU_TOKENS // 16), None) == Sizing(16, False)
-    assert choose(own, None, _of(CPU_TOKENS + 1), None) == Sizing(1, False)
+    assert choose_sizing(own, None, _of(300), None) == Sizing(4, False)
+    assert choose_sizing(own, LLAMA_8B, _of(CPU_TOKENS // 16), None) == Sizing(16, False)
+    assert choose_sizing(own, None, _of(CPU_TOKENS + 1), None) == Sizing(1, False)
 
 
 def test_the_largest_forward_pass_is_that_of_the_examples_read() -> None:
@@ -116,7 +116,7 @@ def test_the_largest_forward_pass_is_that_of_the_examples_read() -> None:
 def test_a_model_of_unknown_sizes_begins_with_the_whole_batch(recipe: dict[str, Any]) -> None:
     """There is nothing to go by; halving finds what fits."""
     assert Model.of({"model_type": "mamba", "d_model": 768}) is None
-    assert choose(_trainer(recipe, batch_size=16), None, _of(512), 2**34) == Sizing(16, False)
+    assert choose_sizing(_trainer(recipe, batch_size=16), None, _of(512), 2**34) == Sizing(16, False)
 
 
 def test_what_is_foretold_of_a_recipe_names_the_choice_and_the_chance(

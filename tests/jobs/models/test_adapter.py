@@ -16,10 +16,10 @@ from jobs.data.tokens import Collator, Tokens
 from jobs.models.adapter import add_adapter, save_adapter
 from jobs.models.base_model import load, quantise
 from jobs.models.loss import token_losses
-from jobs.models.precision import choose
+from jobs.models.precision import precision_for
 from jobs.recipes.recipe import parse
 
-CPU = choose(None)
+CPU = precision_for(None)
 EXAMPLES = [Tokens(tuple(3 + (start + place) % 40 for place in range(9)), 4) for start in range(4)]
 
 

@@ -17,11 +17,11 @@ from jobs.models import base_model
 from jobs.models.adapter import add_adapter, linear_layers
 from jobs.models.base_model import load, obtain_base
 from jobs.models.loss import token_losses
-from jobs.models.precision import choose, guard
+from jobs.models.precision import guard, precision_for
 from jobs.recipes.recipe import parse
 from jobs.recipes.targets import resolve
 
-CPU = choose(None)
+CPU = precision_for(None)
 EXAMPLES = [Tokens(tuple(3 + (start + place) % 40 for place in range(9)), 4) for start in range(6)]
 
 
@@ -193,7 +193,7 @@ def test_precision_follows_the_card(
     capability: tuple[int, int] | None, compute: torch.dtype, scales: bool, repeats: bool
 ) -> None:
     """Float16 with a scaled loss before Ampere, bfloat16 from there, float32 on the CPU."""
-    chosen = choose(capability)
+    chosen = precision_for(capability)
     assert (chosen.compute, chosen.scales_loss, chosen.repeats_kv) == (compute, scales, repeats)
 
 

@@ -84,9 +84,10 @@ def _with_plain_peft(paths: TrialPaths, recipe: dict[str, Any]) -> float:
     """The evaluation loss by transformers and peft alone, example by example."""
     import torch
     from peft import PeftModel
+    from selected_examples import split
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-    from jobs.data.rows import load, split
+    from jobs.data.rows import load_rows
     from jobs.recipes.recipe import parse
 
     origin = json.loads((paths.adapter / "adapter_config.json").read_text())["base_model_name_or_path"]
@@ -102,7 +103,7 @@ def _with_plain_peft(paths: TrialPaths, recipe: dict[str, Any]) -> float:
     tokenizer = AutoTokenizer.from_pretrained(origin)
     total, tokens = 0.0, 0
     data = parse(recipe).data
-    for row in split(load(data), data).validation:
+    for row in split(load_rows(data), data).validation:
         prompt = tokenizer(row["prompt"])["input_ids"]
         answer = [*tokenizer(row["completion"])["input_ids"], tokenizer.eos_token_id]
         labels = torch.tensor([[-100] * len(prompt) + answer])
