@@ -36,7 +36,11 @@ def data(n: int = 12, hamming: tuple[bool, ...] = (False, False, True)) -> Data:
     X[:, 2] = RNG.integers(0, 3, n) / 3 + 1 / 6
     y = np.sin(5 * X[:, 0]) + X[:, 1] + (X[:, 2] > 0.5)
     return Data(
-        X, (y - y.mean()) / y.std(), RNG.random(n) * 0.01, RNG.integers(1, 4, n) * 1.0, np.array(hamming)
+        X,
+        (y - y.mean()) / y.std(),
+        RNG.random(n) * 0.01,
+        RNG.integers(1, 4, n).astype(float),
+        np.array(hamming),
     )
 
 
