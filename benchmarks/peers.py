@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 from benchmarks.problems import Dimension, Problem, Values
 from hpo.space.space import Choice, Float, Integer
@@ -50,7 +50,7 @@ class Ours:
     def __init__(self, problem: Problem, strategy: str, seed: int, initial: int) -> None:
         from hpo.optimizer import Optimizer
 
-        settings = {"initial": initial} if strategy == "bo" else {}
+        settings: dict[str, Any] = {"initial": initial} if strategy == "bo" else {}
         self._objectives = problem.objectives
         directions = dict.fromkeys(problem.objectives, "min")
         self._optimizer = Optimizer(problem.space, directions, strategy, seed, **settings)
@@ -89,38 +89,46 @@ class Optuna:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         samplers = optuna.samplers
-        made = {
+        makers: dict[str, Callable[[], Any]] = {
             "gp": lambda: samplers.GPSampler(seed=seed, n_startup_trials=initial),
             "tpe": lambda: samplers.TPESampler(seed=seed, n_startup_trials=initial, multivariate=False),
             "tpe_multivariate": lambda: samplers.TPESampler(
                 seed=seed, n_startup_trials=initial, multivariate=True
             ),
             "nsga2": lambda: samplers.NSGAIISampler(seed=seed, population_size=initial),
-        }[sampler]()
+        }
         self._optuna = optuna
         self._space = problem.space
-        self._distributions = {name: self._distribution(own) for name, own in problem.space.items()}
-        self._study = optuna.create_study(directions=["minimize"] * len(problem.objectives), sampler=made)
+        self._distributions = {
+            name: self._distribution(dimension) for name, dimension in problem.space.items()
+        }
+        self._study = optuna.create_study(
+            directions=["minimize"] * len(problem.objectives), sampler=makers[sampler]()
+        )
 
-    def _distribution(self, own: Dimension) -> Any:
+    def _distribution(self, dimension: Dimension) -> Any:
         kinds = self._optuna.distributions
-        if isinstance(own, Float):
-            return kinds.FloatDistribution(own.low, own.high, log=own.log, step=own.step)
-        if isinstance(own, Integer):
-            return kinds.IntDistribution(own.low, own.high, log=own.log, step=own.step)
-        if own.ordered:
-            return kinds.IntDistribution(0, own.levels - 1)
-        return kinds.CategoricalDistribution(own.values)
+        if isinstance(dimension, Float):
+            return kinds.FloatDistribution(
+                dimension.low, dimension.high, log=dimension.log, step=dimension.step
+            )
+        if isinstance(dimension, Integer):
+            return kinds.IntDistribution(
+                dimension.low, dimension.high, log=dimension.log, step=dimension.step
+            )
+        if dimension.ordered:
+            return kinds.IntDistribution(0, dimension.levels - 1)
+        return kinds.CategoricalDistribution(dimension.values)
 
     def ask(self, count: int) -> list[Asked]:
         """Trials that are running until told."""
         trials = [self._study.ask(self._distributions) for _ in range(count)]
         return [Asked(self._named(trial.params), trial) for trial in trials]
 
-    def _named(self, params: Params) -> dict[str, Any]:
+    def _named(self, params: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            name: own.level(params[name]) if _is_ordered(own) else params[name]
-            for name, own in self._space.items()
+            name: dimension.level(params[name]) if _is_ordered(dimension) else params[name]
+            for name, dimension in self._space.items()
         }
 
     def tell(self, asked: Asked, values: Values) -> None:
@@ -135,8 +143,8 @@ class Optuna:
         """`add_trial`, complete or failed."""
         states = self._optuna.trial.TrialState
         numbered = {
-            name: own.values.index(params[name]) if _is_ordered(own) else params[name]
-            for name, own in self._space.items()
+            name: dimension.values.index(params[name]) if _is_ordered(dimension) else params[name]
+            for name, dimension in self._space.items()
         }
         trial = self._optuna.trial.create_trial(
             state=states.FAIL if values is None else states.COMPLETE,
@@ -147,8 +155,8 @@ class Optuna:
         self._study.add_trial(trial)
 
 
-def _is_ordered(own: Dimension) -> bool:
-    return isinstance(own, Choice) and own.ordered
+def _is_ordered(dimension: Dimension) -> TypeGuard[Choice]:
+    return isinstance(dimension, Choice) and dimension.ordered
 
 
 class Ax:
@@ -165,7 +173,9 @@ class Ax:
         self._objectives = problem.objectives
         self._space = problem.space
         self._client = Client(random_seed=seed)
-        self._client.configure_experiment([_ax_parameter(name, own) for name, own in problem.space.items()])
+        self._client.configure_experiment(
+            [_ax_parameter(name, dimension) for name, dimension in problem.space.items()]
+        )
         self._client.configure_optimization(", ".join(f"-{name}" for name in problem.objectives))
         self._client.configure_generation_strategy(
             initialization_budget=initial, initialization_random_seed=seed
@@ -180,8 +190,8 @@ class Ax:
 
     def _typed(self, params: Params) -> dict[str, Any]:
         return {
-            name: int(params[name]) if isinstance(own, Integer) else params[name]
-            for name, own in self._space.items()
+            name: int(params[name]) if isinstance(dimension, Integer) else params[name]
+            for name, dimension in self._space.items()
         }
 
     def tell(self, asked: Asked, values: Values) -> None:
@@ -201,18 +211,18 @@ class Ax:
             self.tell(asked, values)
 
 
-def _ax_parameter(name: str, own: Dimension) -> Any:
+def _ax_parameter(name: str, dimension: Dimension) -> Any:
     from ax.api.configs import ChoiceParameterConfig, RangeParameterConfig
 
-    if isinstance(own, Choice):
-        kind = "str" if isinstance(own.values[0], str) else "int"
-        return ChoiceParameterConfig(name, list(own.values), kind, is_ordered=own.ordered)
+    if isinstance(dimension, Choice):
+        kind = "str" if isinstance(dimension.values[0], str) else "int"
+        return ChoiceParameterConfig(name, list(dimension.values), kind, is_ordered=dimension.ordered)
     return RangeParameterConfig(
         name,
-        (own.low, own.high),
-        "int" if isinstance(own, Integer) else "float",
-        step_size=None if own.step in (None, 1) else own.step,
-        scaling="log" if own.log else "linear",
+        (dimension.low, dimension.high),
+        "int" if isinstance(dimension, Integer) else "float",
+        step_size=None if dimension.step in (None, 1) else dimension.step,
+        scaling="log" if dimension.log else "linear",
     )
 
 
@@ -255,7 +265,7 @@ class Smac:
         from ConfigSpace import ConfigurationSpace
 
         space = ConfigurationSpace(seed=seed)
-        space.add([_smac_parameter(name, own) for name, own in self._space.items()])
+        space.add([_smac_parameter(name, dimension) for name, dimension in self._space.items()])
         return space
 
     def ask(self, count: int) -> list[Asked]:
@@ -265,8 +275,8 @@ class Smac:
 
     def _named(self, params: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            name: _plain(own.level(params[name]) if isinstance(own, Integer) else params[name])
-            for name, own in self._space.items()
+            name: _plain(dimension.level(params[name]) if isinstance(dimension, Integer) else params[name])
+            for name, dimension in self._space.items()
         }
 
     def tell(self, asked: Asked, values: Values) -> None:
@@ -291,8 +301,8 @@ class Smac:
     def _tell(self, info: Any, cost: Sequence[float], status: Any) -> None:
         from smac.runhistory.dataclasses import TrialValue
 
-        own = list(cost) if len(cost) > 1 else cost[0]
-        self._smac.tell(info, TrialValue(cost=own, time=1.0, status=status), save=False)
+        costs = list(cost) if len(cost) > 1 else cost[0]
+        self._smac.tell(info, TrialValue(cost=costs, time=1.0, status=status), save=False)
 
     def attach(self, params: Params, values: Values | None) -> None:
         """Told as if asked for, which SMAC allows."""
@@ -300,8 +310,10 @@ class Smac:
         from smac.runhistory.dataclasses import TrialInfo
 
         numbered = {
-            name: (params[name] - own.low) // own.step if isinstance(own, Integer) else params[name]
-            for name, own in self._space.items()
+            name: (int(params[name]) - dimension.low) // dimension.step
+            if isinstance(dimension, Integer)
+            else params[name]
+            for name, dimension in self._space.items()
         }
         info = TrialInfo(Configuration(self._smac.scenario.configspace, values=numbered), seed=0)
         asked = Asked(dict(params), info)
@@ -319,20 +331,21 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _smac_parameter(name: str, own: Dimension) -> Any:
+def _smac_parameter(name: str, dimension: Dimension) -> Any:
     """ConfigSpace has no integers with a step: the number of the value stands for it."""
     import ConfigSpace
 
-    if isinstance(own, Float):
-        return ConfigSpace.Float(name, (own.low, own.high), log=own.log)
-    if isinstance(own, Integer):
-        return ConfigSpace.Integer(name, (0, own.levels - 1))
-    if own.ordered:
-        return ConfigSpace.OrdinalHyperparameter(name, own.values)
-    return ConfigSpace.CategoricalHyperparameter(name, own.values)
+    if isinstance(dimension, Float):
+        return ConfigSpace.Float(name, (dimension.low, dimension.high), log=dimension.log)
+    if isinstance(dimension, Integer):
+        return ConfigSpace.Integer(name, (0, dimension.levels - 1))
+    if dimension.ordered:
+        return ConfigSpace.OrdinalHyperparameter(name, dimension.values)
+    return ConfigSpace.CategoricalHyperparameter(name, dimension.values)
 
 
-_MAKERS: dict[str, tuple[type, str, str]] = {  # name -> class, which of its strategies, package
+_Maker = Callable[[Problem, str, int, int], Peer]
+_MAKERS: dict[str, tuple[_Maker, str, str]] = {  # name -> class, which of its strategies, package
     "ours": (Ours, "bo", "frontrunner"),
     "ax": (Ax, "", "ax-platform"),
     "optuna_gp": (Optuna, "gp", "optuna"),
@@ -353,8 +366,8 @@ def make_peer(name: str, problem: Problem, seed: int, initial: int = 10) -> Peer
     Raises:
         ImportError: its package is not installed (`make benchmark` installs it).
     """
-    own, strategy, _ = _MAKERS[name]
-    return own(problem, strategy, seed, initial)
+    maker, strategy, _ = _MAKERS[name]
+    return maker(problem, strategy, seed, initial)
 
 
 def peer_version(name: str) -> str:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
-from botorch.test_functions import Ackley, Hartmann
 from botorch.test_functions.base import BaseTestProblem
 from botorch.test_functions.multi_objective import DTLZ2, ZDT1, BraninCurrin, CarSideImpact, VehicleSafety
+from botorch.test_functions.synthetic import Ackley, Hartmann
 
 from benchmarks import qlora
 from hpo.pareto import hypervolume
@@ -89,24 +90,26 @@ class Problem:
         return scores
 
 
-def _of_library(function: BaseTestProblem, reference: Values | None = None, largest: float = 0.0) -> Problem:
-    """A box-bounded problem of botorch."""
-    low, high = function.bounds.tolist()
+def _of_library(function: BaseTestProblem, reference: Values = (), largest: float = 0.0) -> Problem:
+    """A box-bounded problem of botorch; its own reference point and largest value where none is given."""
+    known: Any = function  # its types know no attribute of a kind of problem
+    low, high = known.bounds.tolist()
     names = [f"x{i}" for i in range(function.dim)]
 
     def evaluate(params: Params) -> Values:
         point = torch.tensor([[float(params[name]) for name in names]], dtype=torch.float64)
         return tuple(function.evaluate_true(point).reshape(-1).tolist())
 
-    single = not hasattr(function, "ref_point")
-    own_reference = () if single else tuple(function.ref_point.tolist())
-    own_largest = function.optimal_value if single else function._max_hv
+    if hasattr(function, "ref_point"):
+        reference, largest = reference or tuple(known.ref_point.tolist()), largest or known._max_hv
+    else:
+        reference, largest = (), known.optimal_value
     return Problem(
         {name: Float(a, b) for name, a, b in zip(names, low, high, strict=True)},
         tuple(f"y{i}" for i in range(getattr(function, "num_objectives", 1))),
         evaluate,
-        own_reference if reference is None else reference,
-        largest or own_largest,
+        reference,
+        largest,
     )
 
 

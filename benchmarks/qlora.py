@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from typing import Any, cast
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from hpo.space.space import Choice, Float, Integer
 MODULES = ("qv", "attention", "mlp", "all")
 BITS = ("nf4", "int8", "none")
 BATCHES = (8, 16, 32, 64, 128)
-SPACE = {
+SPACE: dict[str, Float | Integer | Choice] = {
     "learning_rate": Float(1e-5, 5e-3, log=True),
     "lora_rank": Integer(4, 64, step=4),
     "lora_alpha": Integer(8, 128, step=8),
@@ -47,32 +48,32 @@ Columns = Mapping[str, np.ndarray]
 
 
 def _looked_up(table: Mapping[str, float], names: np.ndarray) -> np.ndarray:
-    return np.vectorize(table.__getitem__, otypes=[float])(names)
+    return cast(np.ndarray, np.vectorize(table.__getitem__, otypes=[float])(names))
 
 
-def columns_values(own: Columns) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def columns_values(columns: Columns) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Loss, seconds and whether the trial fails, noiseless.
 
     Args:
-        own: name -> n values; the names of `SPACE`.
+        columns: name -> n values; the names of `SPACE`.
 
     Returns:
         Three vectors of length n.
     """
-    rate, batch = np.log10(own["learning_rate"]), own["batch_size"].astype(float)
-    capacity = _looked_up(_CAPACITY, own["target_modules"])
-    size = capacity * own["lora_rank"] / 64  # of the adapter, 0 to 1
-    strength = 0.5 * np.log10(own["lora_alpha"] / own["lora_rank"])
+    rate, batch = np.log10(columns["learning_rate"]), columns["batch_size"].astype(float)
+    capacity = _looked_up(_CAPACITY, columns["target_modules"])
+    size = capacity * columns["lora_rank"] / 64  # of the adapter, 0 to 1
+    strength = 0.5 * np.log10(columns["lora_alpha"] / columns["lora_rank"])
     effective = rate + strength - 0.5 * np.log10(batch / 16)
     low = np.minimum(effective - _BEST_RATE, 0.0)
     high = np.maximum(effective - _BEST_RATE, 0.0)
     loss = 0.8 - 0.04 * capacity + 0.035 * size**-0.5 + 0.3 * low**2 + 0.6 * high**2
-    loss += 0.12 * size * (1 - own["lora_dropout"] / 0.2) ** 2 + 0.6 * own["lora_dropout"] ** 2
-    loss += _looked_up(_ROUNDING, own["quantisation"]) * (1.5 - size)
+    loss += 0.12 * size * (1 - columns["lora_dropout"] / 0.2) ** 2 + 0.6 * columns["lora_dropout"] ** 2
+    loss += _looked_up(_ROUNDING, columns["quantisation"]) * (1.5 - size)
     loss += 0.02 * np.log2(batch / 16) ** 2  # a fixed number of tokens: large batches take few steps
-    seconds = 260 * _looked_up(_SLOWER, own["quantisation"]) * (0.6 + 24 / batch)
+    seconds = 260 * _looked_up(_SLOWER, columns["quantisation"]) * (0.6 + 24 / batch)
     seconds *= (1 + 0.5 * capacity) * np.exp(0.8 * size)
-    memory = _looked_up(_MEMORY_GB, own["quantisation"]) + 0.18 * batch * (0.4 + capacity) + 10 * size
+    memory = _looked_up(_MEMORY_GB, columns["quantisation"]) + 0.18 * batch * (0.4 + capacity) + 10 * size
     return loss, seconds, (memory > _CARD_GB) | (rate + strength > _DIVERGES)
 
 
@@ -86,8 +87,8 @@ def random_columns(count: int, seed: int) -> dict[str, np.ndarray]:
     """Configurations uniform in the space's unit cube, by column."""
     units = np.random.default_rng(seed).random((count, len(SPACE)))
     return {
-        name: np.array([own.from_unit(unit) for unit in units[:, i]])
-        for i, (name, own) in enumerate(SPACE.items())
+        name: np.array([dimension.from_unit(unit) for unit in units[:, i]])
+        for i, (name, dimension) in enumerate(SPACE.items())
     }
 
 
@@ -99,11 +100,11 @@ def compute_largest() -> float:
     """
     rates = np.geomspace(1e-5, 5e-3, 2001)
     dropouts = np.linspace(0, 0.2, 401)
-    grids = [[own.level(i) for i in range(own.levels)] for own in SPACE.values() if own.levels]
-    names = [name for name, own in SPACE.items() if own.levels]
+    stepped = {name: dimension for name, dimension in SPACE.items() if dimension.levels}
+    grids = [[dimension.level(i) for i in range(dimension.levels or 0)] for dimension in stepped.values()]
     rows: list[tuple[float, float]] = []
     for combination in itertools.product(*grids):
-        fixed = dict(zip(names, combination, strict=True))
+        fixed = dict(zip(stepped, combination, strict=True))
         dropout = dropouts[np.argmin(_over(fixed, learning_rate=1e-5, lora_dropout=dropouts)[0])]
         loss, seconds, fails = _over(fixed, learning_rate=rates, lora_dropout=dropout)
         if not fails.all():
@@ -111,7 +112,7 @@ def compute_largest() -> float:
     return hypervolume([rows[i] for i in front(rows)], REFERENCE)
 
 
-def _over(fixed: Mapping[str, object], **varying: object) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _over(fixed: Mapping[str, Any], **varying: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     count = max(np.size(value) for value in varying.values())
     return columns_values(
         {name: np.broadcast_to(value, (count,)) for name, value in {**fixed, **varying}.items()}

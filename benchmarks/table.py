@@ -77,15 +77,21 @@ class Results:
 
     def best(self, problem: str, trials: int, *, of_peers: bool = False) -> str | None:
         """Who has the best mean; with `of_peers`, of all but ours."""
-        found = {
-            peer: own.mean
+        means = {
+            peer: spread.mean
             for peer in self.peers
-            if not (of_peers and peer == "ours") and (own := self.at(problem, peer, trials))
+            if not (of_peers and peer == "ours") and (spread := self.at(problem, peer, trials))
         }
-        if not found:
+        if not means:
             return None
         best = min if make(problem).is_regret else max
-        return best(found, key=found.__getitem__)
+        return best(means, key=means.__getitem__)
+
+    def beside_best(self, problem: str, trials: int) -> tuple[Spread, Spread, str] | None:
+        """The score of ours, that of the best peer and the peer's name; None while one is missing."""
+        peer, ours = self.best(problem, trials, of_peers=True), self.at(problem, "ours", trials)
+        best = None if peer is None else self.at(problem, peer, trials)
+        return None if peer is None or ours is None or best is None else (ours, best, peer)
 
 
 def rows_of(head: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> str:
@@ -129,20 +135,14 @@ def comparison(results: Results) -> str:
     reached: list[int] = []
     for problem in results.problems:
         regret = make(problem).is_regret
-        row, known = [problem], True
-        for trials in AT:
-            best = results.best(problem, trials, of_peers=True)
-            ours = results.at(problem, "ours", trials)
-            if best is None or ours is None:
-                known = False
-                break
-            other = results.at(problem, best, trials)
-            assert other is not None
-            level = "yes" if is_level(ours, other, is_regret=regret) else "**no**"
-            row += [str(ours), f"{other} ({LABELS[best]})", level]
-        if not known:
+        pairs = [pair for trials in AT if (pair := results.beside_best(problem, trials))]
+        if len(pairs) < len(AT):
             continue
-        number = trials_to_reach(results.mean_curve(problem, "ours"), other.mean, is_regret=regret)
+        row = [problem]
+        for ours, best, peer in pairs:
+            level = "yes" if is_level(ours, best, is_regret=regret) else "**no**"
+            row += [str(ours), f"{best} ({LABELS[peer]})", level]
+        number = trials_to_reach(results.mean_curve(problem, "ours"), pairs[-1][1].mean, is_regret=regret)
         reached.append(number or AT[-1] + 1)
         rows.append([*row, str(number or f"over {AT[-1]}")])
     if not rows:

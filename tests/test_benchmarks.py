@@ -136,7 +136,7 @@ def test_unknown_names_are_refused() -> None:
 
 def test_spread_is_the_mean_and_its_standard_error() -> None:
     """1, 2, 3: deviation 1 over the root of 3."""
-    assert spread([1.0, 2.0, 3.0]) == Spread(2.0, pytest.approx(3**-0.5), 3)
+    assert spread([1.0, 2.0, 3.0]) == Spread(2.0, pytest.approx(3**-0.5), 3)  # type: ignore[arg-type]
     assert math.isnan(spread([1.0]).error)
 
 

@@ -91,5 +91,5 @@ def test_tune_takes_it_to_its_end(study: Path) -> None:
     ]
     done = frontrunner(study, "tune", *overrides)
     assert done.returncode == 0, done.stderr
-    completed = [event["trial"] for event in events(study, "trial_completed")]
+    completed = [str(event["trial"]) for event in events(study, "trial_completed")]
     assert sorted(completed) == [f"{number:04}" for number in range(14)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,16 @@ def test_gaps_are_the_idle_time_between_two_on_one_machine() -> None:
 
 def test_ours_stands_beside_what_was_quoted() -> None:
     """Counts of every study of a scenario, the middle of the ratios."""
-    common = {"idle": 0, "results": 24, "twice": 0, "wrong": 0, "scratch": 0, "left": 0, "open": 0, "exit": 0}
+    common: dict[str, Any] = {
+        "idle": 0,
+        "results": 24,
+        "twice": 0,
+        "wrong": 0,
+        "scratch": 0,
+        "left": 0,
+        "open": 0,
+        "exit": 0,
+    }
     common |= {"finished": True, "cpu_s": 2.0, "peak_mib": 100.0, "first_trial_s": 3.0, "load": 1.0}
     calls = {"sbatch": 8, "squeue": 10, "sacct": 1}
     records = [

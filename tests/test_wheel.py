@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,11 @@ def test_wheel_holds_every_file_and_runs_a_study_away_from_the_checkout(tmp_path
     held = [path.relative_to(unpacked) for path in unpacked.rglob("*") if path.is_file()]
     assert sorted(str(path) for path in held if path.parts[0] in PACKAGES) == sorted(listed)
 
-    there = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(unpacked)}, "text": True}
+    there: dict[str, Any] = {
+        "cwd": tmp_path,
+        "env": {**os.environ, "PYTHONPATH": str(unpacked)},
+        "text": True,
+    }
     where = subprocess.check_output([sys.executable, "-c", "import hpo; print(hpo.__file__)"], **there)
     assert Path(where.strip()).is_relative_to(unpacked)
     study = [

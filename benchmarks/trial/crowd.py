@@ -38,8 +38,8 @@ def save_model(
 
     characters = ["<unk>", "<pad>", "</s>", *string.printable]
     core = Tokenizer(models.WordLevel({token: n for n, token in enumerate(characters)}, unk_token="<unk>"))
-    core.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")  # type: ignore[assignment]
-    PreTrainedTokenizerFast(
+    core.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=core, unk_token="<unk>", pad_token="<pad>", eos_token="</s>"
     ).save_pretrained(folder)
     torch.manual_seed(0)

@@ -39,11 +39,10 @@ def main(study: str, trial: str, answer: str) -> int:
         from jobs.training import loop as training
         from jobs.training import trial
 
-        own: Any = trial
-
+        patched: Any = trial
         seconds["imports"] = time.monotonic() - began
         for name, title in PARTS.items():
-            setattr(own, name, _timed(getattr(own, name), title, seconds))
+            setattr(patched, name, _timed(getattr(patched, name), title, seconds))
         _listen(training.StepWatch, clock)
         cpu: list[float] = []
 
@@ -51,15 +50,15 @@ def main(study: str, trial: str, answer: str) -> int:
             cpu.append(time.process_time())
             return seconds_since_start()
 
-        own.seconds_since_start = started
-        result = own.run(spec, attempt, take_place(spec))
+        patched.seconds_since_start = started
+        result = trial.run(spec, attempt, take_place(spec))
         start = result.metrics["start_seconds"].value
         seconds["the Trainer and the rest"] = start - sum(seconds.values())
-        told = {name: metric.value for name, metric in result.metrics.items()}
+        metrics = {name: metric.value for name, metric in result.metrics.items()}
         steps = clock.record() if len(clock.walls) > 1 else {}
         parts = {name: round(value, 3) for name, value in seconds.items()}
         starts = {"start_seconds": start, "start_cpu_s": round(cpu[0], 3), "parts": parts}
-        Path(answer).write_text(json.dumps({**steps, **starts, "metrics": told}))
+        Path(answer).write_text(json.dumps({**steps, **starts, "metrics": metrics}))
         return result
 
     return conduct(study, BATCH_ID, trial, work)

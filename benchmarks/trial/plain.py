@@ -60,7 +60,7 @@ def main(settings_file: str, answer: str) -> int:
         compute = torch.float16
     tokenizer = AutoTokenizer.from_pretrained(settings["model"])
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    four_bit = BitsAndBytesConfig(
+    four_bit = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
@@ -69,7 +69,7 @@ def main(settings_file: str, answer: str) -> int:
     model = AutoModelForCausalLM.from_pretrained(
         settings["model"], quantization_config=four_bit, dtype=compute, device_map={"": 0 if cuda else "cpu"}
     )
-    model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+    model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)  # type: ignore[no-untyped-call]
     lora = LoraConfig(
         r=settings["rank"],
         lora_alpha=settings["alpha"],

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from study_runs import SYNTHETIC, StudyRun, wait_until
+from conditions import wait_until
+from study_runs import SYNTHETIC, StudyRun
 from tiny_llama import save_tiny_llama
 
 from hpo.paths import StudyPaths

@@ -7,7 +7,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from study_runs import StudyRun, wait_until
+from conditions import wait_until
+from study_runs import StudyRun
 
 from hpo.records import AttemptRecord, TrialResult, read_jsonl
 

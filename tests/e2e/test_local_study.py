@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from study_runs import SYNTHETIC, StudyRun, wait_until
+from conditions import wait_until
+from study_runs import SYNTHETIC, StudyRun
 
 from hpo.cli import main
 from hpo.study.lease import process_start
+from hpo.study.state import TrialState
 
 SIX = [f"{number:04d}" for number in range(6)]
 
@@ -158,18 +160,18 @@ def test_cancel_and_retry_without_a_controller(run: StudyRun) -> None:
     run.options = [*run.options, "trainer.seconds=5", "budget.trials=3"]
     run.kill_when(lambda: run.began("0000"))
     run.run("cancel", str(run.paths.folder))
-    assert len(run.study.in_state("cancelled")) == 3
+    assert len(run.study.in_state(TrialState.CANCELLED)) == 3
     assert run.run("retry", str(run.paths.folder), "0002").returncode == 0
     run.finish()
     assert run.completed() == ["0002"]
-    assert len(run.study.in_state("cancelled")) == 2
+    assert len(run.study.in_state(TrialState.CANCELLED)) == 2
 
 
 @pytest.mark.slow
 def test_failing_region_is_reported_and_the_study_ends(run: StudyRun) -> None:
     """Diverged trials are failed, shown with their cause, and the others make the front."""
     output = run.finish("trainer.diverges_above=0.002")
-    failed = run.study.in_state("failed")
+    failed = run.study.in_state(TrialState.FAILED)
     assert failed
     assert "(diverged): diverged at step" in output
     assert len(failed) + len(run.completed()) == 6

@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from study_runs import SYNTHETIC, StudyRun, wait_until
+from conditions import wait_until
+from study_runs import SYNTHETIC, StudyRun
 
 from hpo.commands.autoreport import NICE, Making
 from hpo.records import RecordError

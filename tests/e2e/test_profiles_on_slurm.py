@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from study_runs import SYNTHETIC, StudyRun, wait_until
+from conditions import wait_until
+from study_runs import SYNTHETIC, StudyRun
 
 from hpo.controller.assembly import assemble
 from hpo.controller.compose import compose_config

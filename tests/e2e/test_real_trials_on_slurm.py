@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from study_runs import StudyRun, wait_until
+from conditions import wait_until
+from study_runs import StudyRun
 from tiny_llama import save_tiny_llama
 
 from hpo.records import AttemptRecord, Lease, TrialResult, read_jsonl

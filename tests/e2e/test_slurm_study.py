@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from study_runs import SYNTHETIC, StudyRun, wait_until
+from conditions import wait_until
+from study_runs import SYNTHETIC, StudyRun
 
 from hpo.ports import WAITING
 from hpo.records import AttemptRecord, read_json
 from hpo.study.queue_view import read_queue
+from hpo.study.state import TrialState
 from slurm.devcluster.files import Layout
 
 pytestmark = pytest.mark.slurm
@@ -94,7 +96,7 @@ def test_cancel_empties_the_queue(run: StudyRun) -> None:
     controller.communicate(timeout=120)
     assert controller.returncode == 1
     wait_until(lambda: _squeue() == [], 60)
-    assert len(run.study.in_state("cancelled")) == 4
+    assert len(run.study.in_state(TrialState.CANCELLED)) == 4
 
 
 def test_scancel_of_a_waiting_task_cancels_its_trial(run: StudyRun) -> None:
@@ -108,7 +110,7 @@ def test_scancel_of_a_waiting_task_cancels_its_trial(run: StudyRun) -> None:
     output, _ = controller.communicate(timeout=120)
     assert controller.returncode == 0, output
     assert run.completed() == TWELVE[:3]
-    assert [(trial.id, trial.message) for trial in run.study.in_state("cancelled")] == [
+    assert [(trial.id, trial.message) for trial in run.study.in_state(TrialState.CANCELLED)] == [
         ("0003", "by scancel, not by `frontrunner cancel`")
     ]
     assert len(_batches(run)) == 1

@@ -6,18 +6,17 @@ from typing import Any
 
 import torch
 
+from jobs.models.loss import token_losses
 from jobs.training import trainer
 from jobs.training import worker as follow
-
-_REAL = trainer.token_losses
 
 
 def _losses(model: Any, inputs: Any, precision: Any) -> Any:
     if len(inputs["input_ids"]) > 1:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB")
-    return _REAL(model, inputs, precision)
+    return token_losses(model, inputs, precision)
 
 
 if __name__ == "__main__":
-    trainer.token_losses = _losses
+    setattr(trainer, "token_losses", _losses)  # noqa: B010
     follow.main()

@@ -42,7 +42,7 @@ def make_tokenizer() -> Any:
     characters = ["<unk>", "<pad>", "</s>", *string.ascii_letters, *string.digits, *" \n#:.,?<>="]
     model = models.WordLevel({token: number for number, token in enumerate(characters)}, unk_token="<unk>")
     core = Tokenizer(model)
-    core.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")  # type: ignore[assignment]
+    core.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     made = PreTrainedTokenizerFast(
         tokenizer_object=core, unk_token="<unk>", pad_token="<pad>", eos_token="</s>"
     )

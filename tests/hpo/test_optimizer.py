@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ def measure(params: Params) -> dict[str, float | tuple[float, float | None]]:
     return {"eval_loss": (loss, 0.01), "tokens_per_second": 1000 / rank}
 
 
-def build(strategy: str = "bo", seed: int = 0, **settings: object) -> Optimizer:
+def build(strategy: str = "bo", seed: int = 0, **settings: Any) -> Optimizer:
     return Optimizer(SPACE, OBJECTIVES, strategy=strategy, seed=seed, **settings)
 
 

@@ -118,7 +118,7 @@ def test_write_survives_a_kill_at_any_moment(tmp_path: Path) -> None:
     )
     writer = subprocess.Popen([sys.executable, "-c", code, str(path)])
     try:
-        seen, deadline = set(), time.monotonic() + 20
+        seen, deadline = set[int](), time.monotonic() + 20
         while len(seen) < 20 and time.monotonic() < deadline:
             seen.add(read_json(path)["value"])
     finally:

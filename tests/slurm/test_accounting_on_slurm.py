@@ -17,7 +17,7 @@ from slurm.errors import SubmissionError
 from slurm.slurm_executor import SlurmExecutor
 
 if TYPE_CHECKING:
-    from conftest import ElementLog
+    from tests.slurm.conftest import ElementLog
 
 Wait = Callable[..., None]
 pytestmark = pytest.mark.slurm

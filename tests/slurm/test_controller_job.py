@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,7 @@ def run_and_send(
 ) -> tuple[int, str]:
     """Run the script, send it signals once its controller runs; its exit code and output."""
     command = ["bash", str(SCRIPT), "space.x='range(1, 2)'", 'a "b"']
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     process = subprocess.Popen(command, env=environment, **pipes)
     wait_until((folder / "asked").exists)
     for number in numbers:

@@ -18,7 +18,7 @@ from slurm.slurm_executor import SlurmExecutor
 from slurm.view import ArrayOptions, Ending, SiteLimits, TaskView
 
 if TYPE_CHECKING:
-    from conftest import ElementLog, Executor
+    from tests.slurm.conftest import ElementLog, Executor
 
 Wait = Callable[..., None]
 METHODS = [
@@ -35,13 +35,14 @@ def submit(
     options: ArrayOptions | None = None,
 ) -> str:
     """Submit an array of one of the targets."""
-    return executor.submit(
+    job_id: str = executor.submit(
         name=f"study-{folder.parent.name}",
         folder=str(folder),
         target=f"element_targets:{function}",
         arguments=arguments,
         options=options,
     )
+    return job_id
 
 
 def states(executor: Executor, job_id: str) -> dict[int, str]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from slurm import local_executor
+from slurm.errors import SubmissionError
 from slurm.local import claim
 from slurm.local import starts as local_starts
 from slurm.local.array import Claim, create, load
@@ -26,7 +27,7 @@ from slurm.local_executor import LocalExecutor
 from slurm.settings import ClusterSettings
 
 if TYPE_CHECKING:
-    from conftest import ElementLog
+    from tests.slurm.conftest import ElementLog
 
 Wait = Callable[..., None]
 DRIVER = Path(__file__).with_name("targets") / "local_driver.py"
@@ -89,7 +90,7 @@ def test_elements_outlive_their_controller_and_hold_none_of_its_pipes(
 ) -> None:
     """A signal to the whole process group, as a terminal sends it, ends the controller only."""
     command = drive(tmp_path, settings, folder, [[str(tmp_path), "0", "4"]])
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     driver = subprocess.Popen(command, start_new_session=True, **pipes)
     wait_until(lambda: log.started() == ["0"])
     os.killpg(driver.pid, number)
@@ -279,7 +280,12 @@ def test_a_claim_of_a_reused_process_id_is_dead(change: dict[str, Any]) -> None:
     """The same id with another start time, or of an earlier boot, is another process."""
     own = claim.process_status(os.getpid())
     assert own is not None
-    known = {"state": claim.RUNNING, "pid": os.getpid(), "start_ticks": own[1], "boot": claim.boot_id()}
+    known: dict[str, Any] = {
+        "state": claim.RUNNING,
+        "pid": os.getpid(),
+        "start_ticks": own[1],
+        "boot": claim.boot_id(),
+    }
     here = os.uname().nodename
     assert Claim(**known, host=here, gpu="").live
     assert not Claim(**{**known, **change}, host=here, gpu="").live
@@ -319,7 +325,7 @@ def test_the_time_limit_ends_an_element(
     executor = LocalExecutor(**settings)
     # A minute is the shortest limit that can be set, and too long for a test.
     launch = executor._starts.launch
-    short = {"time_limit_min": 0.05, "signal_delay_s": 2}
+    short: dict[str, Any] = {"time_limit_min": 0.05, "signal_delay_s": 2}
     monkeypatch.setattr(executor._starts, "launch", lambda *task: replace(launch(*task), **short))
     submit(executor, folder, "checkpoints", [str(log.folder), "0", "60"])
     wait_until(lambda: not executor.poll())
@@ -331,9 +337,9 @@ def test_a_folder_that_cannot_be_written_is_a_submission_error(
     executor: LocalExecutor, tmp_path: Path
 ) -> None:
     """Of the package's own family, with the folder's name."""
-    with pytest.raises(local_executor.SubmissionError, match="none"):
+    with pytest.raises(SubmissionError, match="none"):
         executor.submit(name="a", folder=str(tmp_path / "none"), target="m:f", arguments=[["1"]])
-    with pytest.raises(local_executor.SubmissionError, match="at least one"):
+    with pytest.raises(SubmissionError, match="at least one"):
         executor.submit(name="a", folder=str(tmp_path), target="m:f", arguments=[])
 
 

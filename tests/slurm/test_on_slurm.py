@@ -19,7 +19,7 @@ from slurm.errors import SchedulerError, SubmissionError
 from slurm.slurm_executor import SlurmExecutor
 
 if TYPE_CHECKING:
-    from conftest import ElementLog
+    from tests.slurm.conftest import ElementLog
 
 Wait = Callable[..., None]
 pytestmark = pytest.mark.slurm

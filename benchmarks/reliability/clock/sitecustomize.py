@@ -10,10 +10,12 @@ import datetime
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 _HERE = str(Path(__file__).parent)
 _OFFSET = os.environ.get("CHAOS_CLOCK", "")
-_time, _time_ns, _datetime = time.time, time.time_ns, datetime.datetime
+_time, _time_ns = time.time, time.time_ns
+_Datetime = datetime.datetime
 
 
 def _offset_s() -> float:
@@ -25,14 +27,14 @@ def _offset_s() -> float:
 
 class _Meta(type):
     def __instancecheck__(cls, instance: object) -> bool:
-        return isinstance(instance, _datetime)
+        return isinstance(instance, _Datetime)
 
 
-class _Shifted(_datetime, metaclass=_Meta):
+class _Shifted(_Datetime, metaclass=_Meta):
     @classmethod
-    def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:
-        """The shifted time."""
-        return _datetime.now(tz) + datetime.timedelta(seconds=_offset_s())
+    def now(cls, tz: datetime.tzinfo | None = None) -> Any:
+        """The shifted time, a plain datetime."""
+        return _Datetime.now(tz) + datetime.timedelta(seconds=_offset_s())
 
 
 if _OFFSET:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
@@ -231,7 +232,7 @@ def test_the_last_one_takes_the_place_of_one_at_work(
     end: Event, journal: Journal, tmp_path: Path, processes: Pretended, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the end, also where errors have stopped the study: of everything, and its page is named."""
-    monkeypatch.setattr(autoreport.time, "sleep", lambda _: processes.finish())
+    monkeypatch.setattr(time, "sleep", lambda _: processes.finish())
     complete(journal, 0)
     reports, out = reports_of(tmp_path, processes)
     reports.look(journal.study)
@@ -251,11 +252,11 @@ def test_the_last_one_is_made_once(
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(autoreport.time, "sleep", interrupt)
+    monkeypatch.setattr(time, "sleep", interrupt)
     with pytest.raises(KeyboardInterrupt):
         reports_of(tmp_path, processes)[0].conclude()
     assert not processes.at_work
-    monkeypatch.setattr(autoreport.time, "sleep", lambda _: processes.finish())
+    monkeypatch.setattr(time, "sleep", lambda _: processes.finish())
     for _ in range(2):
         reports, out = reports_of(tmp_path, processes)
         reports.conclude()
@@ -286,7 +287,7 @@ def test_switched_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Altogether, or but for the end."""
-    monkeypatch.setattr(autoreport.time, "sleep", lambda _: processes.finish())
+    monkeypatch.setattr(time, "sleep", lambda _: processes.finish())
     complete(journal, 0)
     reports, out = reports_of(tmp_path, processes, **settings)
     assert reports.look(journal.study) == []

@@ -236,7 +236,7 @@ def test_complete_one_is_shown_and_not_run_again(study: StudyPaths, monkeypatch:
     """A derived study that has ended submits nothing; another recipe is refused with the difference."""
     scheduler = Scheduler()
     found: list[Assembly] = []
-    monkeypatch.setattr("hpo.commands.train.run", lambda parts, *rest: found.append(parts) or 0)
+    monkeypatch.setattr("hpo.commands.train.run", lambda parts, *rest: found.append(parts) or 0)  # type: ignore[func-returns-value,redundant-expr]
     trained(study, Wanted("0000"), "trainer.max_steps=9")
     trained(study, Wanted("0000"), "trainer.max_steps=10")
     first, second = (_with(parts, MemoryExecutor(scheduler)) for parts in found)

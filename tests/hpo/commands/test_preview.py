@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from hpo import cli
+from hpo.commands.arguments import COMMANDS
 from hpo.commands.preview import dimmed, preview
 from hpo.records import Cause
 
@@ -39,6 +40,6 @@ def test_errors_of_a_trial_kind_are_messages(
     def fail(*_: object) -> int:
         raise KindError("no rows left\n\nhint: give more")
 
-    monkeypatch.setitem(cli.COMMANDS, "data", fail)
+    monkeypatch.setitem(COMMANDS, "data", fail)
     assert cli.main(["data"]) == 1
     assert capsys.readouterr().err == "error: no rows left\n\nhint: give more\n"

@@ -35,7 +35,7 @@ OBJECTIVES = {
 BUDGET = {"trials": 2000, "gpu_hours": None, "wall_hours": None}
 
 
-def view(state: str, detail: str = "", node: str = "") -> dict[str, str]:
+def view(state: str, detail: str = "", node: str = "") -> Any:
     """A scheduler's word for one task."""
     return {"state": state, "detail": detail, "node": node, "name": "", "ending": ""}
 

@@ -15,7 +15,7 @@ def _failing(number: int, times: int) -> list[OSError]:
 
 def test_full_disk_is_waited_for() -> None:
     """The act is repeated until it works; the user is told once."""
-    errors, said, waits = _failing(errno.ENOSPC, 3), [], []
+    errors, said, waits = _failing(errno.ENOSPC, 3), list[str](), list[float]()
 
     def act() -> str:
         if errors:

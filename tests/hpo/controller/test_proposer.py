@@ -1,5 +1,7 @@
 """From a study to the specs of its trials, in a space with conditions, derived values and constraints."""
 
+from typing import Any
+
 from hpo.controller.proposer import Proposer
 from hpo.objectives import parse_objectives
 from hpo.space.space import parse_space
@@ -34,7 +36,7 @@ def test_recipes_hold_what_is_active_and_not_auxiliary() -> None:
     for spec in specs:
         rank, ratio = int(spec.params["lora_rank"]), float(spec.params["alpha_ratio"])
         momentum = spec.params.get("args.momentum", 0.9)
-        expected = {
+        expected: dict[str, Any] = {
             "lora_rank": rank,
             "lora_alpha": round(ratio * rank),
             "optimizer": spec.params["optimizer"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from controlled_site import LIMITS, Site
@@ -19,7 +20,7 @@ def site(tmp_path: Path) -> Site:
     return Site(tmp_path, replace(LIMITS, propose_on_job=True))
 
 
-def _answer(site: Site, controller: object, *, exhausted: bool = False) -> None:
+def _answer(site: Site, controller: Any, *, exhausted: bool = False) -> None:
     """Do what the job would: propose from the journal, and commit."""
     [(key, task)] = [(k, t) for k, t in site.scheduler.tasks.items() if "propose" in t["arguments"][1]]
     _, request, room = task["arguments"]

@@ -6,6 +6,7 @@ that it promises to drop.
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,11 +17,12 @@ from hpo.models.history import Proposal
 from hpo.objectives import Direction, Objective
 from hpo.optimizer import Optimizer, Origin
 from hpo.pareto import front, hypervolume, reference_point
+from hpo.records import Params
 from hpo.strategies.registry import STRATEGIES
 
 SEVERAL = [name for name in STRATEGIES if name not in ("soo", "bamsoo")]  # objectives; see test_optimistic
 INFORMED = {"bo": Origin.MODEL, "nsga2": Origin.EVOLUTION}  # those that look at results
-SETTINGS: dict[str, dict[str, int]] = {"bo": {"initial": 2}, "nsga2": {"population": 2}}
+SETTINGS: dict[str, dict[str, Any]] = {"bo": {"initial": 2}, "nsga2": {"population": 2}}
 SPACE = {"x": "interval(0, 1)", "c": "choice(a, b, c)"}
 TWO = {"y": "min", "z": "max"}
 Value = float | tuple[float, float | None]
@@ -46,7 +48,7 @@ def _finite_rows_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(partitioning, "__init__", checked(partitioning.__init__, "the partitioning"))
 
 
-def build(strategy: str, space: object = SPACE, objectives: object = TWO, seed: int = 0) -> Optimizer:
+def build(strategy: str, space: Any = SPACE, objectives: Any = TWO, seed: int = 0) -> Optimizer:
     """An optimizer that looks at results from the third trial on."""
     return Optimizer(space, objectives, strategy=strategy, seed=seed, **SETTINGS.get(strategy, {}))
 
@@ -71,7 +73,7 @@ def bowl(index: int) -> tuple[float, float]:
 def tell(optimizer: Optimizer, values: list[tuple[Value, ...]]) -> None:
     """Tell results at ten points and over again."""
     for index, row in enumerate(values):
-        params = {"x": index % 10 / 9, "c": "abc"[index % 10 % 3]}
+        params: Params = {"x": index % 10 / 9, "c": "abc"[index % 10 % 3]}
         optimizer.tell(params, dict(zip(optimizer.objectives, row, strict=True)))
 
 
@@ -154,7 +156,7 @@ def test_one_point_told_300_times_is_one_point(strategy: str) -> None:
 def test_when_nearly_all_trials_fail_the_search_goes_on(strategy: str, successes: int) -> None:
     optimizer = build(strategy)
     for index in range(12):
-        params = {"x": index / 11, "c": "abc"[index % 3]}
+        params: Params = {"x": index / 11, "c": "abc"[index % 3]}
         if index < successes:
             optimizer.tell(params, {"y": 1.0, "z": 1.0})
         else:
@@ -168,7 +170,8 @@ def test_a_value_that_is_not_finite_is_refused_and_changes_nothing(strategy: str
     optimizer, other = build(strategy), build(strategy)
     for own in (optimizer, other):
         tell(own, [bowl(index) for index in range(4)])
-    for wrong in ({"y": value, "z": 1.0}, {"y": 1.0, "z": (1.0, value)}):
+    wrongs: list[dict[str, Any]] = [{"y": value, "z": 1.0}, {"y": 1.0, "z": (1.0, value)}]
+    for wrong in wrongs:
         with pytest.raises(InputError, match=r"metrics\.[yz]: expected a "):
             optimizer.tell({"x": 0.55, "c": "a"}, wrong)
     assert optimizer.history == other.history
@@ -280,10 +283,10 @@ def test_no_history_breaks_the_model(
 ) -> None:
     optimizer = build("bo", objectives=TWO if several else {"y": "max"}, seed=seed)
     for kind, x, choice, value, error in facts:
-        params = {"x": x, "c": choice}
+        params: Params = {"x": x, "c": choice}
         match kind:
             case "told":
-                metrics = {"y": (value, error), "z": x} if several else {"y": (value, error)}
+                metrics: dict[str, Any] = {"y": (value, error), "z": x} if several else {"y": (value, error)}
                 optimizer.tell(params, metrics)
             case "failed":
                 optimizer.tell_failure(params)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,7 @@ TOLD = [
     {"name": "truth_acc", "task": "truth", "metric": "acc", "higher_is_better": True},
     {"name": "wiki_perplexity", "task": "wiki", "metric": "perplexity", "higher_is_better": False},
 ]
+near: Any = pytest.approx  # stands for a number
 
 
 def part(subject: str, base: str, values: Sequence[float], digest: str = "d") -> Part:
@@ -54,10 +56,8 @@ def test_difference_of_the_same_documents_is_taken_one_by_one() -> None:
 def test_difference_of_other_documents_is_that_of_independent_scores() -> None:
     """Errors of 0.1 each add up to sqrt(0.02); and where no document is known, likewise."""
     own, other = part("0001", "4bit", [1, 0, 1, 1]), part("untuned", "4bit", [0, 0, 1, 0], digest="e")
-    assert contrast(own, other, "truth_acc") == Contrast(0.5, pytest.approx(math.sqrt(0.02)), paired=False)
-    assert contrast(own, other, "swag_acc_norm") == Contrast(
-        0.25, pytest.approx(math.sqrt(0.08)), paired=False
-    )
+    assert contrast(own, other, "truth_acc") == Contrast(0.5, near(math.sqrt(0.02)), paired=False)
+    assert contrast(own, other, "swag_acc_norm") == Contrast(0.25, near(math.sqrt(0.08)), paired=False)
 
 
 @pytest.mark.parametrize("name", ["swag_acc", "wiki_perplexity"])
@@ -74,7 +74,7 @@ def test_average_over_tasks_adds_the_errors_up() -> None:
     second = Score(0.6, 0.4, delta=Contrast(0.2, 0.04, paired=False))
     found = average([first, second])
     assert (found.value, found.standard_error) == pytest.approx((0.4, 0.25))
-    assert found.delta == Contrast(pytest.approx(0.15), pytest.approx(0.025), paired=False)
+    assert found.delta == Contrast(near(0.15), near(0.025), paired=False)
     assert found.over_4bit is None
 
 

@@ -91,7 +91,7 @@ def _end(journal: Journal, trial: str, outcome: Any) -> None:
 
 def exported(study: StudyPaths, kind: str, to: Path | str | None = None) -> str:
     out = Console(file=io.StringIO(), width=300)
-    assert export(str(study.folder), study.folder.parent, kind, to and str(to), out) == 0
+    assert export(str(study.folder), study.folder.parent, kind, str(to) if to else None, out) == 0
     return out.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 

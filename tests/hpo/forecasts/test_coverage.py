@@ -171,7 +171,7 @@ def test_a_budget_of_hours_is_told_in_trainings() -> None:
         SiteLimits, {"default_minutes": 240, "minutes": 0, "nodes": 1, "warning_s": 0, "array_size": 9}
     )
 
-    def told(**budget: float) -> str:
+    def told(**budget: Any) -> str:
         limits = replace(LIMITS, trials=100, batch_size=2, **budget)
         return list(cost_lines(study, limits, site, 2, 3 * 3600.0))[1]
 

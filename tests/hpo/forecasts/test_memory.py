@@ -104,7 +104,7 @@ def test_finished_trials_tell_the_card_and_correct_the_forecast(recipe: dict[str
     """The journal's metrics alone: the same study gives the same. What the user names comes first."""
     own = foreteller(recipe, None)
     there = study(own.space, card_gib=15.5, ratio=1.25)
-    assert own.memory(there) == Memory(15.5 * GIB, pytest.approx(1.25), 12)
+    assert own.memory(there) == Memory(15.5 * GIB, pytest.approx(1.25), 12)  # type: ignore[arg-type]
     assert foreteller(recipe, 16.0).memory(there).card == 16.0 * GIB
     plain = own.peak(recipe, Memory(None, 1.0, 0))
     corrected = own.peak(recipe, own.memory(there))

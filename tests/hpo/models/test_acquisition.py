@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,12 @@ def surrogate(m: int = 2, tau2: float = 1e-6) -> Surrogate:
     for row, values in zip(X.tolist(), Y.tolist(), strict=True):
         optimizer.tell(dict(zip("xy", row, strict=True)), dict(zip("ab"[:m], values, strict=False)))
     fitted = fit_surrogate(optimizer.history)
-    own = {"data": data, "processes": (process,) * m, "transforms": (plain,) * m, "gained": Y[:, :m]}
+    own: dict[str, Any] = {
+        "data": data,
+        "processes": (process,) * m,
+        "transforms": (plain,) * m,
+        "gained": Y[:, :m],
+    }
     return replace(fitted, **own)
 
 
@@ -111,7 +117,8 @@ def simulated(own: Surrogate, weights: list[float], x: Tensor) -> tuple[float, f
 
     def scalar(rows: np.ndarray) -> np.ndarray:
         missing = np.array(weights) * (ideal - rows) / span
-        return -(missing.max(1) + 0.05 * missing.sum(1))
+        losses: np.ndarray = missing.max(1) + 0.05 * missing.sum(1)
+        return -losses
 
     gains = np.maximum(scalar(values) - scalar(Y).max(), 0)
     return float(gains.mean()), float(gains.std()) / math.sqrt(len(gains))
@@ -166,7 +173,7 @@ def losses(params: Params) -> tuple[float, float]:
 
 
 def tuned(
-    names: tuple[str, ...], strategy: str, **settings: object
+    names: tuple[str, ...], strategy: str, **settings: Any
 ) -> tuple[list[tuple[float, ...]], Optimizer]:
     """The values of 16 trials, four at a time."""
     optimizer = Optimizer(SPACE, dict.fromkeys(names, "min"), strategy=strategy, seed=1, **settings)

@@ -35,7 +35,7 @@ def data(n: int = 12, hamming: tuple[bool, ...] = (False, False, True)) -> Data:
     X = rng.random((n, 3))
     X[:, 2] = rng.integers(0, 3, n) / 3 + 1 / 6
     y = np.sin(5 * X[:, 0]) + X[:, 1] + (X[:, 2] > 0.5)
-    noise, counts = rng.random(n) * 0.01, rng.integers(1, 4, n) * 1.0
+    noise, counts = rng.random(n) * 0.01, rng.integers(1, 4, n).astype(float)
     return Data(X, (y - y.mean()) / y.std(), noise, counts, np.array(hamming))
 
 

@@ -54,9 +54,9 @@ def test_without_noise_the_gain_is_the_analytic_hypervolume_improvement() -> Non
     model = GenericDeterministicModel(lambda _: torch.zeros(1, 2), num_outputs=2)
     best = torch.from_numpy(Y)
     partitioning = FastNondominatedPartitioning(ref_point=torch.full((2,), -0.8, dtype=torch.float64), Y=best)
-    theirs = ExpectedHypervolumeImprovement(model, [-0.8, -0.8], partitioning).double()
+    theirs = ExpectedHypervolumeImprovement(model, [-0.8, -0.8], partitioning).double()  # type: ignore[arg-type]
     posterior = AnalyticPosterior(own, x)
-    model.posterior = lambda _, posterior_transform=None: _unsqueezed(posterior)  # type: ignore[method-assign]
+    model.posterior = lambda _, posterior_transform=None: _unsqueezed(posterior)  # type: ignore[method-assign,assignment,misc]
     expected = theirs(x.unsqueeze(1)).log()
     assert ours.tolist() == pytest.approx(expected.tolist(), abs=2e-3)
 

@@ -47,7 +47,7 @@ def integrated(transform: Transform, mean: float, deviation: float, bound: float
         return max(u - bound, 0.0) * float(norm.pdf(z))
 
     ends = np.linspace(-12, 12, 25)  # pieces: the bend at the bound is somewhere
-    return sum(quad(over, low, high, limit=100)[0] for low, high in pairwise(ends))
+    return float(sum(quad(over, low, high, limit=100)[0] for low, high in pairwise(ends)))
 
 
 @every_kind

@@ -191,7 +191,13 @@ def test_evaluations_are_shown_as_evaluate_wrote_them(tmp_path: Path) -> None:
     score = {"value": 0.4512, "standard_error": 0.011, "documents": 100, "delta": delta, "over_4bit": None}
     metric = {"name": "arc_acc", "task": "arc", "metric": "acc", "headline": True, "seen": True}
     row = {"subject": "0003", "base": "4bit", "state": "completed", "message": "", "average": None}
-    failed = {**row, "base": "16bit", "state": "failed", "message": "<b>no memory</b>", "scores": {}}
+    failed: dict[str, object] = {
+        **row,
+        "base": "16bit",
+        "state": "failed",
+        "message": "<b>no memory</b>",
+        "scores": {},
+    }
     plain = {**row, "base": "16bit", "scores": {"arc_acc": {**score, "over_4bit": delta}}}
     rows = [{**row, "scores": {"arc_acc": score}}, failed, plain]
     record = {"schema_version": 1, "complete": True, "metrics": [metric], "rows": rows}

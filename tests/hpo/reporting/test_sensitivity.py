@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,12 +61,12 @@ def test_slices_follow_the_function() -> None:
 
     slices = ask(told("sobol").history, None).slices["f"]
     for name, expected in (("y", lambda v: A * math.sin(v) ** 2), ("x", math.sin)):
-        line = slices[name]
-        wrong = [abs(m - expected(float(v))) for v, m in zip(line.values, line.middle, strict=True)]  # type: ignore[arg-type]
+        line: Any = slices[name]
+        wrong = [abs(m - expected(float(v))) for v, m in zip(line.values, line.middle, strict=True)]
         inside = [
             low <= expected(float(v)) <= up
             for v, low, up in zip(line.values, line.lower, line.upper, strict=True)
-        ]  # type: ignore[arg-type]
+        ]
         assert max(wrong) < 1.0  # of a function that spans 18
         assert np.mean(inside) > 0.8
 

@@ -12,6 +12,7 @@ import yaml
 
 from hpo.controller.compose import compose_config
 from hpo.errors import InputError
+from hpo.records import Params, ParamValue
 from hpo.space.extremes import extreme_values
 from hpo.space.space import Choice, Constant, Derived, Float, Integer, SearchSpace, parse_space
 
@@ -38,7 +39,7 @@ FINITE = parse_space(
         "constraints": ["rank + alpha <= 8"],
     }
 )
-PLAIN = {"rank": 2, "ratio": 2, "alpha": 4, "optimizer": "adamw"}
+PLAIN: dict[str, ParamValue] = {"rank": 2, "ratio": 2, "alpha": 4, "optimizer": "adamw"}
 
 
 def test_derived_values_and_inactive_parameters_at_a_point() -> None:
@@ -65,7 +66,7 @@ def test_equal_configurations_have_equal_points() -> None:
     [(2, 2, "adamw", True), (3, 2, "adamw", False), (4, 1, "adamw", True), (4, 1, "sgd", False)],
 )
 def test_constraints_hold_or_not(rank: int, ratio: int, optimizer: str, expected: bool) -> None:
-    params = {"rank": rank, "ratio": ratio, "alpha": rank * ratio, "optimizer": optimizer}
+    params: Params = {"rank": rank, "ratio": ratio, "alpha": rank * ratio, "optimizer": optimizer}
     point = SPACE.to_unit(params)
     assert SPACE.allows(point) is expected
     assert SPACE.allowed([point, point]) == [expected, expected]

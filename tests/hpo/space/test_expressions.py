@@ -7,9 +7,10 @@ import pickle
 import pytest
 
 from hpo.errors import InputError
+from hpo.records import Params
 from hpo.space.expressions import Expression
 
-VALUES = {"rank": 8, "ratio": 2.5, "optimizer": "sgd", "flag": True, "trainer.args.warmup_steps": 0.1}
+VALUES: Params = {"rank": 8, "ratio": 2.5, "optimizer": "sgd", "flag": True, "trainer.args.warmup_steps": 0.1}
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,9 @@ def test_the_grammar_means_what_hydra_users_expect(text: str, expected: Paramete
 
 
 def test_the_upper_end_of_a_range_is_included() -> None:
-    own = parse_parameter("range(4, 256, step=4)")
-    assert own.level((own.levels or 0) - 1) == 256
+    parameter = parse_parameter("range(4, 256, step=4)")
+    assert isinstance(parameter, Integer)
+    assert parameter.level((parameter.levels or 0) - 1) == 256
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from threadpoolctl import threadpool_info
@@ -17,7 +19,7 @@ def refuse(*_: object, **__: object) -> None:
     raise LinAlgError("not positive definite")
 
 
-def told(strategy: str, results: int, **settings: object) -> Optimizer:
+def told(strategy: str, results: int, **settings: Any) -> Optimizer:
     """Noisy results at evenly spread places; a parabola, lowest at 0.3."""
     optimizer = Optimizer(LINE, {"y": "min"}, strategy=strategy, **settings)
     for index in range(results):

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def found(strategy: str, seed: int, trials: int = 120) -> float:
     return hypervolume([own.values for own in optimizer.history.observations], (1.1, 5.0))
 
 
-def after(trials: int = 30, seed: int = 0, space: object = None, **settings: object) -> Optimizer:
+def after(trials: int = 30, seed: int = 0, space: Any = None, **settings: Any) -> Optimizer:
     """An optimizer that was told its own proposals, in batches of 5."""
     optimizer = Optimizer(space or MIXED, TWO, strategy="nsga2", seed=seed, **settings)
     for _ in range(trials // 5):

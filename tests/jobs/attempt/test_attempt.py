@@ -14,7 +14,17 @@ import pytest
 from conditions import wait_until
 
 from hpo.paths import StudyPaths, TrialPaths
-from hpo.records import AttemptRecord, BatchRecord, Failure, Lease, Metric, TrialResult, TrialSpec, write_json
+from hpo.records import (
+    AttemptRecord,
+    BatchRecord,
+    Failure,
+    Lease,
+    Metric,
+    TrialResult,
+    TrialSpec,
+    write_json,
+    write_json_once,
+)
 from jobs.attempt import attempt as attempt_module
 from jobs.attempt.attempt import Attempt, conduct
 from jobs.attempt.fence import refusal
@@ -256,14 +266,13 @@ def test_result_that_the_disk_does_not_take_is_tried_again(
     make_trial: MakeTrial, monkeypatch: Any, tries: int, code: int
 ) -> None:
     """It is written as soon as there is room; after the stated time it is a failure."""
-    paths, refused = make_trial({}), []
-    real = attempt_module.write_json_once
+    paths, refused = make_trial({}), list[Path]()
 
     def write(path: Path, value: Any) -> bool:
         if len(refused) < tries:
             refused.append(path)
             raise FULL
-        return real(path, value)
+        return write_json_once(path, value)
 
     monkeypatch.setattr(attempt_module, "write_json_once", write)
     assert run(paths) == code

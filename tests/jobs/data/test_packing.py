@@ -135,7 +135,7 @@ def test_unknown_architecture_is_refused(recipe: dict[str, Any], tiny_model: Pat
     assert key == "data.packing"
     assert "got packed with a model of type gemma2, expected none, or one of gpt2" in problem
     model = load(tiny_model, parse(recipe).model, CPU)
-    model.config.model_type = "gemma2"
+    model.config.model_type = "gemma2"  # type: ignore[misc]
     with pytest.raises(ModelError, match="gemma2"):
         attend_within_examples(model)
 

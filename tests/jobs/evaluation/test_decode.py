@@ -12,7 +12,7 @@ import yaml
 from tiny_llama import make_tokenizer
 
 from hpo.paths import TrialPaths
-from hpo.records import AttemptRecord, Metric, TrialResult, read_json
+from hpo.records import AttemptRecord, Metric, TrialResult, read_json, write_json
 from jobs import run_decode
 from jobs.evaluation import shards as parts_module
 from jobs.kinds.decode import Decode
@@ -159,10 +159,10 @@ def test_killed_between_shards_it_goes_on_to_the_same_answers(
     recipe["trainer"] |= {"do_sample": True, "temperature": 1.5}
     undisturbed, killed, other = (make_trial(recipe, name, 3 + (name == "3")) for name in "123")
     assert run(undisturbed) == run(other) == 0
-    written, real = [], parts_module.write_json
+    written: list[str] = []
 
     def write(path: Path, record: Any) -> None:
-        real(path, record)
+        write_json(path, record)
         written.append(path.name)
         if len(written) == 1:
             raise Killed

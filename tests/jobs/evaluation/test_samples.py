@@ -66,7 +66,9 @@ def plainly(recipe: dict[str, Any], adapter: Path | None = None) -> list[dict[st
         bnb_4bit_compute_dtype=torch.float32,
     )
     origin = recipe["model"]["path"]
-    model = AutoModelForCausalLM.from_pretrained(origin, quantization_config=four_bit, dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        origin, quantization_config=four_bit, dtype=torch.float32
+    )
     if adapter is not None:
         model = PeftModel.from_pretrained(model, str(adapter)).eval()
     tokenizer, told = AutoTokenizer.from_pretrained(origin), []

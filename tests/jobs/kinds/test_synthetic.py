@@ -53,8 +53,11 @@ def recipe() -> dict[str, Any]:
 def begin(paths: TrialPaths, **environment: str) -> subprocess.Popen[bytes]:
     """Start an attempt as a process of its own."""
     command = [sys.executable, "-m", "jobs.run_synthetic", str(paths.folder.parent.parent), "000"]
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen([*command, paths.folder.name], env={**os.environ, **environment}, **silent)
+    silent: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process: subprocess.Popen[bytes] = subprocess.Popen(
+        [*command, paths.folder.name], env={**os.environ, **environment}, **silent
+    )
+    return process
 
 
 def run(paths: TrialPaths) -> int:
@@ -104,7 +107,7 @@ def test_killed_at_random_steps_it_ends_with_the_same_bits(
     steps = TrialResult.read(undisturbed.metrics).details["steps"]
     for attempt, share in ((1, chance.uniform(0.1, 0.4)), (2, chance.uniform(0.45, 0.6))):
         process = begin(killed)
-        wait_until(lambda number=attempt, at=share * steps: saved_step(killed, number) > at)
+        wait_until(lambda number=attempt, at=share * steps: saved_step(killed, number) > at)  # type: ignore[misc]
         time.sleep(chance.uniform(0.0, 0.1))
         process.kill()
         process.wait()

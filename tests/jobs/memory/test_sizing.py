@@ -22,8 +22,9 @@ from jobs.evaluation import validation_loss as evaluation
 from jobs.memory.forecast import memory_seen, peak_memory
 from jobs.memory.peak import CONTEXT, Architecture, chance
 from jobs.memory.sizing import CPU_TOKENS, USABLE, Model, Sizing, choose_sizing, foretold, load_of
+from jobs.models.loss import token_losses
 from jobs.recipes.recipe import TrainerRecipe, parse
-from jobs.training import trainer, trial
+from jobs.training import trainer
 
 MakeTrial = Callable[..., TrialPaths]
 LLAMA_8B = Model(Architecture(4096, 14336, 32, 4096, 1024, 128256, tied=False), "llama")
@@ -181,13 +182,13 @@ def test_validation_goes_on_with_smaller_batches(
 ) -> None:
     """In the middle of 11 examples: every one counts once, and the loss is that of whole batches."""
     recipe["evaluation"]["batch_size"] = 4
-    real, seen = evaluation.token_losses, list[int]()
+    seen: list[int] = []
 
     def losses(model: Any, batch: Any, precision: Any) -> Any:
         seen.append(len(batch["labels"]))
         if len(seen) == 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB")
-        return real(model, batch, precision)
+        return token_losses(model, batch, precision)
 
     with monkeypatch.context() as patch:
         patch.setattr(evaluation, "token_losses", losses)
@@ -211,15 +212,15 @@ def test_a_card_is_measured_and_told(
     """A trial that takes this machine for a card of 80 GiB, with a counter that rises by 1.5 Wh a look."""
     looks = iter(range(1000))
     card = Card(torch.device("cpu"), "a card", 80 * 2**30, lambda: 1.5 * next(looks))
-    monkeypatch.setattr(trial.Card, "of", lambda device, cards: card)
+    monkeypatch.setattr(Card, "of", lambda device, cards: card)
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 3 * 2**30)
     recipe["trainer"] |= {"batch_size": 8, "checkpoint_every_s": 0, "max_steps": 2}
-    real, seen = trainer.token_losses, list[int]()
+    seen: list[int] = []
 
     def losses(model: Any, inputs: Any, precision: Any) -> Any:
         seen.append(inputs["input_ids"].numel())
-        return real(model, inputs, precision)
+        return token_losses(model, inputs, precision)
 
     monkeypatch.setattr(trainer, "token_losses", losses)
     paths = make_trial(recipe)

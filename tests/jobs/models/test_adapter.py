@@ -86,6 +86,6 @@ def test_rank_stabilised_scale_by_hand(recipe: dict[str, Any], tiny_model: Path)
     for stabilised, scale in ((False, 2.0), (True, 4.0)):
         recipe["trainer"]["use_rslora"] = stabilised
         made = parse(recipe)
-        model = add_adapter(load(tiny_model, made.model, CPU), made.trainer, 0, "origin")
+        model: Any = add_adapter(load(tiny_model, made.model, CPU), made.trainer, 0, "origin")
         scales = {layer.scaling["default"] for layer in model.modules() if hasattr(layer, "lora_A")}
         assert [math.isclose(found, scale) for found in scales] == [True]

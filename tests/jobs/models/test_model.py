@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from bitsandbytes.nn.modules import Linear4bit, has_avx512bf16
+from bitsandbytes.nn.modules import Linear4bit, has_avx512bf16  # type: ignore[attr-defined]
 
 from jobs.data.tokens import IGNORED, Collator, Tokens
 from jobs.errors import Diverged, ModelError, RecipeError
@@ -119,7 +119,7 @@ def test_base_is_quantised_once(
     """The second trial finds the entry, another quantisation makes another one."""
     calls = []
     real = base_model.quantise
-    monkeypatch.setattr(base_model, "quantise", lambda *args: (calls.append(args), real(*args)))
+    monkeypatch.setattr(base_model, "quantise", lambda *args: (calls.append(args), real(*args)))  # type: ignore[func-returns-value]
     for quantisation in ("nf4", "nf4", "fp4"):
         recipe["trainer"]["quantisation"] = quantisation
         obtain_base(parse(recipe), tmp_path / "cache", lambda line: None)

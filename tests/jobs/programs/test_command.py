@@ -70,8 +70,11 @@ def run(paths: TrialPaths) -> int:
 def begin(paths: TrialPaths, **environment: str) -> subprocess.Popen[bytes]:
     """Start an attempt as a process of its own."""
     command = [sys.executable, "-m", "jobs.run_command", str(paths.folder.parent.parent), "000"]
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen([*command, paths.folder.name], env={**os.environ, **environment}, **silent)
+    silent: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process: subprocess.Popen[bytes] = subprocess.Popen(
+        [*command, paths.folder.name], env={**os.environ, **environment}, **silent
+    )
+    return process
 
 
 def failure(paths: TrialPaths) -> Failure:

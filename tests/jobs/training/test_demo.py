@@ -53,7 +53,7 @@ def test_converted_model_answers(shipped: dict[str, Any], tmp_path: Path) -> Non
     folder = obtain_base(parse(shipped), tmp_path, lambda line: None).folder
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
     said = [{"role": "user", "content": "What is the capital of France?"}]
-    asked = tokenizer.apply_chat_template(
+    asked: Any = tokenizer.apply_chat_template(
         said, add_generation_prompt=True, return_tensors="pt", return_dict=True
     )
     answer = model.float().generate(**asked, max_new_tokens=12, do_sample=False)
@@ -69,11 +69,22 @@ def test_task_metrics_are_those_of_lm_evals_command_line(shipped: dict[str, Any]
     choices = [[row["completion"] for row in rows[n : n + 3]] for n in range(40)]  # the first one is right
     questions = [{"prompt": row["prompt"], "choices": of} for row, of in zip(rows, choices, strict=False)]
     (folder / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in questions))
-    task = {"task": "demo", "output_type": "multiple_choice", "dataset_path": "json", "test_split": "test"}
+    task: dict[str, Any] = {
+        "task": "demo",
+        "output_type": "multiple_choice",
+        "dataset_path": "json",
+        "test_split": "test",
+    }
     task |= {"dataset_kwargs": {"data_files": {"test": "rows.jsonl"}}, "doc_to_choice": "choices"}
     task |= {"doc_to_text": "{{prompt}}", "doc_to_target": "{{0}}"}
     (folder / "demo.yaml").write_text(yaml.safe_dump(task))
-    tasks = {"names": ["demo"], "folder": str(folder), "metrics": None, "limit": None, "fewshot": None}
+    tasks: dict[str, Any] = {
+        "names": ["demo"],
+        "folder": str(folder),
+        "metrics": None,
+        "limit": None,
+        "fewshot": None,
+    }
     tasks |= {"chat_template": False, "shard_documents": 16}
     trainer = {**shipped["trainer"], "quantisation": "none"}
     recipe = {**shipped, "trainer": trainer, "evaluation": {**shipped["evaluation"], "tasks": tasks}}

@@ -13,7 +13,7 @@ from hpo.paths import TrialPaths
 from hpo.records import Failure, TrialResult
 from jobs import run_trial
 from jobs.memory.sizing import Sizing
-from jobs.models.loss import chunked
+from jobs.models.loss import chunked, token_losses
 from jobs.recipes.recipe import parse
 from jobs.training import trainer
 
@@ -27,13 +27,13 @@ def _run(paths: TrialPaths) -> int:
 
 def _card_for(rows: int, monkeypatch: pytest.MonkeyPatch, *, from_call: int = 0) -> list[int]:
     """A card on which at most so many rows fit into a forward pass, from a certain one on; rows of each."""
-    real, seen = trainer.token_losses, []
+    seen: list[int] = []
 
     def losses(model: Any, inputs: Any, precision: Any) -> Any:
         seen.append(len(inputs["input_ids"]))
         if seen[-1] > rows and len(seen) > from_call:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB")
-        return real(model, inputs, precision)
+        return token_losses(model, inputs, precision)
 
     monkeypatch.setattr(trainer, "token_losses", losses)
     return seen
@@ -79,7 +79,7 @@ def test_next_smaller_micro_batch_divides_the_batch(recipe: dict[str, Any]) -> N
         recipe["trainer"] |= settings
         trainer, found = parse(recipe).trainer, list[tuple[int, bool]]()
         sizing: Sizing | None = Sizing(settings["batch_size"], checkpointing=False)
-        while sizing := sizing.smaller(trainer):
+        while sizing and (sizing := sizing.smaller(trainer)):
             found.append((sizing.micro_batch, sizing.checkpointing))
         return found
 
@@ -92,9 +92,9 @@ def test_next_smaller_micro_batch_divides_the_batch(recipe: dict[str, Any]) -> N
 def test_chunked_loss_and_gradients_are_those_of_the_whole(frozen: bool, bias: bool) -> None:
     """To 1e-6, over chunks that do not divide the rows, with losses that count for more or less."""
     torch.manual_seed(0)
-    head = torch.nn.Linear(32, 500, bias=bias).requires_grad_(not frozen)
+    head: Any = torch.nn.Linear(32, 500, bias=bias).requires_grad_(not frozen)
     targets = torch.randint(500, (130,))
-    hidden = torch.randn(130, 32, requires_grad=True)
+    hidden: Any = torch.randn(130, 32, requires_grad=True)
     shares = torch.rand(130)
     whole = F.cross_entropy(head(hidden).float(), targets, reduction="none")
     (shares * whole).sum().backward()
@@ -132,7 +132,8 @@ def test_half_precision_gradients_are_scaled_as_by_autograd() -> None:
     """Under autocast, with a large loss scale: the gradients of autograd to its own precision."""
     torch.manual_seed(0)
     head = torch.nn.Linear(32, 500, bias=False, dtype=torch.bfloat16).requires_grad_(False)
-    targets, hidden = torch.randint(500, (70,)), torch.randn(70, 32, requires_grad=True)
+    targets = torch.randint(500, (70,))
+    hidden: Any = torch.randn(70, 32, requires_grad=True)
     found = []
     for size in (32, None):
         hidden.grad = None

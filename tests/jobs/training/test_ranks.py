@@ -25,7 +25,7 @@ from jobs.training import gpus as parallel
 from jobs.training import trial
 from jobs.training import worker_processes as followers
 from jobs.training.gpus import Place, take_place, visible_cards
-from jobs.training.loop import StepWatch
+from jobs.training.loop import StepWatch, train
 
 MakeTrial = Callable[..., TrialPaths]
 FAKES = Path(__file__).resolve().parents[2] / "fakes"
@@ -198,10 +198,9 @@ def test_two_processes_have_the_loss_curve_of_one_though_preempted(
     wait_until(lambda: not lives(follower), 30)
     assert not two.metrics.exists()
     curves: list[list[float]] = []
-    real = trial.train
 
     def noting(*args: Any) -> Any:
-        trainer = real(*args)
+        trainer = train(*args)
         curves.append(trainer.totals.losses)
         return trainer
 

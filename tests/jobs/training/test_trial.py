@@ -17,7 +17,7 @@ from conditions import fill, wait_until
 from times import TIMES
 
 from hpo.paths import TrialPaths
-from hpo.records import Failure, Lease, TrialResult, read_json, read_jsonl, write_json
+from hpo.records import Failure, Lease, TrialResult, read_json, read_jsonl, write_json, write_json_once
 from jobs import run_trial
 from jobs.attempt import attempt as attempt_module
 from jobs.attempt import lease as lease_module
@@ -267,11 +267,10 @@ def test_first_result_wins(
     """A result that appears meanwhile is not replaced."""
     recipe["trainer"]["max_steps"] = 1
     paths = make_trial(recipe)
-    real = attempt_module.write_json_once
 
     def late(path: Path, record: Any) -> bool:
         write_json(path, TrialResult("0000", 9, {}).to_json())
-        return real(path, record)
+        return write_json_once(path, record)
 
     monkeypatch.setattr(attempt_module, "write_json_once", late)
     assert run(paths) == 0

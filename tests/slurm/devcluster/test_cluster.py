@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 import slurm
+from slurm.devcluster import accounting
 from slurm.devcluster import cluster as devcluster
 from slurm.devcluster.__main__ import main
 from slurm.devcluster.files import Layout, Options, gres_conf, slurm_conf
-from slurm.devcluster.processes import daemons, job_processes
+from slurm.devcluster.processes import daemons, job_processes, stop
+from slurm.files import write_json
 
 Wait = Callable[..., None]
 
@@ -60,7 +62,7 @@ def test_without_slurm_up_names_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And how to install it; nothing is written."""
-    monkeypatch.setattr(devcluster.accounting, "program_path", lambda name: None)
+    monkeypatch.setattr(accounting, "program_path", lambda name: None)
     assert main(["up", "--dir", str(tmp_path / "c")]) == 1
     assert "missing: slurmctld" in (told := capsys.readouterr().err)
     assert "apt-get install slurm-wlm" in told
@@ -73,7 +75,7 @@ def test_a_stale_pid_file_endangers_nobody(tmp_path: Path) -> None:
     layout.run.mkdir()
     bystander = subprocess.Popen(["sleep", "60"])
     (layout.run / "slurmctld.pid").write_text(f"{bystander.pid}\n")
-    devcluster.write_json(layout.record, {"sockets": str(layout.sockets), "nodes": []})
+    write_json(layout.record, {"sockets": str(layout.sockets), "nodes": []})
     devcluster.down(tmp_path)
     assert bystander.poll() is None
     bystander.kill()
@@ -128,7 +130,7 @@ def test_up_twice_is_up_once_and_down_leaves_no_process(
 def test_a_node_that_died_is_started_again_by_up(place: Path) -> None:
     """up is the way back to a whole cluster."""
     layout = devcluster.up(place, Options(nodes=2))
-    devcluster.stop([daemons(layout)["slurmd-gpu2"]])
+    stop([daemons(layout)["slurmd-gpu2"]])
     assert not devcluster.is_up(layout)
     assert set(daemons(devcluster.up(place, Options(nodes=2)))) == {"slurmctld", "slurmd-gpu1", "slurmd-gpu2"}
 
