@@ -57,6 +57,17 @@ class SiteLimits(TypedDict):
     warning_s: int  # seconds before its time limit at which a task is warned
 
 
+class ExecutorTraits(TypedDict):
+    """What differs between executors and a controller goes by."""
+
+    runs_as: str  # what its tasks are, for people
+    poll_s: float  # seconds between two polls while something happens
+    backs_off: bool  # whether polls grow rarer while nothing does
+    gone_s: float  # a task unseen for so long is over
+    keeps_max_parallel: bool  # whether `cluster.max_parallel` has to be kept from outside, array by array
+    follows: bool  # whether a job can be started once others are over
+
+
 Task = tuple[str, int]  # (job id of the array, index)
 
 
@@ -69,7 +80,11 @@ class Executor(Protocol):
 
     @property
     def name(self) -> str:
-        """slurm or local."""
+        """One word for people and for the journal."""
+
+    @property
+    def traits(self) -> ExecutorTraits:
+        """What differs from other executors; asks the site nothing."""
 
     def limits(self) -> SiteLimits:
         """What the site allows; asked once, and answered with defaults where the site cannot be asked."""
@@ -114,8 +129,8 @@ class Executor(Protocol):
             RuntimeError: of the executor's own family; also where there is no scheduler that could.
         """
 
-    def release(self, job_id: str, index: int | None = None) -> None:
-        """Let a held array, or one held element of it, start; harmless when repeated."""
+    def release(self, job_id: str) -> None:
+        """Let a held array start; harmless when repeated, when it is over, and for an unknown one."""
 
     def hold(self, job_id: str) -> None:
         """Keep the waiting elements of an array from starting, until it is released; running ones go on."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from slurm.client import logs
 from slurm.errors import SchedulerError, SubmissionError
@@ -19,7 +19,7 @@ from slurm.local.site import check_machine, start_script
 from slurm.local.starts import Starts
 from slurm.resources import resources
 from slurm.settings import ClusterSettings
-from slurm.view import ArrayOptions, Ending, SiteLimits, Task, TaskState, TaskView, view
+from slurm.view import ArrayOptions, Ending, ExecutorTraits, SiteLimits, Task, TaskState, TaskView, view
 
 # From TERM to KILL on cancel: time for one checkpoint, as Slurm's KillWait gives.
 CANCEL_GRACE_S = 5.0
@@ -38,6 +38,14 @@ class LocalExecutor:
     """
 
     name = "local"
+    traits: ClassVar[ExecutorTraits] = {
+        "runs_as": "processes of this machine",
+        "poll_s": 1.0,
+        "backs_off": False,
+        "gone_s": 0.0,
+        "keeps_max_parallel": False,  # it is how many slots there are
+        "follows": False,
+    }
 
     def __init__(self, **settings: Any) -> None:
         self.settings = ClusterSettings(**settings)
@@ -79,14 +87,7 @@ class LocalExecutor:
         arguments: Sequence[Sequence[str]],
         options: ArrayOptions | None = None,
     ) -> str:
-        """Note down one held array, an element per entry of `arguments`; returns its job id.
-
-        Args:
-            name: unique name of the array.
-            folder: an existing folder for its files and logs.
-            target: `module:function`, imported by each element's own process.
-            arguments: the arguments of each element, in the order of their indices.
-            options: its time limit and how many may run at once; others mean nothing here.
+        """Note down one held array; of its options the time limit and how many run at once count here.
 
         Raises:
             SubmissionError: there is no element, or the folder cannot be written.
@@ -126,17 +127,17 @@ class LocalExecutor:
         for array in local_array.load(Path(folder)):
             self._arrays.setdefault(array.job_id, array)
 
-    def release(self, job_id: str, index: int | None = None) -> None:
-        """Let a held array, or one element of it, start; harmless when repeated, and for an unknown one."""
-        array = self._arrays.get(job_id)
-        if array is not None and array.held:
-            self._change(array.released(index))
-
-    def hold(self, job_id: str) -> None:
-        """Keep the waiting elements of an array from starting, until it is released; running ones go on."""
+    def release(self, job_id: str) -> None:
+        """Let a held array start."""
         array = self._arrays.get(job_id)
         if array is not None:
-            self._change(array.on_hold())
+            self._change(replace(array, held=False))
+
+    def hold(self, job_id: str) -> None:
+        """Keep the waiting elements of an array from starting, until it is released."""
+        array = self._arrays.get(job_id)
+        if array is not None:
+            self._change(replace(array, held=True))
 
     def throttle(self, job_id: str, at_once: int | None) -> None:
         """How many elements of an array may run at once from now on; None: no limit but the slots."""
@@ -159,12 +160,7 @@ class LocalExecutor:
         return None
 
     def last_log_lines(self, folder: str, task: Task) -> str:
-        """The last lines that a task wrote to its error log; "" if there are none.
-
-        Args:
-            folder: where its array was submitted from.
-            task: whose log; each launch has one of its own.
-        """
+        """The last lines of a task's error log; each launch has one of its own."""
         job_id, index = task
         found = (Path(folder) / job_id).glob(f"{index}-*/*_log.err")
         return logs.last_log_lines(sorted(found, key=lambda log: log.stat().st_mtime, reverse=True))
@@ -194,24 +190,11 @@ class LocalExecutor:
         arguments: Sequence[Sequence[str]],
         options: ArrayOptions | None = None,
     ) -> str:
-        """The script that each element would run; starts and writes nothing.
-
-        Args:
-            name: unique name of the array.
-            folder: the folder for its files and logs; not part of the script.
-            target: not part of the script: it travels in a pickle beside it.
-            arguments: not part of the script.
-            options: not part of the script.
-        """
+        """The script that each element would run; the target travels in a pickle beside it."""
         return start_script(self.settings, name)
 
     def test_submit(self, *, name: str, count: int) -> tuple[str, str, str]:
-        """(level, what, hint): how many elements would run at once.
-
-        Args:
-            name: of the array; means nothing here.
-            count: its elements.
-        """
+        """How many elements would run at once."""
         return "ok", f"this machine runs {min(count, self.slots)} of {count} at once", ""
 
     def check(self) -> Sequence[tuple[str, str, str]]:
@@ -272,7 +255,7 @@ class LocalExecutor:
     def _waiting_view(self, array: LocalArray, task: Task, waiting: list[Task]) -> TaskView:
         if task in self._starts:
             return view(TaskState.PENDING, "starting", name=array.name)
-        if array.keeps(task[1]):
+        if array.held:
             return view(TaskState.HELD, "not released", name=array.name)
         waiting.append(task)
         return view(TaskState.PENDING, "waiting for a slot", name=array.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from slurm.client import logs, sacct, site_limits, squeue
 from slurm.client.cancelled_while_waiting import CancelledWhileWaiting
@@ -14,7 +14,7 @@ from slurm.client.refusals import is_busy
 from slurm.errors import SchedulerError
 from slurm.resources import resources
 from slurm.settings import ClusterSettings
-from slurm.view import ArrayOptions, Ending, SiteLimits, Task, TaskView
+from slurm.view import ArrayOptions, Ending, ExecutorTraits, SiteLimits, Task, TaskView
 
 # What scontrol and scancel say of a task that has ended, or that Slurm has already forgotten. Of an array of
 # which a part is over they say both: `7_0: Job has already finished`, `7_1-3: No error`, and exit with 1.
@@ -25,6 +25,14 @@ class SlurmExecutor:
     """Runs each batch as one Slurm array."""
 
     name = "slurm"
+    traits: ClassVar[ExecutorTraits] = {
+        "runs_as": "Slurm arrays",
+        "poll_s": 10.0,
+        "backs_off": True,
+        "gone_s": 30.0,  # longer than a network disk hides a new file
+        "keeps_max_parallel": True,
+        "follows": True,
+    }
 
     def __init__(self, **settings: Any) -> None:
         self.settings = ClusterSettings(**settings)
@@ -54,14 +62,7 @@ class SlurmExecutor:
         arguments: Sequence[Sequence[str]],
         options: ArrayOptions | None = None,
     ) -> str:
-        """Submit one held array, an element per entry of `arguments`; returns its job id.
-
-        Args:
-            name: unique name of the array; the only key to it when the job id was never recorded.
-            folder: an existing folder, seen by the nodes, for scripts, pickles and logs.
-            target: `module:function`, resolved on the node.
-            arguments: the arguments of each element, in the order of their indices.
-            options: of this array alone.
+        """Submit one held array; its name is the only key to it when the job id was never recorded.
 
         Raises:
             SubmissionError: sbatch failed, or did not end; the array may exist all the same.
@@ -77,14 +78,7 @@ class SlurmExecutor:
     def follow(
         self, *, name: str, folder: str, command: Sequence[str], after: Collection[str], delay_s: float = 0.0
     ) -> str:
-        """Submit a small job that runs a command once the arrays `after` are over; returns its job id.
-
-        Args:
-            name: of the job; those of one name run one at a time.
-            folder: an existing folder, seen by the nodes, for its script and log.
-            command: program and arguments, run in this process's working folder.
-            after: job ids; those that Slurm has forgotten are over.
-            delay_s: seconds from now before which it does not start.
+        """Submit a small job that runs a command once arrays are over; those that Slurm has forgotten are.
 
         Raises:
             SubmissionError: sbatch failed, or did not end; the job may exist all the same.
@@ -101,14 +95,13 @@ class SlurmExecutor:
             setup=self.settings.setup,
         )
 
-    def release(self, job_id: str, index: int | None = None) -> None:
-        """Let a held array, or one element of it, start; harmless when repeated, and when it is over.
+    def release(self, job_id: str) -> None:
+        """Let a held array start.
 
         Raises:
             SchedulerError: Slurm did not answer, or refused.
         """
-        named = job_id if index is None else f"{job_id}_{index}"
-        _require(run(["scontrol", "release", named]), "it stays held until it is released")
+        _require(run(["scontrol", "release", job_id]), "it stays held until it is released")
 
     def hold(self, job_id: str) -> None:
         """Keep the waiting elements of an array from starting, until it is released.

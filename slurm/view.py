@@ -73,6 +73,17 @@ class SiteLimits(TypedDict):
     warning_s: int
 
 
+class ExecutorTraits(TypedDict):
+    """What differs between executors and a controller goes by."""
+
+    runs_as: str
+    poll_s: float
+    backs_off: bool
+    gone_s: float
+    keeps_max_parallel: bool
+    follows: bool
+
+
 def view(
     state: TaskState, detail: str, node: str = "", name: str = "", ending: TaskEnding | None = None
 ) -> TaskView:

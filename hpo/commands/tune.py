@@ -263,7 +263,7 @@ def _controller(parts: Assembly, lease: HeldLease, view: View, *, anew: bool) ->
         say=view.say,
     )
     controller.adopt()
-    where = "as Slurm arrays" if parts.executor.name == "slurm" else "as processes of this machine"
     if anew:
-        view.say(f"study {parts.paths.name} in {parts.paths.folder}; trials run {where}")
+        runs_as = parts.executor.traits["runs_as"]
+        view.say(f"study {parts.paths.name} in {parts.paths.folder}; trials run as {runs_as}")
     return controller

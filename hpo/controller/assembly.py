@@ -28,9 +28,7 @@ from hpo.study.store import identity
 from hpo.study.warm_start import gather
 from hpo.validation import problems_of, strategy_settings
 
-POLL_S = {"local": 1.0, "slurm": 10.0}
 GPUS = ["trainer", "gpus"]
-GONE_S = {"local": 0.0, "slurm": 30.0}
 
 
 @dataclass(frozen=True)
@@ -86,12 +84,13 @@ class Assembly:
     @property
     def poll_s(self) -> float:
         """Seconds between two looks at the scheduler."""
-        return self.config.controller.poll_seconds or POLL_S[self.executor.name]
+        return self.config.controller.poll_seconds or self.executor.traits["poll_s"]
 
     @property
     def limits(self) -> Limits:
         """Budget, batch sizes and retry budgets."""
         config, gone_s = self.config, self.config.controller.gone_seconds
+        traits = self.executor.traits
         return Limits(
             trials=config.budget.trials,
             wall_hours=config.budget.wall_hours,
@@ -101,9 +100,9 @@ class Assembly:
             identical_errors=config.controller.identical_errors,
             node_failures=config.controller.node_failures,
             submit_tries=config.controller.submit_tries,
-            gone_s=GONE_S[self.executor.name] if gone_s is None else gone_s,
+            gone_s=traits["gone_s"] if gone_s is None else gone_s,
             retries=asdict(config.controller.retries),
-            max_parallel=config.cluster.get("max_parallel") if self.executor.name == "slurm" else None,
+            max_parallel=config.cluster.get("max_parallel") if traits["keeps_max_parallel"] else None,
             auto_time_limit=config.cluster.get("time_limit") == "auto",
             propose_on_job=config.controller.propose_on == "job",
         )
@@ -156,9 +155,12 @@ def assemble(raw: Mapping[str, Any], problems: list[Problem]) -> Assembly:
     found += [
         (f"space.{name}", "expected no parameter: the trials of an array get the same") for name in tuned
     ]
-    if config and config.controller.chain and executor and executor.name != "slurm":
+    if config and config.controller.chain and executor and not executor.traits["follows"]:
         found.append(
-            ("controller.chain", "got true: only Slurm can start a job after another (cluster=slurm)")
+            (
+                "controller.chain",
+                f"got true: {executor.traits['runs_as']} cannot follow one another (cluster=slurm)",
+            )
         )
     if found or not (config and space is not None and objectives and kind and executor):
         hinted = any("hint: " in text for _, text in found)

@@ -17,7 +17,7 @@ from hpo.controller.limits import Limits, array_minutes, shares, warned_s
 from hpo.controller.submission import release, submit_held, unrecorded
 from hpo.errors import StudyError
 from hpo.paths import StudyPaths
-from hpo.ports import OVER, WAITING, ArrayOptions, Executor, Task, TaskView
+from hpo.ports import OVER, WAITING, ArrayOptions, Executor, Task, TaskView, of_an_executor
 from hpo.records import BatchRecord, Cause, write_json
 from hpo.study.journal import Journal
 from hpo.study.state import ENDED, Batch, Event, TrialState
@@ -106,7 +106,9 @@ class Dispatcher:
         warned = warned_s(minutes or site["default_minutes"], site["warning_s"])
         try:
             job_id = submit_held(self._paths, study, batch, self._executor, self._target, options, warned)
-        except RuntimeError as error:  # the executors' family, which hpo does not know
+        except RuntimeError as error:
+            if not of_an_executor(error):
+                raise
             self._submission_failed(batch, error)
             return
         self._journal.record(Event.BATCH_SUBMITTED, batch=batch.id, job_id=job_id)
@@ -230,6 +232,8 @@ class Dispatcher:
         try:
             act()
         except RuntimeError as error:
+            if not of_an_executor(error):
+                raise
             self._say(f"could not {what}, trying again later: {error}")
             return False
         return True

@@ -135,7 +135,7 @@ class Loop:
 
     def __init__(self, parts: Assembly, controller: Controller, view: View, after: After = nothing) -> None:
         self._parts, self.controller, self._view, self._after = parts, controller, view, after
-        self._pacer = Pacer(parts.poll_s, backs_off=parts.executor.name == "slurm")
+        self._pacer = Pacer(parts.poll_s, backs_off=parts.executor.traits["backs_off"])
         self._look_s = min(parts.config.controller.look_seconds, parts.poll_s)
         self._wait_s = self._look_s
         self._queue_file = QueueFile(parts.paths.queue)

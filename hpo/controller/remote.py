@@ -20,7 +20,7 @@ from hpo.controller.proposer import Proposed, Proposes
 from hpo.controller.submission import study_prefix
 from hpo.errors import StudyError
 from hpo.paths import StudyPaths
-from hpo.ports import OVER, Executor, Task, TaskView
+from hpo.ports import OVER, Executor, Task, TaskView, of_an_executor
 from hpo.records import RecordError, read_json, write_json_once
 from hpo.study.journal import Journal, load_study
 from hpo.study.state import Event, Request
@@ -86,12 +86,24 @@ class Remote:
                 arguments=arguments,
                 options={"helper": True},
             )
-            self.journal.record(
-                Event.PROPOSAL_REQUESTED, request=name, job_id=job_id, room=room, since=self.clock()
-            )
+        except RuntimeError as error:
+            if not of_an_executor(error):
+                raise
+            self.say(f"could not submit the job that proposes, trying again later: {error}")
+            return
+        self.journal.record(
+            Event.PROPOSAL_REQUESTED, request=name, job_id=job_id, room=room, since=self.clock()
+        )
+        self._release(job_id)
+
+    def _release(self, job_id: str) -> None:
+        """Let the job start; where that fails, the next look at the queue finds it held and tries again."""
+        try:
             self.executor.release(job_id)
         except RuntimeError as error:
-            self.say(f"could not submit the job that proposes, trying again later: {error}")
+            if not of_an_executor(error):
+                raise
+            self.say(f"could not release the job that proposes, trying again later: {error}")
 
     def _read(self, answer: Path) -> list[Proposed]:
         try:
@@ -108,7 +120,7 @@ class Remote:
 
     def _watch(self, request: Request, view: TaskView | None) -> None:
         if view is not None and view["state"] == "held":
-            self.executor.release(request.job_id)
+            self._release(request.job_id)
         over = view is None or view["state"] == OVER
         if not over or 0.0 <= self.clock() - request.since < SETTLE_S:
             return

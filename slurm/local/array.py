@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,6 @@ class LocalArray:
     target: str
     arguments: tuple[tuple[str, ...], ...]
     held: bool
-    freed: tuple[int, ...] = ()  # elements that may start all the same
     at_once: int | None = None  # elements that may run at the same time
     time_limit_min: int | None = None  # None: the settings' own
 
@@ -94,20 +93,6 @@ class LocalArray:
         record: dict[str, Any] = asdict(self)
         del record["folder"]
         write_json(self.folder / f"{self.job_id}.json", record)
-
-    def keeps(self, index: int) -> bool:
-        """Whether an element may not start now."""
-        return self.held and index not in self.freed
-
-    def released(self, index: int | None = None) -> LocalArray:
-        """The same array, free to start; or one element of it."""
-        if index is None:
-            return replace(self, held=False, freed=())
-        return replace(self, freed=tuple(sorted({*self.freed, index})))
-
-    def on_hold(self) -> LocalArray:
-        """The same array, of which no further element may start."""
-        return replace(self, held=True, freed=())
 
 
 def create(
@@ -160,7 +145,6 @@ def load(folder: Path) -> Iterator[LocalArray]:
                 record["target"],
                 tuple(tuple(element) for element in record["arguments"]),
                 held=record["held"],
-                freed=tuple(record.get("freed", ())),
                 at_once=record.get("at_once"),
                 time_limit_min=record.get("time_limit_min"),
             )

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 
 from slurm.client.command import run
+
+# an index, or the id of a GPU or of a part of one
+_DEVICE = re.compile(r"\d+|(GPU|MIG)-\S+")
 
 
 def visible_cpus() -> int:
@@ -15,10 +20,14 @@ def visible_cpus() -> int:
 
 
 def visible_gpus(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """GPUs that may be used, in CUDA's own words: those of CUDA_VISIBLE_DEVICES, else all that there are."""
+    """GPUs that may be used, in CUDA's own words: those of CUDA_VISIBLE_DEVICES, else all that there are.
+
+    As for CUDA, the list ends before the first entry that names no device, such as -1 or NoDevFiles.
+    """
     named = environment.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
-        return tuple(part.strip() for part in named.split(",") if part.strip())
+        parts = (part.strip() for part in named.split(","))
+        return tuple(takewhile(_DEVICE.fullmatch, parts))
     outcome = run(["nvidia-smi", "-L"], timeout_s=10)
     count = sum(line.startswith("GPU ") for line in outcome.stdout.splitlines()) if outcome.ok else 0
     return tuple(str(number) for number in range(count))
