@@ -143,22 +143,22 @@ def _show_forecast(
     Returns:
         How long trials train on average, in seconds; None where that is not foretold.
     """
-    foreteller = parts.foreteller()
-    memory = foreteller.memory(study)
-    known = pace(foreteller, study, memory)
+    forecaster = parts.forecaster()
+    memory = forecaster.memory(study)
+    known = pace(forecaster, study, memory)
     foretold = [
-        memory_cells(foreteller.peak(each.spec.recipe, memory))
-        | training_cells(foreteller.effort(each.spec.recipe, memory), known)
+        memory_cells(forecaster.peak(each.spec.recipe, memory))
+        | training_cells(forecaster.effort(each.spec.recipe, memory), known)
         for each in proposals
     ]
     title = "Next batch" if parts.paths.journal.exists() else "First batch"
     console.print(_batch_table(proposals, foretold, title))
     lines: list[str] = []
     if any(foretold):
-        lines.append(memory_line(memory, given=foreteller.given_gib is not None))
+        lines.append(memory_line(memory, given=forecaster.given_gib is not None))
     if any("training" in cells for cells in foretold):
         lines.append(pace_line(known))
-    space = coverage(foreteller, memory, known)
+    space = coverage(forecaster, memory, known)
     lines += space.lines() if space else []
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)

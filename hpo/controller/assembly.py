@@ -15,7 +15,7 @@ from hpo.controller.given_trials import Given
 from hpo.controller.limits import Limits
 from hpo.controller.proposer import Proposer, Proposes
 from hpo.errors import InputError, Problem
-from hpo.forecasts.memory import Foreteller
+from hpo.forecasts.memory import Forecaster
 from hpo.objectives import Objective, describe_objectives, parse_objectives
 from hpo.optimizer import Optimizer
 from hpo.paths import StudyPaths, cache_root
@@ -120,14 +120,14 @@ class Assembly:
             seed=self.config.study.seed,
             enqueue=list(self.config.study.enqueue),
             cache=self.cache,
-            foreteller=self.foreteller(),
+            forecaster=self.forecaster(),
         )
 
-    def foreteller(self) -> Foreteller:
+    def forecaster(self) -> Forecaster:
         """What foretells the memory and the time of trials."""
         cluster = self.config.cluster
         given = cluster.get("gpu_memory_gb"), cluster.get("gpu_tflops")
-        return Foreteller(self.kind, self.space, self.recipe, self.cache, *given)
+        return Forecaster(self.kind, self.space, self.recipe, self.cache, *given)
 
 
 def assemble(raw: Mapping[str, Any], problems: list[Problem]) -> Assembly:

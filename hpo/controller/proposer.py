@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from hpo.forecasts.memory import Foreteller
+from hpo.forecasts.memory import Forecaster
 from hpo.objectives import Objective
 from hpo.optimizer import Optimizer
 from hpo.records import Params, ParamValue, TrialSpec
@@ -61,7 +61,7 @@ class Proposer:
         seed: of the study.
         enqueue: parameters to try first, in this order.
         cache: absolute path of the cache.
-        foreteller: of what trials take of a card; None: nothing is foretold.
+        forecaster: of what trials take of a card; None: nothing is foretold.
     """
 
     space: SearchSpace
@@ -71,7 +71,7 @@ class Proposer:
     seed: int
     enqueue: list[Params]
     cache: str
-    foreteller: Foreteller | None = None
+    forecaster: Forecaster | None = None
     exhausted: bool = False
 
     def propose(self, study: Study, room: int) -> list[Proposed]:
@@ -107,7 +107,7 @@ class Proposer:
             self.objectives,
             strategy=self.strategy["name"],
             seed=self.seed,
-            outlook=self.foreteller.outlook(study) if self.foreteller else None,
+            outlook=self.forecaster.fit_probability(study) if self.forecaster else None,
             **settings,
         )
         tell_results(optimizer, study)
@@ -124,7 +124,7 @@ class Proposer:
             seed=trial_seed(self.seed, number),
             cache=self.cache,
             recipe_hash=content_hash(self.recipe),
-            memory_factor=self.foreteller.memory(study).factor if self.foreteller else 1.0,
+            memory_factor=self.forecaster.memory(study).factor if self.forecaster else 1.0,
         )
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from hpo.display.event_lines import waiting_line
 from hpo.display.tables import counts_line, front_table
-from hpo.forecasts.end import forecast
+from hpo.forecasts.end import forecast_end
 from hpo.formatting import duration, number, params_text
 from hpo.study.queue_view import batch_states
 from hpo.study.snapshot import Running, Snapshot, reference, volume
@@ -35,7 +35,7 @@ def overview(snapshot: Snapshot, height: int | None = None) -> RenderableType:
     parts: list[RenderableType] = [
         Text.assemble((study.name, "bold"), f"  {snapshot.state}"),
         Text(counts_line(snapshot)),
-        *(Text(line) for line in _outlook(snapshot)),
+        *(Text(line) for line in _prospects(snapshot)),
         *(Text(line, style="yellow") for line in warnings(snapshot)),
     ]
     if batches.row_count:
@@ -60,14 +60,14 @@ def _rooms(height: int | None, running: int, batches: int) -> tuple[int | None, 
     return for_running, max(room - for_running, FEWEST_ROWS)
 
 
-def _outlook(snapshot: Snapshot) -> Iterator[str]:
+def _prospects(snapshot: Snapshot) -> Iterator[str]:
     """Hypervolume, what is left, and why trials wait."""
     study, objectives = snapshot.study, snapshot.objectives
     if len(objectives) > 1 and study.in_state(TrialState.COMPLETED):
         corner = reference(study, objectives)
         at = ", ".join(f"{name}={number(value)}" for name, value in corner.items())
         yield f"hypervolume {number(volume(study, objectives))} within {at}"
-    left = forecast(snapshot)
+    left = forecast_end(snapshot)
     if left:
         end = datetime.now() + timedelta(seconds=left.seconds)
         when = f"{end:%H:%M}" if left.seconds < 12 * 3600 else f"{end:%a %d %b %H:%M}"
