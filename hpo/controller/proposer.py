@@ -18,7 +18,7 @@ from hpo.validation import strategy_settings
 
 
 @dataclass(frozen=True)
-class Proposed:
+class ProposedTrial:
     """A trial to be: its spec, where it came from, and what was noted on the way."""
 
     spec: TrialSpec
@@ -37,20 +37,20 @@ class Proposed:
         }
 
 
-class Proposes(Protocol):
+class Proposer(Protocol):
     """Makes the next trials of a study; the same study always gives the same ones."""
 
     exhausted: bool
 
-    def propose(self, study: Study, room: int) -> list[Proposed]:
+    def propose(self, study: Study, room: int) -> list[ProposedTrial]:
         """At most `room` new trials; fewer where there are no more."""
 
-    def proposed(self, study: Study, chosen: Sequence[tuple[Params, str, str]]) -> list[Proposed]:
+    def make_trials(self, study: Study, chosen: Sequence[tuple[Params, str, str]]) -> list[ProposedTrial]:
         """The next trials of a study, from (parameters, origin, note) of each."""
 
 
 @dataclass
-class Proposer:
+class SearchProposer:
     """Makes the next trials of a study; the same study always gives the same ones.
 
     Args:
@@ -74,7 +74,7 @@ class Proposer:
     forecaster: Forecaster | None = None
     exhausted: bool = False
 
-    def propose(self, study: Study, room: int) -> list[Proposed]:
+    def propose(self, study: Study, room: int) -> list[ProposedTrial]:
         """At most `room` new trials; fewer where the strategy has no more."""
         if room <= 0:
             return []
@@ -89,13 +89,13 @@ class Proposer:
             proposals = optimizer.propose(wanted)
             self.exhausted = len(proposals) < wanted
             chosen += [(proposal.params, proposal.origin, proposal.note) for proposal in proposals]
-        return self.proposed(study, chosen)
+        return self.make_trials(study, chosen)
 
-    def proposed(self, study: Study, chosen: Sequence[tuple[Params, str, str]]) -> list[Proposed]:
+    def make_trials(self, study: Study, chosen: Sequence[tuple[Params, str, str]]) -> list[ProposedTrial]:
         """The next trials of a study, from (parameters, origin, note) of each."""
         first = study.next_number
         return [
-            Proposed(self._spec(study, first + offset, params), origin, note)
+            ProposedTrial(self._spec(study, first + offset, params), origin, note)
             for offset, (params, origin, note) in enumerate(chosen)
         ]
 

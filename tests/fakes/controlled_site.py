@@ -8,7 +8,7 @@ from memory_executor import MemoryExecutor, Scheduler
 
 from hpo.controller.controller import Controller
 from hpo.controller.limits import Limits
-from hpo.controller.proposer import Proposer
+from hpo.controller.proposer import SearchProposer
 from hpo.objectives import parse_objectives
 from hpo.paths import StudyPaths
 from hpo.records import AttemptRecord, Failure, Lease, Metric, TrialResult, TrialSpec, read_jsonl, write_json
@@ -51,7 +51,7 @@ class Site:
         create_study(self.paths, {}, {}, created)
 
     def controller(self, **executor: object) -> Controller:
-        proposer = Proposer(
+        proposer = SearchProposer(
             space=parse_space({"x": "interval(0, 1)"}),
             objectives=parse_objectives({"loss": "min"}),
             strategy={"name": "sobol"},

@@ -13,7 +13,7 @@ import torch
 import yaml
 from safetensors.numpy import save_file
 
-from hpo.controller.proposer import Proposer
+from hpo.controller.proposer import SearchProposer
 from hpo.forecasts.memory import CardMemory, Forecaster, memory_cells, memory_line
 from hpo.models.feasibility_prior import Axis, belief, interpolated
 from hpo.objectives import parse_objectives
@@ -113,10 +113,10 @@ def test_finished_trials_tell_the_card_and_correct_the_forecast(recipe: dict[str
     assert corrected["least"] - 0.45e9 == pytest.approx(1.25 * (plain["least"] - 0.45e9))
 
 
-def proposer(recipe: dict[str, Any], gib: float | None) -> Proposer:
+def proposer(recipe: dict[str, Any], gib: float | None) -> SearchProposer:
     own = forecaster(recipe, gib)
     objectives = parse_objectives({"eval_loss": "min"})
-    return Proposer(own.space, objectives, {"name": "bo"}, recipe, 0, [], "/no/cache", own)
+    return SearchProposer(own.space, objectives, {"name": "bo"}, recipe, 0, [], "/no/cache", own)
 
 
 def test_the_search_keeps_out_of_what_is_foretold_not_to_fit(recipe: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from hpo import cli
-from hpo.commands.preview import dimmed, preview
+from hpo.commands.data import dimmed, preview
 from hpo.records import Cause
 
 
