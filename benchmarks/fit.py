@@ -18,7 +18,7 @@ from hpo.commands.arms import arms_of
 from hpo.controller.assembly import Assembly, assemble
 from hpo.controller.compose import compose_config
 from hpo.forecasts.coverage import SURE, Coverage, coverage
-from hpo.forecasts.memory import Foreteller, Memory
+from hpo.forecasts.memory import CardMemory, Forecaster
 from hpo.forecasts.time import pace
 from hpo.space.parameters import Choice
 from hpo.study.recipe import apply_params
@@ -120,11 +120,11 @@ def fit_of(study: str, cluster: str) -> Fit:
     """
     overrides = [f"experiment={study}", f"cluster={cluster}", "cache=nothing_is_here"]
     parts = _assembled(overrides)
-    foreteller = parts.foreteller()
+    forecaster = parts.forecaster()
     alone = Study(uid="000000", name=study)
-    memory = foreteller.memory(alone)
-    space = coverage(foreteller, memory, pace(foreteller, alone, memory))
-    peak = foreteller.peak(foreteller.applied(_typical(parts)), memory)
+    memory = forecaster.memory(alone)
+    space = coverage(forecaster, memory, pace(forecaster, alone, memory))
+    peak = forecaster.peak(forecaster.applied(_typical(parts)), memory)
     if space is None or peak is None:
         raise ValueError(f"{study}: the sizes of its model are not known")
     arms = [compose_config([*overrides, *own])[0]["budget"]["trials"] for own in arms_of(parts.raw).values()]
@@ -158,20 +158,20 @@ def fit_section(fits: Sequence[Fit]) -> str:
     return "\n\n".join([table, "What of a space fits, where not all or none of it does:", "\n".join(decided)])
 
 
-def anatomy() -> tuple[Foreteller, Memory, Mapping[str, Any]]:
+def anatomy() -> tuple[Forecaster, CardMemory, Mapping[str, Any]]:
     """The practical guide's study on the card of its source, and its recipe."""
     overrides = ["experiment=guide_alpaca", "cluster=v100_32gb", f"cluster.gpu_memory_gb={GUIDE_CARD_GB}"]
     parts = _assembled([*overrides, "cache=nothing_is_here"])
-    foreteller = parts.foreteller()
-    return foreteller, foreteller.memory(Study(uid="000000", name="guide")), parts.recipe
+    forecaster = parts.forecaster()
+    return forecaster, forecaster.memory(Study(uid="000000", name="guide")), parts.recipe
 
 
 def anatomy_section() -> str:
     """GiB by part, for each way to store the base model."""
-    foreteller, memory, recipe = anatomy()
+    forecaster, memory, recipe = anatomy()
     peaks = []
     for settings in KINDS.values():
-        peak = foreteller.peak(apply_params(recipe, dict(settings)), memory)
+        peak = forecaster.peak(apply_params(recipe, dict(settings)), memory)
         if peak is None:
             raise ValueError("guide_alpaca: the sizes of its model are not known")
         peaks.append(peak)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.records import Record
-from hpo.comparison.continuations import gains_of
+from hpo.comparison.arm_gains import gains_of
 from hpo.formatting import number, params_text
 from hpo.objectives import parse_objectives
 from hpo.paths import StudyPaths

@@ -182,13 +182,13 @@ def _doctor(options: argparse.Namespace, out: Console) -> int:
 
 
 def _prefetch(options: argparse.Namespace, out: Console) -> int:
-    from hpo.commands.plan import prefetch
+    from hpo.commands.data import prefetch
 
     return prefetch(options.overrides, options.config_dir, out)
 
 
 def _data(options: argparse.Namespace, out: Console) -> int:
-    from hpo.commands.preview import preview
+    from hpo.commands.data import preview
 
     return preview(options.overrides, options.config_dir, out)
 
@@ -200,18 +200,20 @@ def _status(options: argparse.Namespace, out: Console) -> int:
 
 
 def _train(options: argparse.Namespace, out: Console) -> int:
-    from hpo.commands.train import Wanted, train
+    from hpo.commands.train import TrainRequest, train
 
     signal.signal(signal.SIGTERM, _interrupt)
-    wanted = Wanted(options.trial, options.name, options.from_adapter, options.merge, options.merge_only)
+    wanted = TrainRequest(
+        options.trial, options.name, options.from_adapter, options.merge, options.merge_only
+    )
     return train(options.study, Path(options.root), wanted, options.overrides, options.config_dir, out)
 
 
 def _evaluate(options: argparse.Namespace, out: Console) -> int:
-    from hpo.commands.evaluate import Choice, evaluate
+    from hpo.commands.evaluate import EvaluationRequest, evaluate
 
     signal.signal(signal.SIGTERM, _interrupt)
-    choice = Choice(options.trials, options.bases, options.name)
+    choice = EvaluationRequest(options.trials, options.bases, options.name)
     return evaluate(options.study, Path(options.root), choice, options.overrides, options.config_dir, out)
 
 

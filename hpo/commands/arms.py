@@ -14,13 +14,18 @@ from typing import Any
 from rich.console import Console
 
 from hpo.commands.tune import tune
+from hpo.comparison.arm_gains import gains_of
+from hpo.comparison.tables import arms_table
 from hpo.controller.assembly import assemble
 from hpo.controller.compose import compose_config
 from hpo.errors import InputError
+from hpo.objectives import parse_objectives
 from hpo.paths import StudyPaths
 from hpo.study.journal import load_study
+from hpo.study.state import TrialState
 
 SEEDS_APART = 1000  # between a study's seed and those of its arms, which would repeat its random trials
+PICTURE = "arms.png"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,31}")
 
 
@@ -52,9 +57,7 @@ def drive(overrides: Sequence[str], config_dir: str | None, console: Console, *,
         if status and not once:
             return status
     if all(map(_ended, places)):
-        from hpo.comparison.continuations import show
-
-        show(places[0], dict(zip(arms, places[1:], strict=True)), console)
+        _show(places[0], dict(zip(arms, places[1:], strict=True)), console)
     return status
 
 
@@ -131,3 +134,21 @@ def _checked(
 
 def _ended(paths: StudyPaths) -> bool:
     return Path(paths.journal).exists() and bool(load_study(paths.journal).finished)
+
+
+def _show(paths: StudyPaths, arms: Mapping[str, StudyPaths], console: Console) -> None:
+    """Print the table of a study and its arms, which have ended, and draw their fronts."""
+    study = load_study(paths.journal)
+    objectives = parse_objectives(study.objectives)
+    pilot = study.in_state(TrialState.COMPLETED)
+    continued = {name: load_study(arm.journal).in_state(TrialState.COMPLETED) for name, arm in arms.items()}
+    gains = gains_of(pilot, continued, objectives)
+    console.print(arms_table(study.name, pilot, gains, objectives))
+    if not pilot:
+        return
+    paths.report.mkdir(exist_ok=True)
+    picture = paths.report / PICTURE
+    from hpo.comparison.figures import draw_arms
+
+    draw_arms(pilot, gains, objectives, picture)
+    console.print(f"picture   {picture}", highlight=False, soft_wrap=True)

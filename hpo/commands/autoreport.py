@@ -33,7 +33,7 @@ LOOK_S = 0.1
 
 
 @dataclass(frozen=True)
-class Making(Record):
+class ReportRecord(Record):
     """reporting.json: the last report that a controller has had made.
 
     Args:
@@ -77,7 +77,7 @@ class Reports:
         self._clock = clock
         self._process: ReportProcess | None = None
         self._said = False
-        self._last: Making | None = None
+        self._last: ReportRecord | None = None
         self._read()
 
     def __enter__(self) -> Reports:
@@ -156,7 +156,7 @@ class Reports:
             pid = self._process.pid
         except OSError as error:
             wrong = f"{error.strerror or error}"
-        making = Making(study.last_at, _results(study), began_at, host, pid, process_start(pid))
+        making = ReportRecord(study.last_at, _results(study), began_at, host, pid, process_start(pid))
         self._note(replace(making, seconds=0.0) if wrong else making)
         return wrong
 
@@ -206,9 +206,9 @@ class Reports:
 
     def _read(self) -> None:
         with suppress(OSError, RecordError):
-            self._last = Making.read(self._paths.reporting)
+            self._last = ReportRecord.read(self._paths.reporting)
 
-    def _note(self, making: Making) -> None:
+    def _note(self, making: ReportRecord) -> None:
         self._last = making
         with suppress(OSError):  # then a later controller does not know of it
             write_json(self._paths.reporting, making.to_json())

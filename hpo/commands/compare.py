@@ -38,10 +38,10 @@ def compare(
     write_text(to / "curves.csv", curves_csv(compared))
     console.print(str(to / "curves.csv"), highlight=False, soft_wrap=True)
     try:
-        from hpo.comparison.figures import draw
+        from hpo.comparison.figures import draw_curves
     except ImportError as error:
         console.print(f"no picture: {error}; pip install 'frontrunner[report]'", highlight=False)
         return 0
-    draw(compared, to / "curves.png")
+    draw_curves(compared, to / "curves.png")
     console.print(str(to / "curves.png"), highlight=False, soft_wrap=True)
     return 0

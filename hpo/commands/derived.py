@@ -38,7 +38,7 @@ ANY_METRIC = {"eval_loss": "min"}  # an objective that every trial with an adapt
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceStudy:
     """The study that something is derived from."""
 
     paths: StudyPaths
@@ -97,7 +97,7 @@ def _state(trial: Trial) -> str:
     return "not finished" if trial.state in (TrialState.OPEN, TrialState.INTERRUPTED) else trial.state.value
 
 
-def source(name: str, root: Path) -> Source:
+def source(name: str, root: Path) -> SourceStudy:
     """Find a study to derive from.
 
     Raises:
@@ -107,7 +107,7 @@ def source(name: str, root: Path) -> Source:
     study, raw = load_study(paths.journal), read_configuration(paths)["config"]
     now = {"cluster": study.settings.get("cluster", raw["cluster"])}
     recipe = {name: group for name in RECIPE_GROUPS if (group := study.identity.get(name))}  # paths absolute
-    return Source(paths, study, {**raw, **now, **with_targets(raw, recipe)})
+    return SourceStudy(paths, study, {**raw, **now, **with_targets(raw, recipe)})
 
 
 def with_targets(raw: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:

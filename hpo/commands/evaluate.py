@@ -17,23 +17,21 @@ from typing import Any
 
 from rich.console import Console
 
-from hpo.commands.derived import ANY_METRIC, Source, adapters_of, constants, derive, run, source
+from hpo.commands.derived import ANY_METRIC, SourceStudy, adapters_of, constants, derive, run, source
 from hpo.controller.assembly import Assembly, assemble
 from hpo.controller.compose import compose_config
-from hpo.controller.given_trials import Given, GivenTrial
+from hpo.controller.given_trials import GivenTrial, GivenTrials
 from hpo.errors import InputError
 from hpo.evaluation.deltas import (
-    COLUMNS,
     FOUR_BIT,
     SIXTEEN_BIT,
     UNTUNED,
     Evaluation,
-    csv_rows,
     describe,
     rows_of,
 )
 from hpo.evaluation.parts import read_parts, reference
-from hpo.evaluation.table import show
+from hpo.evaluation.table import COLUMNS, csv_rows, show
 from hpo.objectives import parse_objectives
 from hpo.paths import StudyPaths
 from hpo.ports import Adapters
@@ -49,7 +47,7 @@ SLUG = 40  # characters of an evaluation's name that tell its tasks
 
 
 @dataclass(frozen=True)
-class Choice:
+class EvaluationRequest:
     """What `evaluate` is asked for; None: the front, the bases of the configuration, a name of its own."""
 
     trials: str | None = None
@@ -60,7 +58,7 @@ class Choice:
 def evaluate(
     name: str,
     root: Path,
-    choice: Choice,
+    choice: EvaluationRequest,
     overrides: Sequence[str],
     config_dir: str | None,
     console: Console,
@@ -85,7 +83,7 @@ def evaluate(
     subjects = _subjects(own, choice.trials)
     parts, adapters, bases = _assemble(own, choice, overrides, config_dir)
     given = [one for base in bases for one in _given(own, subjects, parts, base)]
-    parts = _sized(parts, Given(given, adapters.evaluation_target, own.of(evaluation=True)))
+    parts = _sized(parts, GivenTrials(given, adapters.evaluation_target, own.of(evaluation=True)))
 
     def prepare() -> None:
         for recipe in _distinct(given):
@@ -101,7 +99,7 @@ def evaluate(
     return run(parts, console, prepare, show_end)
 
 
-def _subjects(own: Source, names: str | None) -> list[Trial]:
+def _subjects(own: SourceStudy, names: str | None) -> list[Trial]:
     study = own.study
     if names is None:
         found = pareto_trials(study, parse_objectives(study.objectives))
@@ -123,7 +121,7 @@ def _subjects(own: Source, names: str | None) -> list[Trial]:
 
 
 def _assemble(
-    own: Source, choice: Choice, overrides: Sequence[str], config_dir: str | None
+    own: SourceStudy, choice: EvaluationRequest, overrides: Sequence[str], config_dir: str | None
 ) -> tuple[Assembly, Adapters, list[str]]:
     """The evaluation's parts, all but what is given; the base of the configuration is left to each part."""
     base = dict(own.raw)
@@ -176,7 +174,7 @@ def _name(tasks: Sequence[str], settings: Mapping[str, Any]) -> str:
     return f"{slug[:SLUG].strip('-_')}-{content_hash(settings)[:6]}"
 
 
-def _given(own: Source, subjects: Sequence[Trial], parts: Assembly, base: str) -> list[GivenTrial]:
+def _given(own: SourceStudy, subjects: Sequence[Trial], parts: Assembly, base: str) -> list[GivenTrial]:
     """The parts on one base: each subject, and the untuned base models that they are compared with."""
     default = parts.recipe
     references = {UNTUNED: default}
@@ -195,7 +193,7 @@ def _part(subject: str, base: str, recipe: Mapping[str, Any], adapter: str | Non
     )
 
 
-def _sized(parts: Assembly, given: Given) -> Assembly:
+def _sized(parts: Assembly, given: GivenTrials) -> Assembly:
     """With room for all parts at once: those that are there, and those that are missing."""
     own = parts.raw["study"]
     journal = StudyPaths(Path(own["root"]) / own["name"]).journal
@@ -211,7 +209,7 @@ def _distinct(given: Sequence[GivenTrial]) -> list[Mapping[str, Any]]:
     return list({reference(one.recipe, FOUR_BIT, {}): one.recipe for one in given}.values())
 
 
-def _write(own: Source, parts: Assembly, adapters: Adapters) -> Evaluation:
+def _write(own: SourceStudy, parts: Assembly, adapters: Adapters) -> Evaluation:
     """Put everything that is there together, and write it."""
     study = load_study(parts.paths.journal)
     told, found = read_parts(parts.paths, study, own.study, parts.recipe)
@@ -236,7 +234,7 @@ def result_path(paths: StudyPaths) -> Path:
     return paths.folder / "evaluation.json"
 
 
-def _seen(own: Source, adapters: Adapters) -> set[str]:
+def _seen(own: SourceStudy, adapters: Adapters) -> set[str]:
     """The tasks of which a number, on whichever base, was an objective of the tuning."""
     recipe = {group: dict(own.raw[group]) for group in ("model", "data", "trainer", "evaluation")}
     objectives = {name.removesuffix("_16bit") for name in own.study.objectives}

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import track
@@ -22,7 +23,7 @@ Each = Callable[[], Iterable[Trial]]
 
 
 @dataclass(frozen=True)
-class Format:
+class ExportFormat:
     """One format.
 
     Args:
@@ -75,7 +76,7 @@ def export(name: str, root: Path, kind: str, to: str | None, console: Console) -
     return 0
 
 
-def _write(own: Format, snapshot: Snapshot, to: str | None, each: Each, *, address: bool) -> str:
+def _write(own: ExportFormat, snapshot: Snapshot, to: str | None, each: Each, *, address: bool) -> str:
     """Write it; returns the place, as the tool takes it."""
     if address:
         own.write(snapshot, str(to), each)
@@ -86,17 +87,33 @@ def _write(own: Format, snapshot: Snapshot, to: str | None, each: Each, *, addre
     target.parent.mkdir(parents=True, exist_ok=True)
     with _whole(target) as place:
         if own.url:
-            _quickly(lambda: own.write(snapshot, f"{own.url}{place}", each))
+            with _unhurried_disk():
+                own.write(snapshot, f"{own.url}{place}", each)
         else:
             own.write(snapshot, str(place), each)
     return f"{own.url}{target}"
 
 
-def _quickly(write: Callable[[], None]) -> None:
-    from hpo.exports.sqlite import unhurried_disk
+@contextmanager
+def _unhurried_disk() -> Iterator[None]:
+    """Let SQLite, by whichever library, not wait for the disk at every commit.
 
-    with unhurried_disk():
-        write()
+    For a file that takes another one's place only when it is whole: thousands of commits, as Optuna and
+    MLflow make them, would each wait for the disk.
+    """
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    event.listen(Engine, "connect", _relax)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "connect", _relax)
+
+
+def _relax(connection: Any, _: object) -> None:
+    connection.execute("PRAGMA synchronous=OFF")
+    connection.execute("PRAGMA journal_mode=MEMORY")
 
 
 @contextmanager
@@ -156,10 +173,10 @@ def _tensorboard(snapshot: Snapshot, place: str, each: Each) -> None:
 
 
 SQLITE = "sqlite:///"
-FORMATS: Mapping[str, Format] = {
-    "csv": Format("trials.csv", "", "", _csv),
-    "parquet": Format("trials.parquet", "pyarrow", "", _parquet),
-    "optuna": Format("optuna.db", "Optuna", "optuna-dashboard {}", _optuna, SQLITE),
-    "mlflow": Format("mlflow.db", "MLflow", "mlflow ui --backend-store-uri {}", _mlflow, SQLITE),
-    "tensorboard": Format("tensorboard", "TensorBoard", "tensorboard --logdir {}", _tensorboard),
+FORMATS: Mapping[str, ExportFormat] = {
+    "csv": ExportFormat("trials.csv", "", "", _csv),
+    "parquet": ExportFormat("trials.parquet", "pyarrow", "", _parquet),
+    "optuna": ExportFormat("optuna.db", "Optuna", "optuna-dashboard {}", _optuna, SQLITE),
+    "mlflow": ExportFormat("mlflow.db", "MLflow", "mlflow ui --backend-store-uri {}", _mlflow, SQLITE),
+    "tensorboard": ExportFormat("tensorboard", "TensorBoard", "tensorboard --logdir {}", _tensorboard),
 }

@@ -1,4 +1,4 @@
-"""`plan`, what a study would do, and `prefetch`, what its nodes will need. Neither submits anything."""
+"""`plan`: what a study would do; nothing is submitted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hpo.commands.arms import arms_of, with_arm
 from hpo.controller.assembly import Assembly, assemble, gpus_of
 from hpo.controller.compose import compose_config
 from hpo.controller.limits import Limits, array_minutes
-from hpo.controller.proposer import Proposed
+from hpo.controller.proposer import ProposedTrial
 from hpo.controller.submission import array_name, array_request
 from hpo.errors import InputError
 from hpo.forecasts.coverage import coverage
@@ -64,9 +64,6 @@ def cost_lines(
     """What the study may cost: from its own trials where some have ended, else from the time limit.
 
     Args:
-        study: as it stands.
-        limits: budget and batch sizes.
-        site: what the site allows.
         gpus: of each trial.
         training_s: how long a training is foretold to take; None: not known.
     """
@@ -116,17 +113,14 @@ def arm_lines(
     """What the arms of a study add to it.
 
     Args:
-        overrides: of the study.
-        raw: its configuration.
-        config_dir: a folder with the user's own configuration groups.
         gpus: of each trial.
         training_s: how long a training is foretold to take; None: not known.
 
     Raises:
         InputError: an arm cannot be composed.
     """
-    for name, own in arms_of(raw).items():
-        arm, problems = compose_config(with_arm(overrides, own), config_dir)
+    for name, arm_overrides in arms_of(raw).items():
+        arm, problems = compose_config(with_arm(overrides, arm_overrides), config_dir)
         if problems:
             raise InputError([(f"arms.{name}: {key}", text) for key, text in problems])
         count, strategy = arm["budget"]["trials"], arm["strategy"]["name"]
@@ -136,45 +130,33 @@ def arm_lines(
 
 
 def _show_forecast(
-    parts: Assembly, study: Study, proposals: Sequence[Proposed], console: Console
+    parts: Assembly, study: Study, proposals: Sequence[ProposedTrial], console: Console
 ) -> float | None:
     """The next batch with what is foretold of it, and what is foretold of the whole space.
 
     Returns:
         How long trials train on average, in seconds; None where that is not foretold.
     """
-    foreteller = parts.foreteller()
-    memory = foreteller.memory(study)
-    known = pace(foreteller, study, memory)
-    foretold = [
-        memory_cells(foreteller.peak(each.spec.recipe, memory))
-        | training_cells(foreteller.effort(each.spec.recipe, memory), known)
+    forecaster = parts.forecaster()
+    memory = forecaster.memory(study)
+    known = pace(forecaster, study, memory)
+    forecasts = [
+        memory_cells(forecaster.peak(each.spec.recipe, memory))
+        | training_cells(forecaster.effort(each.spec.recipe, memory), known)
         for each in proposals
     ]
     title = "Next batch" if parts.paths.journal.exists() else "First batch"
-    console.print(_batch_table(proposals, foretold, title))
+    console.print(_batch_table(proposals, forecasts, title))
     lines: list[str] = []
-    if any(foretold):
-        lines.append(memory_line(memory, given=foreteller.given_gib is not None))
-    if any("training" in cells for cells in foretold):
+    if any(forecasts):
+        lines.append(memory_line(memory, given=forecaster.given_gib is not None))
+    if any("training" in cells for cells in forecasts):
         lines.append(pace_line(known))
-    space = coverage(foreteller, memory, known)
+    space = coverage(forecaster, memory, known)
     lines += space.lines() if space else []
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
     return space.seconds if space else None
-
-
-def prefetch(overrides: Sequence[str], config_dir: str | None, console: Console) -> int:
-    """Put into the cache what every trial needs.
-
-    Raises:
-        InputError: the configuration cannot be used.
-    """
-    parts = assemble(*compose_config(overrides, config_dir))
-    parts.kind.prepare(parts.recipe, parts.cache, lambda line: console.print(line, markup=False))
-    console.print(f"ready in {parts.cache}", highlight=False)
-    return 0
 
 
 def _space_table(parts: Assembly) -> Table:
@@ -192,25 +174,27 @@ def _space_table(parts: Assembly) -> Table:
     return table
 
 
-def _batch_table(proposals: Sequence[Proposed], foretold: Sequence[Mapping[str, str]], title: str) -> Table:
-    """The trials, each with what is foretold of it: heading -> cell."""
+def _batch_table(
+    proposals: Sequence[ProposedTrial], forecasts: Sequence[Mapping[str, str]], title: str
+) -> Table:
+    """The trials, each with its forecasts: heading -> cell."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("trial")
     names = list(dict.fromkeys(name for proposed in proposals for name in proposed.spec.params))
     for name in names:
         table.add_column(name, justify="right")
-    headings = list(dict.fromkeys(heading for cells in foretold for heading in cells))
+    headings = list(dict.fromkeys(heading for cells in forecasts for heading in cells))
     for heading in headings:
         table.add_column(heading, justify="right")
     table.add_column("from")
-    for proposed, cells in zip(proposals, foretold, strict=True):
+    for proposed, cells in zip(proposals, forecasts, strict=True):
         values = (number(proposed.spec.params.get(name, "")) for name in names)
-        told = (cells.get(heading, "") for heading in headings)
-        table.add_row(proposed.spec.trial, *values, *told, proposed.origin)
+        shown = (cells.get(heading, "") for heading in headings)
+        table.add_row(proposed.spec.trial, *values, *shown, proposed.origin)
     return table
 
 
-def _preview(parts: Assembly, study: Study, proposals: Sequence[Proposed], name: str) -> str:
+def _preview(parts: Assembly, study: Study, proposals: Sequence[ProposedTrial], name: str) -> str:
     batch = Batch(study.next_batch, [proposed.spec.trial for proposed in proposals] or ["0000"])
     options: ArrayOptions = {}
     if parts.limits.max_parallel:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 
 from hpo.display.overview import overview
-from hpo.forecasts.end import forecast
+from hpo.forecasts.end import forecast_end
 from hpo.paths import StudyPaths
 from hpo.study.queue_view import batch_states
 from hpo.study.snapshot import Snapshot, elapsed_s, pareto_trials, reference, take, volume
@@ -70,7 +70,7 @@ def _watch(paths: StudyPaths, console: Console, *, as_json: bool) -> None:
 
 def to_json(snapshot: Snapshot) -> dict[str, Any]:
     """The snapshot for scripts: `status --json`."""
-    study, objectives, left = snapshot.study, snapshot.objectives, forecast(snapshot)
+    study, objectives, left = snapshot.study, snapshot.objectives, forecast_end(snapshot)
     counts = {state.value: len(study.in_state(state)) for state in TrialState}
     return {
         "study": study.name,

@@ -15,10 +15,19 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from hpo.commands.derived import ANY_METRIC, Source, adapters_of, constants, derive, run, source, with_targets
+from hpo.commands.derived import (
+    ANY_METRIC,
+    SourceStudy,
+    adapters_of,
+    constants,
+    derive,
+    run,
+    source,
+    with_targets,
+)
 from hpo.controller.assembly import Assembly, assemble
 from hpo.controller.config import RECIPE_GROUPS
-from hpo.controller.given_trials import Given, GivenTrial
+from hpo.controller.given_trials import GivenTrial, GivenTrials
 from hpo.display.tables import metric_text
 from hpo.errors import InputError, StudyError
 from hpo.formatting import number
@@ -35,7 +44,7 @@ DIFFERENCE = "logit_difference"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TrainRequest:
     """What `train` is asked for."""
 
     trial: str
@@ -48,7 +57,7 @@ class Wanted:
 def train(
     name: str,
     root: Path,
-    wanted: Wanted,
+    wanted: TrainRequest,
     overrides: Sequence[str],
     config_dir: str | None,
     console: Console,
@@ -91,7 +100,7 @@ def train(
 
 
 def _training(
-    own: Source, trial: Trial, wanted: Wanted, overrides: Sequence[str], config_dir: str | None
+    own: SourceStudy, trial: Trial, wanted: TrainRequest, overrides: Sequence[str], config_dir: str | None
 ) -> Assembly:
     name = wanted.name or f"{own.study.name}-train-{trial.id}"
     spec = own.spec(trial)
@@ -113,7 +122,7 @@ def _training(
         _refuse_other_shape(spec.recipe, parts.recipe, adapters.fixed)
     given = GivenTrial(params, parts.recipe, spec.seed, adapter)
     of = own.of(trial=trial.id, adapter=wanted.from_adapter)
-    return replace(parts, given=Given([given], parts.kind.target, of))
+    return replace(parts, given=GivenTrials([given], parts.kind.target, of))
 
 
 def _refuse_other_shape(old: Mapping[str, Any], new: Mapping[str, Any], fixed: Sequence[str]) -> None:
@@ -129,7 +138,7 @@ def _refuse_other_shape(old: Mapping[str, Any], new: Mapping[str, Any], fixed: S
         )
 
 
-def _as_it_ran(own: Source, recipe: Mapping[str, Any]) -> dict[str, Any]:
+def _as_it_ran(own: SourceStudy, recipe: Mapping[str, Any]) -> dict[str, Any]:
     """The study's configuration with the recipe that a trial ran: its parameters applied, paths absolute."""
     groups = {name: recipe[name] for name in RECIPE_GROUPS}
     return {**own.raw, **with_targets(own.raw, groups)}
@@ -146,7 +155,7 @@ def _now(raw: Mapping[str, Any], trial: Trial) -> dict[str, ParamValue]:
     return found
 
 
-def _show(own: Source, trial: Trial, parts: Assembly, console: Console, headline: str) -> None:
+def _show(own: SourceStudy, trial: Trial, parts: Assembly, console: Console, headline: str) -> None:
     study = load_study(parts.paths.journal)
     trained = study.trials[FIRST]
     console.print(f"\n{headline} ({study.finished})", style="bold", highlight=False)
@@ -174,7 +183,7 @@ def _show(own: Source, trial: Trial, parts: Assembly, console: Console, headline
 
 
 def _merge(
-    own: Source, trial: Trial, overrides: Sequence[str], config_dir: str | None, console: Console
+    own: SourceStudy, trial: Trial, overrides: Sequence[str], config_dir: str | None, console: Console
 ) -> int:
     spec, adapter = own.spec(trial), own.adapter(trial)
     folder = own.paths.folder / "merged" / trial.id
@@ -193,7 +202,7 @@ def _merge(
     given = GivenTrial({"trial": trial.id}, {**parts.recipe, "merge": {"into": into}}, spec.seed, adapter)
     of = own.of(trial=trial.id, merged=True)
     objectives = parse_objectives({DIFFERENCE: "min"})
-    parts = replace(parts, objectives=objectives, given=Given([given], adapters.merge_target, of))
+    parts = replace(parts, objectives=objectives, given=GivenTrials([given], adapters.merge_target, of))
     say = lambda line: console.print(line, markup=False)  # noqa: E731
     return run(
         parts, console, lambda: adapters.prepare(parts.recipe, parts.cache, ["16bit"], say), _show_merged

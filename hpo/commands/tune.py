@@ -18,8 +18,8 @@ from hpo.controller.compose import compose_config
 from hpo.controller.controller import Controller
 from hpo.controller.loop import After, Loop, View, insist, nothing
 from hpo.controller.notify import tell
-from hpo.display.ending import show_end
 from hpo.display.live_view import make_view
+from hpo.display.overview import show_end
 from hpo.errors import InputError, StudyError
 from hpo.objectives import describe_objectives
 from hpo.paths import StudyPaths
@@ -35,7 +35,7 @@ CHAIN_LINGER_S = 600.0  # how long a step of a chain waits for what no array in 
 
 
 @dataclass(frozen=True)
-class Ways:
+class DriveOptions:
     """How a study is driven.
 
     Args:
@@ -96,7 +96,7 @@ def tune(
     with reports, lease:  # the lease is given back first: nobody waits for a report
         where = ["--config-dir", str(Path(config_dir).resolve())] if config_dir else []
         command = ["step", *where, *(overrides if again is None else again)] if chain else []
-        ways = Ways(once=once or chain, anew=not once, chain=command, after=reports.look)
+        ways = DriveOptions(once=once or chain, anew=not once, chain=command, after=reports.look)
         status = drive(parts, lease, console, _show_end, ways)
         if status:
             reports.stop()
@@ -178,7 +178,7 @@ def drive(
     lease: HeldLease,
     console: Console,
     show_end: Callable[[Assembly, Console, str], None],
-    ways: Ways | None = None,
+    ways: DriveOptions | None = None,
 ) -> int:
     """Drive a study whose folder is there.
 
@@ -195,7 +195,7 @@ def drive(
     Raises:
         FrontrunnerError: the study cannot go on.
     """
-    view, ways = make_view(console), ways or Ways()
+    view, ways = make_view(console), ways or DriveOptions()
     try:
         controller = insist(lambda: _controller(parts, lease, view, anew=ways.anew), view.say)
         try:
@@ -215,7 +215,7 @@ def drive(
     return 0
 
 
-def _work(parts: Assembly, controller: Controller, view: View, ways: Ways) -> bool:
+def _work(parts: Assembly, controller: Controller, view: View, ways: DriveOptions) -> bool:
     """Passes of the loop; returns whether the study has ended."""
     loop = Loop(parts, controller, view, ways.after)
     ended = loop.pass_once() if ways.once else loop.run()

@@ -18,12 +18,11 @@ import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import accumulate, combinations
 
 from hpo.objectives import Objectives
-from hpo.pareto import Row
+from hpo.pareto import Row, hypervolumes, incumbents
 from hpo.study.gpu_hours import measured
-from hpo.study.incumbents import incumbents, volumes
 from hpo.study.snapshot import objective_row
 from hpo.study.state import Study, TrialState
 
@@ -33,14 +32,11 @@ _EQUAL = 1e-12  # of the difference: two sums of the same numbers in another ord
 
 
 @dataclass(frozen=True)
-class Run:
+class Trajectory:
     """One study: the level after each trial that has ended, and the GPU-hours spent by then.
 
     Args:
-        name: of the study.
-        seed: of the study, where it is known.
         levels: NaN before the first result of an incumbent.
-        hours: as many.
     """
 
     name: str
@@ -49,16 +45,15 @@ class Run:
     hours: Sequence[float]
 
 
-Groups = Mapping[str, Sequence[Run]]
+Groups = Mapping[str, Sequence[Trajectory]]
 
 
 @dataclass(frozen=True)
-class Curve:
+class MeanCurve:
     """The mean over a group's studies.
 
     Args:
         x: trials or GPU-hours.
-        mean: of the levels.
         error: standard error of the mean; NaN for a single study.
     """
 
@@ -82,7 +77,7 @@ class Verdict:
     smallest: float
 
 
-def run_of(study: Study, objectives: Objectives, reference: Row | None) -> Run:
+def run_of(study: Study, objectives: Objectives, reference: Row | None) -> Trajectory:
     """Follow one study.
 
     Args:
@@ -95,14 +90,14 @@ def run_of(study: Study, objectives: Objectives, reference: Row | None) -> Run:
         seconds, gpus = measured(study, end)
         spent += seconds * gpus / 3600
         hours[end.trial] = spent
-    ended = [one for one in study.trials.values() if one.state in (TrialState.COMPLETED, TrialState.FAILED)]
+    ended = study.in_state(TrialState.COMPLETED, TrialState.FAILED)
     ended.sort(key=lambda trial: (trial.ended_at, trial.number))
     rows = [
         objective_row(trial, objectives) if trial.state is TrialState.COMPLETED else None for trial in ended
     ]
-    levels = _turned(rows) if reference is None else volumes(rows, reference)
+    levels = _turned(rows) if reference is None else hypervolumes(rows, reference)
     seed = study.identity.get("study", {}).get("seed")
-    return Run(study.name, seed, levels, _rising([hours.get(trial.id, 0.0) for trial in ended]))
+    return Trajectory(study.name, seed, levels, _rising([hours.get(trial.id, 0.0) for trial in ended]))
 
 
 def _turned(rows: Sequence[Row | None]) -> list[float]:
@@ -111,21 +106,17 @@ def _turned(rows: Sequence[Row | None]) -> list[float]:
 
 
 def _rising(values: Sequence[float]) -> list[float]:
-    highest, found = 0.0, []
-    for value in values:
-        highest = max(highest, value)
-        found.append(highest)
-    return found
+    return list(accumulate(values, max, initial=0.0))[1:]
 
 
 def group_by_settings(studies: Sequence[Study]) -> dict[str, list[Study]]:
     """The studies that differ in nothing but their seeds, named by their strategy where that tells."""
-    found: dict[str, list[Study]] = {}
+    by_settings: dict[str, list[Study]] = {}
     for study in studies:
         identity = {**study.identity, "study": {**study.identity.get("study", {}), "seed": None}}
         settings = {name: study.settings.get(name) for name in ("strategy", "batch")}
-        found.setdefault(json.dumps([identity, settings], sort_keys=True), []).append(study)
-    groups = list(found.values())
+        by_settings.setdefault(json.dumps([identity, settings], sort_keys=True), []).append(study)
+    groups = list(by_settings.values())
     names = [strategy_of(group[0]) for group in groups]
     if len(set(names)) < len(names):
         names = [stem(group[0].name) for group in groups]
@@ -144,29 +135,31 @@ def stem(name: str) -> str:
     return re.sub(r"[-_.]*\d+$", "", name) or name
 
 
-def over_trials(runs: Sequence[Run]) -> Curve:
+def over_trials(runs: Sequence[Trajectory]) -> MeanCurve:
     """The mean level after each number of trials that all runs have reached."""
     length = min(len(run.levels) for run in runs)
     return _mean([run.levels[:length] for run in runs], [float(count) for count in range(1, length + 1)])
 
 
-def over_hours(runs: Sequence[Run], points: int = POINTS) -> Curve:
+def over_hours(runs: Sequence[Trajectory], points: int = POINTS) -> MeanCurve:
     """The mean level at GPU-hours that all runs have spent, from the first at which all have a result."""
     start = max((run.hours[0] for run in runs if run.hours), default=0.0)
     end = min(run.hours[-1] if run.hours else 0.0 for run in runs)
     if end <= start:
-        return Curve([], [], [])
+        return MeanCurve([], [], [])
     x = [start + (end - start) * step / (points - 1) for step in range(points)]
     return _mean([[run.levels[bisect_right(run.hours, at) - 1] for at in x] for run in runs], x)
 
 
-def _mean(levels: Sequence[Sequence[float]], x: Sequence[float]) -> Curve:
+def _mean(levels: Sequence[Sequence[float]], x: Sequence[float]) -> MeanCurve:
     kept: list[tuple[float, float, float]] = []
     for at, column in zip(x, zip(*levels, strict=True), strict=True):
         if all(map(math.isfinite, column)):
             mean = math.fsum(column) / len(column)
             kept.append((at, mean, _standard_error(column, mean)))
-    return Curve(*(tuple(values) for values in zip(*kept, strict=True))) if kept else Curve([], [], [])
+    return (
+        MeanCurve(*(tuple(values) for values in zip(*kept, strict=True))) if kept else MeanCurve([], [], [])
+    )
 
 
 def _standard_error(values: Sequence[float], mean: float) -> float:
@@ -176,12 +169,12 @@ def _standard_error(values: Sequence[float], mean: float) -> float:
     return math.sqrt(variance / len(values))
 
 
-def trials_to_reach(curve: Curve, level: float) -> int | None:
+def trials_to_reach(curve: MeanCurve, level: float) -> int | None:
     """After how many trials a group's mean is at a level; None where it never is."""
     return next((int(at) for at, mean in zip(curve.x, curve.mean, strict=True) if mean >= level), None)
 
 
-def area(run: Run, length: int) -> float:
+def area(run: Trajectory, length: int) -> float:
     """The mean level over the first trials, from the first result on: who is early counts."""
     levels = [level for level in run.levels[:length] if math.isfinite(level)]
     return math.fsum(levels) / len(levels) if levels else math.nan
@@ -194,8 +187,7 @@ def permutation_test(first: Sequence[float], second: Sequence[float]) -> Verdict
     fixed seed.
 
     Args:
-        first: a value for each study of a group, at least one.
-        second: of the other group.
+        first: a value for each study of a group, at least one; so `second`.
     """
     values, size = [*first, *second], len(first)
     observed = _gap(values, range(size))
@@ -204,10 +196,12 @@ def permutation_test(first: Sequence[float], second: Sequence[float]) -> Verdict
     smallest = (2 if size == len(second) else 1) / splits
     if splits <= MOST_SPLITS:
         chosen = combinations(range(len(values)), size)
-        return Verdict(observed, sum(abs(_gap(values, own)) >= enough for own in chosen) / splits, smallest)
+        return Verdict(
+            observed, sum(abs(_gap(values, split)) >= enough for split in chosen) / splits, smallest
+        )
     chance = random.Random(0)
     drawn = (chance.sample(range(len(values)), size) for _ in range(MOST_SPLITS))
-    count = sum(abs(_gap(values, own)) >= enough for own in drawn)
+    count = sum(abs(_gap(values, split)) >= enough for split in drawn)
     return Verdict(observed, (count + 1) / (MOST_SPLITS + 1), smallest)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hpo.comparison.curves import (
-    Curve,
     Groups,
+    MeanCurve,
     group_by_settings,
     over_hours,
     over_trials,
@@ -48,8 +48,8 @@ class Comparison:
 
     measure: Measure
     groups: Groups
-    trials: Mapping[str, Curve]
-    hours: Mapping[str, Curve]
+    trials: Mapping[str, MeanCurve]
+    hours: Mapping[str, MeanCurve]
     length: int  # trials that every study has
 
 

@@ -5,15 +5,27 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 from rich.console import Console
 from rich.table import Table
 
-from hpo.comparison.curves import Curve, Run, Verdict, area, permutation_test, seeds_for, trials_to_reach
+from hpo.comparison.arm_gains import ArmGain
+from hpo.comparison.curves import (
+    MeanCurve,
+    Trajectory,
+    Verdict,
+    area,
+    permutation_test,
+    seeds_for,
+    trials_to_reach,
+)
 from hpo.comparison.groups import Comparison
 from hpo.formatting import number
+from hpo.objectives import Objective
+from hpo.study.snapshot import objective_row
+from hpo.study.state import Trial
 
 ALPHA = 0.05  # a difference is called beyond noise where p is below
 
@@ -72,10 +84,10 @@ def _reach_table(compared: Comparison) -> Table:
     return table
 
 
-def _cut(compared: Comparison, name: str) -> Curve:
+def _cut(compared: Comparison, name: str) -> MeanCurve:
     curve = compared.trials[name]
     kept = [place for place, at in enumerate(curve.x) if at <= compared.length]
-    return Curve(*([values[place] for place in kept] for values in (curve.x, curve.mean, curve.error)))
+    return MeanCurve(*([values[place] for place in kept] for values in (curve.x, curve.mean, curve.error)))
 
 
 def _final(compared: Comparison, name: str) -> float | None:
@@ -91,7 +103,7 @@ def statements(compared: Comparison) -> Iterator[str]:
 
 
 def _two_statements(
-    compared: Comparison, names: tuple[str, str], runs: Sequence[Sequence[Run]]
+    compared: Comparison, names: tuple[str, str], runs: Sequence[Sequence[Trajectory]]
 ) -> Iterator[str]:
     """Of where the groups have got to, and of how soon they were there."""
     name, length = compared.measure.name, compared.length
@@ -129,3 +141,25 @@ def curves_csv(compared: Comparison) -> str:
                 shown = compared.measure.shown(mean)
                 writer.writerow([name, axis, at, shown, spread, len(compared.groups[name])])
     return text.getvalue()
+
+
+def arms_table(
+    name: str, pilot: list[Trial], gains: Mapping[str, ArmGain], objectives: Mapping[str, Objective]
+) -> Table:
+    """The study, and what each arm added to it, a row each."""
+    table = Table(title=f"Arms of {name}", title_justify="left", box=None, pad_edge=False)
+    for title in ("arm", "trials", "on the front, and better than the study's"):
+        table.add_column(title, justify="left" if title == "arm" else "right")
+    single = len(objectives) == 1
+    table.add_column(
+        f"best {next(iter(objectives))}" if single else "hypervolume, as a ratio", justify="right"
+    )
+    rows = [objective_row(trial, objectives) for trial in pilot]
+    sign = -1.0 if single and next(iter(objectives.values())).direction == "max" else 1.0
+    best = number(sign * min(rows)[0]) if single and rows else "1"
+    table.add_row("(the study)", str(len(pilot)), "", best)
+    for arm, gain in gains.items():
+        volume = "the study's is 0" if math.isnan(gain.volume) else number(gain.volume)
+        value = number(sign * min([*rows, *gain.rows])[0]) if single and rows else volume
+        table.add_row(arm, str(len(gain.trials)), f"{gain.extends} of {len(gain.trials)}", value)
+    return table

@@ -11,11 +11,11 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from hpo.controller.config import RECIPE_GROUPS, StudyConfig, read_config, without_target
-from hpo.controller.given_trials import Given
+from hpo.controller.given_trials import GivenTrials
 from hpo.controller.limits import Limits
-from hpo.controller.proposer import Proposer, Proposes
+from hpo.controller.proposer import Proposer, SearchProposer
 from hpo.errors import InputError, Problem
-from hpo.forecasts.memory import Foreteller
+from hpo.forecasts.memory import Forecaster
 from hpo.objectives import Objective, describe_objectives, parse_objectives
 from hpo.optimizer import Optimizer
 from hpo.paths import StudyPaths, cache_root
@@ -43,7 +43,7 @@ class Assembly:
     executor: Executor
     recipe: Mapping[str, Any]  # resolved: paths absolute
     cache: str
-    given: Given | None = None  # trials that were decided on beforehand, in place of a search
+    given: GivenTrials | None = None  # trials that were decided on beforehand, in place of a search
 
     @property
     def paths(self) -> StudyPaths:
@@ -107,11 +107,11 @@ class Assembly:
             propose_on_job=config.controller.propose_on == "job",
         )
 
-    def proposer(self) -> Proposes:
+    def proposer(self) -> Proposer:
         """What makes the specs of the next trials."""
         if self.given:
             return self.given.proposer(list(self.objectives), self.cache)
-        return Proposer(
+        return SearchProposer(
             space=self.space,
             objectives=self.objectives,
             strategy=self.config.strategy,
@@ -119,14 +119,14 @@ class Assembly:
             seed=self.config.study.seed,
             enqueue=list(self.config.study.enqueue),
             cache=self.cache,
-            foreteller=self.foreteller(),
+            forecaster=self.forecaster(),
         )
 
-    def foreteller(self) -> Foreteller:
+    def forecaster(self) -> Forecaster:
         """What foretells the memory and the time of trials."""
         cluster = self.config.cluster
         given = cluster.get("gpu_memory_gb"), cluster.get("gpu_tflops")
-        return Foreteller(self.kind, self.space, self.recipe, self.cache, *given)
+        return Forecaster(self.kind, self.space, self.recipe, self.cache, *given)
 
 
 def assemble(raw: Mapping[str, Any], problems: list[Problem]) -> Assembly:

@@ -13,9 +13,9 @@ from pathlib import Path
 from hpo.paths import StudyPaths, TrialPaths
 from hpo.ports import OVER, WAITING, Executor, Task, TaskView
 from hpo.records import BatchRecord, Cause, Failure, RecordError, TrialResult
-from hpo.study.causes import end_cause, record_of, requeue_cause, spent, unsettled
+from hpo.study.causes import attempt_cost, end_cause, record_of, requeue_cause, unsettled
 from hpo.study.findings import Cancelled, Completed, Ended, Finding, NotSeen, SeenAgain
-from hpo.study.state import Missing, Study, Trial, TrialState
+from hpo.study.state import MissingTask, Study, Trial, TrialState
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Collector:
             now: seconds since the epoch.
         """
         found: list[Finding] = []
-        gone: dict[Task, tuple[Trial, Missing]] = {}
+        gone: dict[Task, tuple[Trial, MissingTask]] = {}
         for trial in study.in_state(TrialState.OPEN):
             written = list(self._written(trial))
             if written:
@@ -61,7 +61,7 @@ class Collector:
         last = _result(files, trial) or _failure(files, trial)
         if last is None:
             return
-        final = last.spent.attempt
+        final = last.cost.attempt
         for attempt in unsettled(files, trial):
             if final is not None and attempt < final:
                 yield self._requeued(trial, attempt)
@@ -73,7 +73,7 @@ class Collector:
         batch = record.batch if record else trial.batch
         cause = requeue_cause(record, self._warned(batch))
         message = "its task went back into the queue"
-        return Ended(trial.id, batch, cause, message, spent(files, attempt, cause), requeued=True)
+        return Ended(trial.id, batch, cause, message, attempt_cost(files, attempt, cause), requeued=True)
 
     def _warned(self, batch: str) -> float | None:
         if batch not in self._warned_s:
@@ -92,7 +92,7 @@ class Collector:
         task: Task,
         view: TaskView | None,
         now: float,
-        gone: dict[Task, tuple[Trial, Missing]],
+        gone: dict[Task, tuple[Trial, MissingTask]],
     ) -> list[Finding]:
         """What the scheduler's view of a trial's task means; a task to be judged goes into `gone`."""
         if view is not None and view["state"] != OVER:
@@ -104,13 +104,13 @@ class Collector:
         missing = trial.missing
         if missing is None or now < missing.since:  # the clock was put back: the time is counted anew
             shown = (view["ending"], view["detail"], view["node"]) if view else ("", "", "")
-            missing = Missing(now, *shown)
+            missing = MissingTask(now, *shown)
         if now - missing.since < self.gone_s and not self._marked(trial):
             return [NotSeen(trial.id, missing)] if missing is not trial.missing else []
         gone[task] = (trial, missing)
         return []
 
-    def _verdicts(self, gone: Mapping[Task, tuple[Trial, Missing]]) -> Iterator[Finding]:
+    def _verdicts(self, gone: Mapping[Task, tuple[Trial, MissingTask]]) -> Iterator[Finding]:
         """One accounting query at most, for the tasks of which the scheduler had no word left."""
         unknown = [task for task, (trial, missing) in gone.items() if not missing.ending]
         accounted = (self.executor.endings(unknown) if unknown else None) or {}
@@ -124,10 +124,10 @@ class Collector:
             if told and not missing.ending:
                 last = told[-1]
                 detail = f"exit code {last['exit']}"
-                missing = Missing(missing.since, last["ending"], detail, last["node"])
+                missing = MissingTask(missing.since, last["ending"], detail, last["node"])
             yield from self._verdict(trial, task, missing)
 
-    def _verdict(self, trial: Trial, task: Task, missing: Missing) -> Iterator[Finding]:
+    def _verdict(self, trial: Trial, task: Task, missing: MissingTask) -> Iterator[Finding]:
         files = self.paths.trial(trial.id)
         begun = unsettled(files, trial)
         for earlier in begun[:-1]:
@@ -143,7 +143,7 @@ class Collector:
                 cause, message = Cause.ERROR, log_lines
             elif log_lines:
                 message = f"{message}; its log ends with: {log_lines.splitlines()[-1]}"
-        cost = spent(files, attempt, cause, missing.node)
+        cost = attempt_cost(files, attempt, cause, missing.node)
         if cause is not Cause.CANCELLED:
             yield Ended(trial.id, trial.batch, cause, message, cost)
             return
@@ -158,7 +158,7 @@ def task_of(study: Study, trial: Trial) -> Task | None:
     return (batch.job_id, batch.trials.index(trial.id)) if batch.job_id else None
 
 
-def _told(missing: Missing, attempt: int | None) -> str:
+def _told(missing: MissingTask, attempt: int | None) -> str:
     when = "without a result" if attempt else "before the trial began"
     words = " ".join(part for part in (missing.detail, f"on {missing.node}" if missing.node else "") if part)
     return f"its task ended {when}" + (f" ({words})" if words else "")
@@ -178,7 +178,7 @@ def _result(files: TrialPaths, trial: Trial) -> Completed | Ended | None:
         # it: as long as it is there, another attempt would take the trial for done.
         files.metrics.rename(files.folder / f"metrics.damaged-{uuid.uuid4().hex[:8]}.json")
         return _settled(files, trial, Cause.LOST, str(error), next(reversed(unsettled(files, trial)), None))
-    return Completed(trial.id, trial.batch, result, spent(files, result.attempt, None))
+    return Completed(trial.id, trial.batch, result, attempt_cost(files, result.attempt, None))
 
 
 def _failure(files: TrialPaths, trial: Trial) -> Ended | None:
@@ -195,7 +195,7 @@ def _failure(files: TrialPaths, trial: Trial) -> Ended | None:
 
 
 def _settled(files: TrialPaths, trial: Trial, cause: Cause, message: str, attempt: int | None) -> Ended:
-    return Ended(trial.id, trial.batch, cause, message, spent(files, attempt, cause))
+    return Ended(trial.id, trial.batch, cause, message, attempt_cost(files, attempt, cause))
 
 
 def _name(path: Path) -> str:

@@ -38,7 +38,7 @@ class StudySettings:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Budget:
+class BudgetSettings:
     """When the study ends: whichever comes first."""
 
     trials: Count
@@ -123,7 +123,7 @@ class StudyConfig:
     """A whole study. The groups whose keys belong to other packages stay plain mappings."""
 
     study: StudySettings
-    budget: Budget
+    budget: BudgetSettings
     batch: BatchSettings
     controller: ControllerSettings
     notify: NotifySettings

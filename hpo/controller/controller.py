@@ -9,7 +9,7 @@ from hpo.controller.collect import Collector
 from hpo.controller.dispatch import Dispatcher
 from hpo.controller.health import failing_nodes, repeated_error
 from hpo.controller.limits import Budget, Limits
-from hpo.controller.proposer import Proposed, Proposes
+from hpo.controller.proposer import ProposedTrial, Proposer
 from hpo.controller.remote import Remote
 from hpo.controller.submission import forget, write_specs
 from hpo.errors import StudyError
@@ -44,7 +44,7 @@ class Controller:
         paths: StudyPaths,
         journal: Journal,
         executor: Executor,
-        proposer: Proposes,
+        proposer: Proposer,
         limits: Limits,
         lease: HeldLease,
         target: str,
@@ -187,7 +187,7 @@ class Controller:
         request = study.request.id if study.request else None
         specs = self._proposals(live)
         write_specs(self.paths, [proposed.spec for proposed in specs])
-        wanted: list[str | Proposed] = [*retries, *specs]
+        wanted: list[str | ProposedTrial] = [*retries, *specs]
         size = self.executor.limits()["array_size"]
         for start in range(0, len(wanted), size):
             part = wanted[start : start + size]
@@ -195,12 +195,12 @@ class Controller:
             self.journal.record(
                 Event.BATCH_PLANNED,
                 batch=study.next_batch,
-                proposals=[proposed.to_event() for proposed in part if isinstance(proposed, Proposed)],
+                proposals=[proposed.to_event() for proposed in part if isinstance(proposed, ProposedTrial)],
                 retries=[name for name in part if isinstance(name, str)],
                 request=request if specs else None,
             )
 
-    def _proposals(self, live: Mapping[Task, TaskView] | None) -> list[Proposed]:
+    def _proposals(self, live: Mapping[Task, TaskView] | None) -> list[ProposedTrial]:
         """New trials where there is room for them; none while nothing new could be proposed."""
         room, ends = self._room(), len(self.study.ends)
         if self.paths.stop.exists():

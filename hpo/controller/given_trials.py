@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hpo.controller.proposer import Proposed
+from hpo.controller.proposer import ProposedTrial
 from hpo.records import Params, TrialSpec
 from hpo.study.recipe import content_hash
 from hpo.study.state import Study, trial_id
@@ -25,7 +25,7 @@ class GivenTrial:
 
 
 @dataclass(frozen=True)
-class Given:
+class GivenTrials:
     """All that a study is made of in place of a search.
 
     Args:
@@ -50,23 +50,23 @@ class Given:
 
 @dataclass
 class GivenProposer:
-    """See `hpo.controller.proposer.Proposes`."""
+    """See `hpo.controller.proposer.Proposer`."""
 
-    given: Given
+    given: GivenTrials
     objectives: list[str]
     cache: str
     exhausted: bool = False
 
-    def propose(self, study: Study, room: int) -> list[Proposed]:
+    def propose(self, study: Study, room: int) -> list[ProposedTrial]:
         """The next trials that the study does not have yet, at most `room`."""
         missing = self.given.missing(study)
         self.exhausted = len(missing) <= room
         return [
-            Proposed(self._spec(study, study.next_number + place, one), ORIGIN, "")
+            ProposedTrial(self._spec(study, study.next_number + place, one), ORIGIN, "")
             for place, one in enumerate(missing[: max(0, room)])
         ]
 
-    def proposed(self, study: Study, chosen: Sequence[tuple[Params, str, str]]) -> list[Proposed]:
+    def make_trials(self, study: Study, chosen: Sequence[tuple[Params, str, str]]) -> list[ProposedTrial]:
         """As many of the next trials as were chosen: which ones is decided already."""
         return self.propose(study, len(chosen))
 

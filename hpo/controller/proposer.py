@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from hpo.forecasts.memory import Foreteller
+from hpo.forecasts.memory import Forecaster
 from hpo.objectives import Objective
 from hpo.optimizer import Optimizer
 from hpo.records import Params, ParamValue, TrialSpec
@@ -18,7 +18,7 @@ from hpo.validation import strategy_settings
 
 
 @dataclass(frozen=True)
-class Proposed:
+class ProposedTrial:
     """A trial to be: its spec, where it came from, and what was noted on the way."""
 
     spec: TrialSpec
@@ -37,20 +37,20 @@ class Proposed:
         }
 
 
-class Proposes(Protocol):
+class Proposer(Protocol):
     """Makes the next trials of a study; the same study always gives the same ones."""
 
     exhausted: bool
 
-    def propose(self, study: Study, room: int) -> list[Proposed]:
+    def propose(self, study: Study, room: int) -> list[ProposedTrial]:
         """At most `room` new trials; fewer where there are no more."""
 
-    def proposed(self, study: Study, chosen: Sequence[tuple[Params, str, str]]) -> list[Proposed]:
+    def make_trials(self, study: Study, chosen: Sequence[tuple[Params, str, str]]) -> list[ProposedTrial]:
         """The next trials of a study, from (parameters, origin, note) of each."""
 
 
 @dataclass
-class Proposer:
+class SearchProposer:
     """Makes the next trials of a study; the same study always gives the same ones.
 
     Args:
@@ -61,7 +61,7 @@ class Proposer:
         seed: of the study.
         enqueue: parameters to try first, in this order.
         cache: absolute path of the cache.
-        foreteller: of what trials take of a card; None: nothing is foretold.
+        forecaster: of what trials take of a card; None: nothing is foretold.
     """
 
     space: SearchSpace
@@ -71,10 +71,10 @@ class Proposer:
     seed: int
     enqueue: list[Params]
     cache: str
-    foreteller: Foreteller | None = None
+    forecaster: Forecaster | None = None
     exhausted: bool = False
 
-    def propose(self, study: Study, room: int) -> list[Proposed]:
+    def propose(self, study: Study, room: int) -> list[ProposedTrial]:
         """At most `room` new trials; fewer where the strategy has no more."""
         if room <= 0:
             return []
@@ -89,13 +89,13 @@ class Proposer:
             proposals = optimizer.propose(wanted)
             self.exhausted = len(proposals) < wanted
             chosen += [(proposal.params, proposal.origin, proposal.note) for proposal in proposals]
-        return self.proposed(study, chosen)
+        return self.make_trials(study, chosen)
 
-    def proposed(self, study: Study, chosen: Sequence[tuple[Params, str, str]]) -> list[Proposed]:
+    def make_trials(self, study: Study, chosen: Sequence[tuple[Params, str, str]]) -> list[ProposedTrial]:
         """The next trials of a study, from (parameters, origin, note) of each."""
         first = study.next_number
         return [
-            Proposed(self._spec(study, first + offset, params), origin, note)
+            ProposedTrial(self._spec(study, first + offset, params), origin, note)
             for offset, (params, origin, note) in enumerate(chosen)
         ]
 
@@ -107,7 +107,7 @@ class Proposer:
             self.objectives,
             strategy=self.strategy["name"],
             seed=self.seed,
-            feasibility_prior=self.foreteller.outlook(study) if self.foreteller else None,
+            feasibility_prior=self.forecaster.fit_probability(study) if self.forecaster else None,
             **settings,
         )
         tell_results(optimizer, study)
@@ -124,7 +124,7 @@ class Proposer:
             seed=trial_seed(self.seed, number),
             cache=self.cache,
             recipe_hash=content_hash(self.recipe),
-            memory_factor=self.foreteller.memory(study).factor if self.foreteller else 1.0,
+            memory_factor=self.forecaster.memory(study).factor if self.forecaster else 1.0,
         )
 
 

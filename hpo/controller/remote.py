@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpo.controller.proposer import Proposed, Proposes
+from hpo.controller.proposer import ProposedTrial, Proposer
 from hpo.controller.submission import study_prefix
 from hpo.errors import StudyError
 from hpo.paths import StudyPaths
 from hpo.ports import OVER, Executor, Task, TaskView, of_an_executor
 from hpo.records import RecordError, read_json, write_json_once
 from hpo.study.journal import Journal, load_study
-from hpo.study.state import Event, Request
+from hpo.study.state import Event, ProposalRequest
 
 TARGET = "hpo.controller.remote:main"
 SETTLE_S = 30.0  # longer than a shared disk hides a new file
@@ -46,11 +46,11 @@ class Remote:
     paths: StudyPaths
     journal: Journal
     executor: Executor
-    proposer: Proposes
+    proposer: Proposer
     clock: Callable[[], float]
     say: Callable[[str], None]
 
-    def propose(self, room: int, live: Mapping[Task, TaskView] | None) -> list[Proposed]:
+    def propose(self, room: int, live: Mapping[Task, TaskView] | None) -> list[ProposedTrial]:
         """The answer to the present request; a new request where there is none.
 
         Args:
@@ -105,7 +105,7 @@ class Remote:
                 raise
             self.say(f"could not release the job that proposes, trying again later: {error}")
 
-    def _read(self, answer: Path) -> list[Proposed]:
+    def _read(self, answer: Path) -> list[ProposedTrial]:
         try:
             record = read_json(answer)
             chosen = [(each["params"], each["origin"], each["note"]) for each in record["proposals"]]
@@ -116,9 +116,9 @@ class Remote:
             message = "the strategy has nothing to propose"
             self.journal.record(Event.PROPOSAL_FAILED, message=message, empty=True)
         self.proposer.exhausted = bool(record["exhausted"])
-        return self.proposer.proposed(self.journal.study, chosen)
+        return self.proposer.make_trials(self.journal.study, chosen)
 
-    def _watch(self, request: Request, view: TaskView | None) -> None:
+    def _watch(self, request: ProposalRequest, view: TaskView | None) -> None:
         if view is not None and view["state"] == "held":
             self._release(request.job_id)
         over = view is None or view["state"] == OVER
@@ -150,7 +150,7 @@ def main(study_folder: str, request: str, room: str) -> None:
     study = load_study(paths.journal)
     now: dict[str, Any] = {key: value for key, value in study.settings.items() if key != "executor"}
     proposer = assemble({**read_configuration(paths)["config"], **now}, []).proposer()
-    proposals = [proposed.to_event() for proposed in proposer.propose(study, int(room))]
+    proposals = [make_trials.to_event() for make_trials in proposer.propose(study, int(room))]
     write_json_once(answer, {"proposals": proposals, "exhausted": proposer.exhausted})
     print(f"{len(proposals)} proposals", flush=True)
 

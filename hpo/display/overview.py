@@ -1,21 +1,22 @@
-"""The whole study on one screen: what `status` prints and `tune` redraws."""
+"""The whole study on one screen: what `status` prints, `tune` redraws, and what remains at the end."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from hpo.display.event_lines import waiting_line
 from hpo.display.tables import counts_line, front_table
-from hpo.forecasts.end import forecast
+from hpo.forecasts.end import forecast_end
 from hpo.formatting import duration, number, params_text
+from hpo.paths import StudyPaths
 from hpo.study.queue_view import batch_states
-from hpo.study.snapshot import Running, Snapshot, reference, volume
+from hpo.study.snapshot import Running, Snapshot, elapsed_s, reference, take, volume
 from hpo.study.state import TrialState
 
 FEWEST_ROWS = 3  # of a table, however low the screen
@@ -35,7 +36,7 @@ def overview(snapshot: Snapshot, height: int | None = None) -> RenderableType:
     parts: list[RenderableType] = [
         Text.assemble((study.name, "bold"), f"  {snapshot.state}"),
         Text(counts_line(snapshot)),
-        *(Text(line) for line in _outlook(snapshot)),
+        *(Text(line) for line in _prospects(snapshot)),
         *(Text(line, style="yellow") for line in warnings(snapshot)),
     ]
     if batches.row_count:
@@ -60,14 +61,14 @@ def _rooms(height: int | None, running: int, batches: int) -> tuple[int | None, 
     return for_running, max(room - for_running, FEWEST_ROWS)
 
 
-def _outlook(snapshot: Snapshot) -> Iterator[str]:
+def _prospects(snapshot: Snapshot) -> Iterator[str]:
     """Hypervolume, what is left, and why trials wait."""
     study, objectives = snapshot.study, snapshot.objectives
     if len(objectives) > 1 and study.in_state(TrialState.COMPLETED):
         corner = reference(study, objectives)
         at = ", ".join(f"{name}={number(value)}" for name, value in corner.items())
         yield f"hypervolume {number(volume(study, objectives))} within {at}"
-    left = forecast(snapshot)
+    left = forecast_end(snapshot)
     if left:
         end = datetime.now() + timedelta(seconds=left.seconds)
         when = f"{end:%H:%M}" if left.seconds < 12 * 3600 else f"{end:%a %d %b %H:%M}"
@@ -126,3 +127,23 @@ def warnings(snapshot: Snapshot) -> list[str]:
     if missing := [trial.id for trial in study.in_flight if trial.missing]:
         found.append(f"no longer in the queue and without a result yet: {', '.join(missing)}")
     return found
+
+
+def show_end(paths: StudyPaths, console: Console, headline: str) -> None:
+    """Print a headline, how many trials ended how, the front, and where the files are."""
+    snapshot = take(paths)
+    study = snapshot.study
+    console.print(f"\n{headline} ({study.finished})", style="bold", highlight=False)
+    ended = {state: len(study.in_state(state)) for state in TrialState}
+    console.print(
+        f"{ended[TrialState.COMPLETED]} trials completed, {ended[TrialState.FAILED]} failed, "
+        f"{ended[TrialState.CANCELLED]} cancelled in {duration(elapsed_s(study))}\n"
+    )
+    console.print(front_table(study, snapshot.objectives))
+    console.print(_files(paths), highlight=False, soft_wrap=True)
+
+
+def _files(paths: StudyPaths) -> str:
+    trained = any(paths.trials.glob("*/adapter"))  # not every kind of trial does
+    adapters = f"\nadapters  {paths.trials}/<trial>/adapter" if trained else ""
+    return f"\nfolder    {paths.folder}{adapters}"

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +49,7 @@ class Contrast:
 
 
 @dataclass(frozen=True)
-class Score:
+class RowScore:
     """One number of one row."""
 
     value: float
@@ -60,7 +60,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Documents:
+class DocumentScores:
     """What single documents scored; comparable where the digests are the same."""
 
     digest: str
@@ -97,11 +97,11 @@ class Part:
     message: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Metric] = field(default_factory=dict)
-    documents: Mapping[str, Documents] = field(default_factory=dict)
+    documents: Mapping[str, DocumentScores] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Row:
+class EvaluationRow:
     """One subject on one base, with everything that it is compared with."""
 
     subject: str
@@ -112,8 +112,8 @@ class Row:
     state: str
     message: str
     params: Mapping[str, Any]
-    scores: Mapping[str, Score]
-    average: Score | None
+    scores: Mapping[str, RowScore]
+    average: RowScore | None
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Evaluation(Record):
     complete: bool
     settings: Mapping[str, Any]
     metrics: Sequence[ScoreMetric]
-    rows: Sequence[Row]
+    rows: Sequence[EvaluationRow]
     updated_at: str = field(default_factory=utc_now)
 
 
@@ -152,7 +152,7 @@ def describe(told: Sequence[Mapping[str, Any]], seen: set[str]) -> list[ScoreMet
     return found
 
 
-def rows_of(parts: Sequence[Part], metrics: Sequence[ScoreMetric]) -> list[Row]:
+def rows_of(parts: Sequence[Part], metrics: Sequence[ScoreMetric]) -> list[EvaluationRow]:
     """Every part as a row: the untuned first, then the trials, each base after the other.
 
     Args:
@@ -164,11 +164,11 @@ def rows_of(parts: Sequence[Part], metrics: Sequence[ScoreMetric]) -> list[Row]:
     return [_row(part, places, metrics) for part in ordered]
 
 
-def _row(part: Part, places: Mapping[tuple[str, str], Part], metrics: Sequence[ScoreMetric]) -> Row:
+def _row(part: Part, places: Mapping[tuple[str, str], Part], metrics: Sequence[ScoreMetric]) -> EvaluationRow:
     reference = places.get((part.reference, part.base)) if part.reference else None
     lower = places.get((part.subject, FOUR_BIT)) if part.base == SIXTEEN_BIT else None
     scores = {
-        one.name: Score(
+        one.name: RowScore(
             part.metrics[one.name].value,
             part.metrics[one.name].standard_error,
             len(part.documents[one.name].values) if one.name in part.documents else None,
@@ -180,7 +180,7 @@ def _row(part: Part, places: Mapping[tuple[str, str], Part], metrics: Sequence[S
     }
     averaged = [scores[one.name] for one in metrics if one.averaged and one.name in scores]
     whole = len(averaged) == sum(one.averaged for one in metrics)
-    return Row(
+    return EvaluationRow(
         part.subject, part.trial, part.base, part.reference, part.part, part.state, part.message, part.params,
         scores, average(averaged) if whole and len(averaged) > 1 else None,
     )  # fmt: skip
@@ -207,7 +207,7 @@ def contrast(part: Part, other: Part | None, name: str) -> Contrast | None:
     )
 
 
-def average(scores: Sequence[Score]) -> Score:
+def average(scores: Sequence[RowScore]) -> RowScore:
     """The mean of scores of several tasks.
 
     Args:
@@ -215,7 +215,7 @@ def average(scores: Sequence[Score]) -> Score:
     """
     count = len(scores)
 
-    def mean(of: Callable[[Score], Contrast | None]) -> Contrast | None:
+    def mean(of: Callable[[RowScore], Contrast | None]) -> Contrast | None:
         known = [one for score in scores if (one := of(score)) is not None]
         if len(known) < count:
             return None
@@ -227,36 +227,9 @@ def average(scores: Sequence[Score]) -> Score:
     own = mean(lambda score: Contrast(score.value, score.standard_error, paired=True))
     assert own is not None
     delta, over = mean(lambda score: score.delta), mean(lambda score: score.over_4bit)
-    return Score(own.value, own.standard_error, None, delta, over)
+    return RowScore(own.value, own.standard_error, None, delta, over)
 
 
 def _joint(errors: Sequence[float | None]) -> float | None:
     known = [error for error in errors if error is not None]
     return math.sqrt(math.fsum(error**2 for error in known)) if len(known) == len(errors) else None
-
-
-COLUMNS = (
-    "subject", "base", "task", "metric", "headline", "seen", "documents", "score", "standard_error",
-    "delta", "delta_standard_error", "delta_paired", "over_4bit", "over_4bit_standard_error",
-)  # fmt: skip
-
-
-def csv_rows(evaluation: Evaluation) -> Iterator[tuple[Any, ...]]:
-    """The evaluation as long rows, see `COLUMNS`; averages have the task `average`."""
-    for row in evaluation.rows:
-        for one in evaluation.metrics:
-            if one.name in row.scores:
-                about = (one.task, one.metric, one.headline, one.seen)
-                yield (row.subject, row.base, *about, *_cells(row.scores[one.name]))
-        if row.average:
-            about = ("average", "", True, any(one.seen for one in evaluation.metrics if one.averaged))
-            yield (row.subject, row.base, *about, *_cells(row.average))
-
-
-def _cells(score: Score) -> tuple[Any, ...]:
-    delta, over = score.delta, score.over_4bit
-    return (
-        score.documents, score.value, score.standard_error,
-        *((delta.value, delta.standard_error, delta.paired) if delta else (None, None, None)),
-        *((over.value, over.standard_error) if over else (None, None)),
-    )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hpo.evaluation.deltas import FOUR_BIT, UNTUNED, Documents, Part
+from hpo.evaluation.deltas import FOUR_BIT, UNTUNED, DocumentScores, Part
 from hpo.paths import StudyPaths, TrialPaths
 from hpo.records import TrialResult, TrialSpec, read_json
 from hpo.study.recipe import content_hash
@@ -58,10 +58,10 @@ def _part(files: TrialPaths, trial: Trial, source: Study, default: Mapping[str, 
     subject, base = str(trial.params["subject"]), str(trial.params["base"])
     tuned = source.trials.get(subject)
     to = reference(TrialSpec.read(files.spec).recipe, base, default) if tuned else None
-    documents: dict[str, Documents] = {}
+    documents: dict[str, DocumentScores] = {}
     if trial.state is TrialState.COMPLETED:
         found = read_json(files.documents)["documents"]
-        documents = {name: Documents(one["digest"], one["values"]) for name, one in found.items()}
+        documents = {name: DocumentScores(one["digest"], one["values"]) for name, one in found.items()}
     return Part(
         subject, tuned.id if tuned else None, base, to, trial.id, trial.state.value, trial.message,
         tuned.params if tuned else {}, trial.metrics, documents,

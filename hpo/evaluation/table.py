@@ -1,13 +1,22 @@
-"""An evaluation as tables on the screen."""
+"""An evaluation as tables: on the screen, and as long rows for a CSV file."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from hpo.evaluation.deltas import FOUR_BIT, SIXTEEN_BIT, Contrast, Evaluation, Row, Score, ScoreMetric
+from hpo.evaluation.deltas import (
+    FOUR_BIT,
+    SIXTEEN_BIT,
+    Contrast,
+    Evaluation,
+    EvaluationRow,
+    RowScore,
+    ScoreMetric,
+)
 
 
 def show(evaluation: Evaluation, console: Console) -> None:
@@ -36,7 +45,7 @@ def show(evaluation: Evaluation, console: Console) -> None:
     console.print(f"\nfiles     {evaluation.folder}/evaluation.json, .csv", highlight=False, soft_wrap=True)
 
 
-def _scores(rows: Sequence[Row], metrics: Sequence[ScoreMetric]) -> Table:
+def _scores(rows: Sequence[EvaluationRow], metrics: Sequence[ScoreMetric]) -> Table:
     table = _table(metrics)
     for row in rows:
         if row.scores:
@@ -45,7 +54,7 @@ def _scores(rows: Sequence[Row], metrics: Sequence[ScoreMetric]) -> Table:
     return table
 
 
-def _over(rows: Sequence[Row], metrics: Sequence[ScoreMetric]) -> Table:
+def _over(rows: Sequence[EvaluationRow], metrics: Sequence[ScoreMetric]) -> Table:
     table = _table(metrics)
     for row in rows:
         scores = [row.scores.get(one.name) for one in metrics]
@@ -65,7 +74,7 @@ def _table(metrics: Sequence[ScoreMetric]) -> Table:
     return table
 
 
-def _score(score: Score | None) -> str:
+def _score(score: RowScore | None) -> str:
     if score is None:
         return ""
     error = "" if score.standard_error is None else f" ±{score.standard_error:.4f}"
@@ -82,3 +91,30 @@ def _contrast(contrast: Contrast | None) -> str:
 
 def _bits(base: str) -> str:
     return {FOUR_BIT: "4-bit", SIXTEEN_BIT: "16-bit"}[base]
+
+
+COLUMNS = (
+    "subject", "base", "task", "metric", "headline", "seen", "documents", "score", "standard_error",
+    "delta", "delta_standard_error", "delta_paired", "over_4bit", "over_4bit_standard_error",
+)  # fmt: skip
+
+
+def csv_rows(evaluation: Evaluation) -> Iterator[tuple[Any, ...]]:
+    """The evaluation as long rows, see `COLUMNS`; averages have the task `average`."""
+    for row in evaluation.rows:
+        for one in evaluation.metrics:
+            if one.name in row.scores:
+                about = (one.task, one.metric, one.headline, one.seen)
+                yield (row.subject, row.base, *about, *_cells(row.scores[one.name]))
+        if row.average:
+            about = ("average", "", True, any(one.seen for one in evaluation.metrics if one.averaged))
+            yield (row.subject, row.base, *about, *_cells(row.average))
+
+
+def _cells(score: RowScore) -> tuple[Any, ...]:
+    delta, over = score.delta, score.over_4bit
+    return (
+        score.documents, score.value, score.standard_error,
+        *((delta.value, delta.standard_error, delta.paired) if delta else (None, None, None)),
+        *((over.value, over.standard_error) if over else (None, None)),
+    )  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from statistics import fmean
 
-from hpo.forecasts.memory import Foreteller, Memory, MemoryOutlook
+from hpo.forecasts.memory import CardMemory, FitProbability, Forecaster
 from hpo.forecasts.time import Pace
 from hpo.formatting import duration, number
 from hpo.space.parameters import Choice
@@ -47,37 +47,34 @@ class Coverage:
             "may fit": 1.0 - self.fits - self.hopeless,
             "does not fit": self.hopeless,
         }
-        told = ", ".join(f"{share:.0%} {word}" for word, share in shares.items() if share > 1e-9)
+        text = ", ".join(f"{share:.0%} {word}" for word, share in shares.items() if share > 1e-9)
         spread = f" ({self.points} configurations spread over it)" if self.points > 1 else ""
-        yield f"of the search space {told}{spread}"
+        yield f"of the search space {text}{spread}"
         yield from (f"  {line}" for line in self.limits)
         if self.seconds is not None and self.longest is not None:
             longest = f", the longest {duration(self.longest)}" if self.longest > 1.01 * self.seconds else ""
             yield f"  training takes {duration(self.seconds)} on average{longest}"
 
 
-def coverage(foreteller: Foreteller, memory: Memory, pace: Pace, points: int = POINTS) -> Coverage | None:
+def coverage(forecaster: Forecaster, memory: CardMemory, pace: Pace, points: int = POINTS) -> Coverage | None:
     """Look at configurations spread evenly over the search space.
 
     Args:
-        foreteller: of the study.
-        memory: what is known of the cards.
-        pace: of training.
-        points: configurations; fewer where the space has fewer.
+        points: how many; fewer where the space has fewer.
 
     Returns:
         None where nothing is foretold of memory.
     """
     if memory.card is None:
         return None
-    space = foreteller.space
+    space = forecaster.space
     spread = list(dict.fromkeys(map(space.near, islice(sobol_points(len(space), 0, 0), points))))
-    if foreteller.peak(foreteller.applied(space.from_unit(spread[0])), memory) is None:
+    if forecaster.peak(forecaster.applied(space.from_unit(spread[0])), memory) is None:
         return None
-    outlook = MemoryOutlook(foreteller, memory)
-    chances = {point: outlook(space.from_unit(point)) for point in spread}
+    fits_card = FitProbability(forecaster, memory)
+    chances = {point: fits_card(space.from_unit(point)) for point in spread}
     efforts = (
-        foreteller.effort(foreteller.applied(space.from_unit(point)), memory)
+        forecaster.effort(forecaster.applied(space.from_unit(point)), memory)
         for point, chance in chances.items()
         if chance > 1 - SURE
     )
@@ -89,60 +86,64 @@ def coverage(foreteller: Foreteller, memory: Memory, pace: Pace, points: int = P
         points=len(chances),
         seconds=fmean(times) if times else None,
         longest=max(times) if times else None,
-        limits=[] if fits in (0.0, 1.0) else list(_limits(foreteller, memory, outlook, chances)),
+        limits=[] if fits in (0.0, 1.0) else list(_limits(forecaster, memory, fits_card, chances)),
     )
 
 
 def _limits(
-    foreteller: Foreteller, memory: Memory, outlook: MemoryOutlook, chances: Mapping[Point, float]
+    forecaster: Forecaster, memory: CardMemory, fits_card: FitProbability, chances: Mapping[Point, float]
 ) -> Iterator[str]:
     """Of each parameter, what of it fits."""
-    for column, (name, dimension) in enumerate(foreteller.space.dimensions.items()):
-        if name not in outlook.names:
+    for column, (name, dimension) in enumerate(forecaster.space.dimensions.items()):
+        if name not in fits_card.names:
             continue
         if isinstance(dimension, Choice):
-            yield f"{name}: {_by_value(foreteller, name, chances)}"
-        elif line := _largest(foreteller, memory, outlook, list(chances)[:_RANKED], column):
+            yield f"{name}: {_by_value(forecaster, name, chances)}"
+        elif line := _largest(forecaster, memory, fits_card, list(chances)[:_RANKED], column):
             yield f"{name}: {line}"
 
 
-def _by_value(foreteller: Foreteller, name: str, chances: Mapping[Point, float]) -> str:
+def _by_value(forecaster: Forecaster, name: str, chances: Mapping[Point, float]) -> str:
     """What share of the configurations with each value of a choice fits."""
-    found: dict[str, list[bool]] = {}
+    fits: dict[str, list[bool]] = {}
     for point, chance in chances.items():
-        found.setdefault(str(foreteller.space.from_unit(point).get(name)), []).append(chance >= SURE)
-    ordered = sorted(found.items(), key=lambda item: -fmean(item[1]))
+        fits.setdefault(str(forecaster.space.from_unit(point).get(name)), []).append(chance >= SURE)
+    ordered = sorted(fits.items(), key=lambda item: -fmean(item[1]))
     return ", ".join(f"{value} {fmean(fit):.0%}" for value, fit in ordered)
 
 
 def _largest(
-    foreteller: Foreteller, memory: Memory, outlook: MemoryOutlook, points: Sequence[Point], column: int
+    forecaster: Forecaster,
+    memory: CardMemory,
+    fits_card: FitProbability,
+    points: Sequence[Point],
+    column: int,
 ) -> str:
     """Up to which value of a number configurations fit: whatever the other parameters are, and at best.
 
     Memory is taken to grow with the number, as it does with ranks and lengths.
     """
-    space = foreteller.space
+    space = forecaster.space
     name = list(space.dimensions)[column]
 
     def at(point: Point, unit: float) -> Point:
         return space.near((*point[:column], unit, *point[column + 1 :]))
 
     def least(point: Point) -> float:
-        peak = foreteller.peak(foreteller.applied(space.from_unit(at(point, 0.5))), memory)
+        peak = forecaster.peak(forecaster.applied(space.from_unit(at(point, 0.5))), memory)
         return peak["least"] if peak else 0.0
 
     def fitting(point: Point) -> float | None:
         """The largest coordinate with which it fits."""
-        if outlook(space.from_unit(at(point, 1.0))) >= SURE:
+        if fits_card(space.from_unit(at(point, 1.0))) >= SURE:
             return 1.0
         low, high = 0.0, 1.0
-        if outlook(space.from_unit(at(point, low))) < SURE:
+        if fits_card(space.from_unit(at(point, low))) < SURE:
             return None
         for _ in range(_HALVINGS):
             middle = (low + high) / 2
             low, high = (
-                (middle, high) if outlook(space.from_unit(at(point, middle))) >= SURE else (low, middle)
+                (middle, high) if fits_card(space.from_unit(at(point, middle))) >= SURE else (low, middle)
             )
         return low
 
@@ -155,7 +156,7 @@ def _largest(
 
     if best is None or always == 1.0:
         return ""
-    told = [] if always is None else [f"up to {value(hungriest, always)} whatever the others are"]
+    texts = [] if always is None else [f"up to {value(hungriest, always)} whatever the others are"]
     if best == always:
         return f"up to {value(leanest, best)}"
-    return ", ".join([*told, f"up to {value(leanest, best)} at best"])
+    return ", ".join([*texts, f"up to {value(leanest, best)} at best"])

@@ -12,14 +12,14 @@ RECENT = 8  # ended trials that make the pace, or two batches where that is more
 
 
 @dataclass(frozen=True)
-class Forecast:
+class EndForecast:
     """What is left of a study."""
 
     seconds: float
     gpu_hours: float
 
 
-def forecast(snapshot: Snapshot) -> Forecast | None:
+def forecast_end(snapshot: Snapshot) -> EndForecast | None:
     """Foretell the end: by the part of the budget that will be spent first.
 
     Time is foretold from the trials that ended last, so that a night in which no controller was at work
@@ -34,7 +34,8 @@ def forecast(snapshot: Snapshot) -> Forecast | None:
     over = study.finished or study.stopped or snapshot.paths.pause.exists()
     if over or not ended or not budget.get("trials"):
         return None
-    begun = sum(one.progress.step / max(one.progress.steps, 1) for one in snapshot.running)
+    records = [running.progress for running in snapshot.running]
+    begun = sum(progress.step / max(progress.steps, 1) for progress in records)
     pace = _trials_per_s(study, begun)
     hours_each = snapshot.usage.hours / (ended + begun)
     trials_left = max(budget["trials"] - ended - begun, 0.0)
@@ -44,7 +45,7 @@ def forecast(snapshot: Snapshot) -> Forecast | None:
     if budget.get("gpu_hours") and hours_each:
         seconds.append((budget["gpu_hours"] - snapshot.usage.hours) / hours_each / pace)
     shortest = max(min(seconds), 0.0)
-    return Forecast(shortest, shortest * pace * hours_each)
+    return EndForecast(shortest, shortest * pace * hours_each)
 
 
 def _trials_per_s(study: Study, begun: float) -> float:

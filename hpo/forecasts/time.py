@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from hpo.forecasts.memory import Foreteller, Memory
+from hpo.forecasts.memory import CardMemory, Forecaster
 from hpo.formatting import duration
 from hpo.study.state import Study, Trial, TrialState
 
@@ -36,30 +36,27 @@ class Pace:
         return effort["flops"] * self.tokens_factor / self.flops_per_s
 
 
-def pace(foreteller: Foreteller, study: Study, memory: Memory) -> Pace:
-    """The pace that finished trials have shown, or else the one that is given.
-
-    Args:
-        foreteller: of the study.
-        study: as it stands.
-        memory: what is known of the cards.
-    """
-    seen = [one for trial in study.in_state(TrialState.COMPLETED) for one in _seen(foreteller, trial, memory)]
+def pace(forecaster: Forecaster, study: Study, memory: CardMemory) -> Pace:
+    """The pace that finished trials have shown, or else the one that is given."""
+    completed = study.in_state(TrialState.COMPLETED)
+    seen = [row for trial in completed for row in _seen(forecaster, trial, memory)]
     if not seen:
-        given = foreteller.tflops
+        given = forecaster.tflops
         return Pace(None if given is None else given * 1e12)
     rates, factors, speeds = (median(column) for column in zip(*seen, strict=True))
     return Pace(rates, factors, len(seen), speeds)
 
 
-def _seen(foreteller: Foreteller, trial: Trial, memory: Memory) -> Iterator[tuple[float, float, float]]:
+def _seen(forecaster: Forecaster, trial: Trial, memory: CardMemory) -> Iterator[tuple[float, float, float]]:
     """Operations a second, tokens over those foretold and tokens a second, if a trial tells them."""
-    told = {name: trial.metrics[name].value for name in ("tokens", "train_seconds") if name in trial.metrics}
-    effort = foreteller.effort(foreteller.applied(trial.params), memory)
-    if effort is None or len(told) < 2 or min(told.values()) <= 0:
+    metrics = {
+        name: trial.metrics[name].value for name in ("tokens", "train_seconds") if name in trial.metrics
+    }
+    effort = forecaster.effort(forecaster.applied(trial.params), memory)
+    if effort is None or len(metrics) < 2 or min(metrics.values()) <= 0:
         return
-    factor, seconds = told["tokens"] / effort["tokens"], told["train_seconds"]
-    yield effort["flops"] * factor / seconds, factor, told["tokens"] / seconds
+    factor, seconds = metrics["tokens"] / effort["tokens"], metrics["train_seconds"]
+    yield effort["flops"] * factor / seconds, factor, metrics["tokens"] / seconds
 
 
 def training_cells(effort: Effort | None, pace: Pace) -> dict[str, str]:

@@ -27,7 +27,7 @@ _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
 
 
 @dataclass(frozen=True)
-class Limit:
+class MetricLimit:
     """What a metric of the trial to be taken must meet."""
 
     metric: str
@@ -43,7 +43,7 @@ class Limit:
         return metric is not None and _COMPARISONS[self.comparison](metric.value, self.bound)
 
 
-def parse_limits(texts: Sequence[str], known: Collection[str]) -> list[Limit]:
+def parse_limits(texts: Sequence[str], known: Collection[str]) -> list[MetricLimit]:
     """Read limits such as `train_seconds<=7200`.
 
     Args:
@@ -68,7 +68,7 @@ def parse_limits(texts: Sequence[str], known: Collection[str]) -> list[Limit]:
                 ("--limit", f"expected a metric of the trials ({', '.join(known)}), got {found[1]}")
             )
         else:
-            limits.append(Limit(found[1], found[2], bound))
+            limits.append(MetricLimit(found[1], found[2], bound))
     if problems:
         raise InputError(problems, hint="frontrunner report STUDY --limit 'train_seconds<=7200'")
     return limits
@@ -96,7 +96,7 @@ def knee(rows: Sequence[Row]) -> int | None:
     return best if len(rows[0]) > 2 or sums[best] < 1 - 1e-9 else None
 
 
-def picks(trials: Sequence[Trial], objectives: Objectives, limits: Sequence[Limit]) -> dict[str, Trial]:
+def picks(trials: Sequence[Trial], objectives: Objectives, limits: Sequence[MetricLimit]) -> dict[str, Trial]:
     """The trial with the best value of each objective among those that meet every limit.
 
     Args:

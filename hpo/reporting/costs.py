@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hpo.objectives import Objectives
-from hpo.reporting.results import results
 from hpo.reporting.spans import Span
+from hpo.study.snapshot import measured_trials
 from hpo.study.state import Study
 
 Prices = float | Mapping[str, float] | None
@@ -96,7 +96,7 @@ def energy_wh(study: Study) -> tuple[float, int]:
 
 def improvements(study: Study, objectives: Objectives) -> list[Improvement]:
     """Per objective, from the untuned model, or where that is unknown from the first result, to the best."""
-    completed = sorted(results(study, objectives), key=lambda trial: trial.ended_at)
+    completed = sorted(measured_trials(study, objectives), key=lambda trial: trial.ended_at)
     found = []
     for name, objective in objectives.items():
         if not completed:

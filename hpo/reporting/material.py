@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo.objectives import Objective
-from hpo.reporting.advance import Advance, advance
 from hpo.reporting.analysis import Analysis, analyse
-from hpo.reporting.choosing import Limit, knee
+from hpo.reporting.choosing import MetricLimit, knee
+from hpo.reporting.convergence import Convergence, convergence
 from hpo.reporting.costs import Prices
-from hpo.reporting.curves import Curve, curves
 from hpo.reporting.spans import Span, spans
+from hpo.study.learning_curves import LearningCurve, learning_curves
 from hpo.study.snapshot import Snapshot, objective_row, pareto_trials
 from hpo.study.state import Study, Trial
 
@@ -25,11 +25,11 @@ class Material:
     configuration: Mapping[str, Any]
     front: Sequence[Trial]
     knee: Trial | None
-    advance: Advance
+    convergence: Convergence
     spans: Sequence[Span]
-    curves: Sequence[Curve]
+    curves: Sequence[LearningCurve]
     analysis: Analysis
-    limits: Sequence[Limit]
+    limits: Sequence[MetricLimit]
 
     @property
     def study(self) -> Study:
@@ -44,21 +44,20 @@ class Material:
     @property
     def prices(self) -> Prices:
         """Of a GPU-hour, as the study was last told."""
-        told = self.study.settings.get("cost") or (self.configuration.get("config") or {}).get("cost") or {}
-        price: Prices = told.get("gpu_hour")
+        composed = (self.configuration.get("config") or {}).get("cost")
+        price: Prices = (self.study.settings.get("cost") or composed or {}).get("gpu_hour")
         return price
 
 
 def gather(
     snapshot: Snapshot,
     configuration: Mapping[str, Any],
-    limits: Sequence[Limit],
+    limits: Sequence[MetricLimit],
     say: Callable[[str], None] = lambda _: None,
 ) -> Material:
     """Read and work out everything.
 
     Args:
-        snapshot: of the study.
         configuration: study.yaml.
         limits: on the trial to be taken.
         say: told what is done next, where it takes time.
@@ -68,7 +67,8 @@ def gather(
     place = knee([objective_row(trial, objectives) for trial in on_front])
     at_knee = None if place is None else on_front[place]
     say("reading attempts and learning curves")
-    found, learned = spans(study, snapshot.paths), curves(study, snapshot.paths, {own.id for own in on_front})
+    attempts = spans(study, snapshot.paths)
+    curves = learning_curves(study, snapshot.paths, {trial.id for trial in on_front})
     say("fitting the surrogate and asking what matters")
     anchor = at_knee or (on_front[0] if on_front else None)
     return Material(
@@ -76,9 +76,9 @@ def gather(
         configuration=configuration,
         front=on_front,
         knee=at_knee,
-        advance=advance(study, objectives),
-        spans=found,
-        curves=learned,
+        convergence=convergence(study, objectives),
+        spans=attempts,
+        curves=curves,
         analysis=analyse(study, objectives, configuration, anchor.number if anchor else None),
         limits=limits,
     )

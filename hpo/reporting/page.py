@@ -16,7 +16,7 @@ from hpo.records import utc_now
 from hpo.reporting.figures.style import tellings
 from hpo.reporting.figures.time import attempt_tellings
 from hpo.reporting.material import Material
-from hpo.reporting.sections.blocks import Figure, Section, inside_script
+from hpo.reporting.sections.blocks import FigureBlock, Section, inside_script
 from hpo.reporting.sections.evaluation import evaluation_section
 from hpo.reporting.sections.model import model_sections
 from hpo.reporting.sections.results import result_sections, summary
@@ -50,7 +50,7 @@ def render(material: Material) -> str:
     )
     environment.filters["number"] = number
     parts = sections(material)
-    figures = [block for part in parts for block in part.blocks if isinstance(block, Figure)]
+    figures = [block for part in parts for block in part.blocks if isinstance(block, FigureBlock)]
     hovers = {**tellings(material.study), "attempts": attempt_tellings(material.spans)}
     return environment.get_template("report.html.j2").render(
         name=material.study.name,

@@ -76,7 +76,7 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Told:
+class Sensitivity:
     """See `hpo.reporting.analysis.Analysis`."""
 
     trust: Mapping[str, Diagnostics]
@@ -86,7 +86,7 @@ class Told:
     notes: Sequence[str]
 
 
-def ask(history: History, anchor: Point | None) -> Told:
+def ask(history: History, anchor: Point | None) -> Sensitivity:
     """Everything about the surrogate of a study.
 
     Args:
@@ -113,7 +113,7 @@ def ask(history: History, anchor: Point | None) -> Told:
         notes.append(
             f"The surrogate stands on {kept} of the {every} results: the better half by Pareto rank."
         )
-    return Told(trust, calibration(history), indices, slices, notes)
+    return Sensitivity(trust, calibration(history), indices, slices, notes)
 
 
 def indices_of(surrogate: Surrogate, output: int, space: SearchSpace, seed: int = 0) -> Indices:

@@ -54,7 +54,7 @@ CAUSES = {
 
 
 @dataclass(frozen=True)
-class Spent:
+class AttemptCost:
     """What one attempt cost, as the journal records it."""
 
     attempt: int | None
@@ -85,7 +85,7 @@ def record_of(files: TrialPaths, attempt: int) -> AttemptRecord | None:
     return None
 
 
-def spent(files: TrialPaths, attempt: int | None, cause: Cause | None, node: str = "") -> Spent:
+def attempt_cost(files: TrialPaths, attempt: int | None, cause: Cause | None, node: str = "") -> AttemptCost:
     """What an attempt cost.
 
     Args:
@@ -96,11 +96,11 @@ def spent(files: TrialPaths, attempt: int | None, cause: Cause | None, node: str
     """
     record = None if attempt is None else record_of(files, attempt)
     if record is None:
-        return Spent(attempt, node)
+        return AttemptCost(attempt, node)
     # A result counts whole, and so does a failure that teaches the search; else what was saved for the next.
     whole = cause is None or cause in INFEASIBLE
     kept = record.seconds if whole else min(record.saved_seconds, record.seconds)
-    return Spent(
+    return AttemptCost(
         attempt=attempt,
         node=node or record.host,
         restart=record.restart,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from hpo.records import Cause, TrialResult
-from hpo.study.causes import Spent
+from hpo.study.causes import AttemptCost
 from hpo.study.journal import Journal
-from hpo.study.state import Event, Missing
+from hpo.study.state import Event, MissingTask
 
 
 @dataclass(frozen=True)
@@ -17,18 +17,18 @@ class Completed:
     trial: str
     batch: str
     result: TrialResult
-    spent: Spent
+    cost: AttemptCost
 
 
 @dataclass(frozen=True)
 class Ended:
-    """An attempt ended without a result; `spent.attempt` is None where none had begun."""
+    """An attempt ended without a result; `cost.attempt` is None where none had begun."""
 
     trial: str
     batch: str
     cause: Cause
     message: str
-    spent: Spent
+    cost: AttemptCost
     requeued: bool = False  # the scheduler runs the task again by itself
 
 
@@ -45,7 +45,7 @@ class NotSeen:
     """The trial's task is not live any more, and its folder does not say why."""
 
     trial: str
-    missing: Missing
+    missing: MissingTask
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def record(journal: Journal, finding: Finding) -> None:
                 batch=finding.batch,
                 cause=finding.cause.value,
                 message=finding.message,
-                **finding.spent.to_event(),
+                **finding.cost.to_event(),
             )
         case Cancelled(trial, message):
             journal.record(Event.TRIAL_CANCELLED, trial=trial, message=message)
@@ -93,5 +93,5 @@ def _record_result(journal: Journal, finding: Completed) -> None:
         trial=trial,
         batch=finding.batch,
         metrics={name: asdict(metric) for name, metric in metrics.items()},
-        **finding.spent.to_event(),
+        **finding.cost.to_event(),
     )

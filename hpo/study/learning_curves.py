@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from hpo.paths import StudyPaths
 from hpo.records import Progress, RecordError
+from hpo.study.state import Study
 
 MOST = 1000  # points of one curve: what tools draw in one
+MOST_CURVES = 200  # of a study, beside each other
+MOST_POINTS = 100  # of each of these
 T = TypeVar("T")
 
 
@@ -20,12 +25,12 @@ def learning_curve(path: Path, most: int | None = MOST) -> list[Progress]:
         path: progress.jsonl; one that is not there has no points.
         most: points, at least 2; None: all.
     """
-    told: dict[int, Progress] = {}
+    by_step: dict[int, Progress] = {}
     for record in _records(path):
-        known = told.get(record.step)
+        known = by_step.get(record.step)
         if record.loss is not None or record.eval_loss is not None:
-            told[record.step] = _merged(known, record) if known else record
-    points = [told[step] for step in sorted(told)]
+            by_step[record.step] = _merged(known, record) if known else record
+    points = [by_step[step] for step in sorted(by_step)]
     return points if most is None else thinned(points, most)
 
 
@@ -53,3 +58,28 @@ def _merged(old: Progress, new: Progress) -> Progress:
     """Of two records of a step, the newer one's word; a value that it does not tell stays."""
     kept = {name: value for name, value in new.__dict__.items() if value is not None}
     return Progress(**{**old.__dict__, **kept})
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """One trial's (step, nats per token) of training and of validation."""
+
+    number: int
+    training: list[tuple[int, float]]
+    validation: list[tuple[int, float]]
+
+
+def learning_curves(study: Study, paths: StudyPaths, first: Collection[str]) -> list[LearningCurve]:
+    """The learning curves of at most `MOST_CURVES` trials that have any, those named `first` among them."""
+    others = [name for name in study.trials if name not in first]
+    room = MOST_CURVES - len(first)
+    chosen = {*first, *(thinned(others, room) if room > 1 else [])}
+    read = (_read(study.trials[name].number, paths.trial(name).progress) for name in sorted(chosen))
+    return [curve for curve in read if curve.training or curve.validation]
+
+
+def _read(number: int, path: Path) -> LearningCurve:
+    points = learning_curve(path, None)  # thinned, it could lose the few validation losses among the others
+    training = [(point.step, point.loss) for point in points if point.loss is not None]
+    validation = [(point.step, point.eval_loss) for point in points if point.eval_loss is not None]
+    return LearningCurve(number, thinned(training, MOST_POINTS), thinned(validation, MOST_POINTS))

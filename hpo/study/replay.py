@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hpo.records import Cause, Metric, RecordError
-from hpo.study.state import AttemptEnd, Batch, Event, Missing, Request, Study, Trial, TrialState
+from hpo.study.state import AttemptEnd, Batch, Event, MissingTask, ProposalRequest, Study, Trial, TrialState
 
 # Interruptions that are nobody's fault: only a trial that does not get on between them uses up its budget.
 COUNTED_WHERE_STUCK = frozenset({Cause.PREEMPTED, Cause.NODE_FAILURE, Cause.TIMED_OUT, Cause.LOST})
@@ -107,7 +107,7 @@ def _submission_failed(study: Study, event: Mapping[str, Any]) -> None:
 
 
 def _requested(study: Study, event: Mapping[str, Any]) -> None:
-    study.request = Request(event["request"], event["job_id"], event["room"], event["since"])
+    study.request = ProposalRequest(event["request"], event["job_id"], event["room"], event["since"])
     study.requests += 1
     study.helpers.add(event["job_id"])
 
@@ -118,7 +118,7 @@ def _request_failed(study: Study, event: Mapping[str, Any]) -> None:
 
 
 def _missing(study: Study, event: Mapping[str, Any]) -> None:
-    study.trials[event["trial"]].missing = Missing(
+    study.trials[event["trial"]].missing = MissingTask(
         event["since"], event["ending"], event["detail"], event["node"]
     )
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from hpo.objectives import Objective, parse_objectives
+from hpo.objectives import Objective, Objectives, parse_objectives
 from hpo.pareto import front, hypervolume, minimised, reference_point
 from hpo.paths import StudyPaths
 from hpo.records import Progress, RecordError
@@ -117,6 +117,15 @@ def last_progress(path: Path) -> Progress | None:
         except (ValueError, RecordError, AttributeError):
             continue  # the first line of the tail may be cut
     return None
+
+
+def measured_trials(study: Study, objectives: Objectives) -> list[Trial]:
+    """The completed trials that measured every objective, by number.
+
+    Those from before the objectives of a study were changed may lack one.
+    """
+    completed = study.in_state(TrialState.COMPLETED)
+    return [trial for trial in completed if all(name in trial.metrics for name in objectives)]
 
 
 def pareto_trials(study: Study, objectives: dict[str, Objective]) -> list[Trial]:

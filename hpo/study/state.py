@@ -62,7 +62,7 @@ class Event(StrEnum):
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingTask:
     """A task that the scheduler no longer shows as live, while nothing in the trial's folder says why."""
 
     since: float  # seconds since the epoch, by the controller's clock
@@ -110,7 +110,7 @@ class Trial:
     ended_attempts: dict[int, Cause] = field(default_factory=dict)
     retries: dict[Cause, int] = field(default_factory=dict)  # since the last progress, where that counts
     stalled: int = 0  # attempts that ran into the time limit without getting on
-    missing: Missing | None = None
+    missing: MissingTask | None = None
     ended_at: str = ""
 
 
@@ -128,7 +128,7 @@ class Batch:
 
 
 @dataclass
-class Request:
+class ProposalRequest:
     """Proposals that a job of its own is to make."""
 
     id: str
@@ -154,7 +154,7 @@ class Study:
     ends: list[AttemptEnd] = field(default_factory=list)  # every attempt that is over, in order
     errors: list[AttemptEnd] = field(default_factory=list)  # the last ones in a row with the same message
     excluded: dict[str, str] = field(default_factory=dict)  # node -> why no array goes there any more
-    request: Request | None = None
+    request: ProposalRequest | None = None
     requests: int = 0
     failed_requests: int = 0  # in a row
     helpers: set[str] = field(default_factory=set)  # job ids of arrays that are no trials

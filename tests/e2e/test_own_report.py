@@ -10,7 +10,7 @@ import pytest
 from conditions import wait_until
 from study_runs import SYNTHETIC, StudyRun
 
-from hpo.commands.autoreport import NICE, Making
+from hpo.commands.autoreport import NICE, ReportRecord
 from hpo.records import RecordError
 
 pytestmark = pytest.mark.slow
@@ -24,9 +24,9 @@ def run(tmp_path: Path) -> StudyRun:
     return StudyRun(tmp_path / "studies", options=[*options, *size], reports=True)
 
 
-def _making(run: StudyRun) -> Making | None:
+def _making(run: StudyRun) -> ReportRecord | None:
     try:
-        return Making.read(run.paths.reporting)
+        return ReportRecord.read(run.paths.reporting)
     except (FileNotFoundError, RecordError):
         return None
 

@@ -9,7 +9,7 @@ from memory_executor import MemoryExecutor, Scheduler
 
 from hpo.controller.controller import Controller
 from hpo.controller.limits import Limits
-from hpo.controller.proposer import Proposer
+from hpo.controller.proposer import SearchProposer
 from hpo.objectives import parse_objectives
 from hpo.paths import StudyPaths
 from hpo.records import AttemptRecord, Failure, Lease, Metric, TrialResult, TrialSpec, read_jsonl, write_json
@@ -53,7 +53,7 @@ class Site:
 
     def controller(self, **executor: Any) -> Any:
         """A controller; tests reach for what only its parts in memory have."""
-        proposer = Proposer(
+        proposer = SearchProposer(
             space=parse_space({"x": "interval(0, 1)"}),
             objectives=parse_objectives({"loss": "min"}),
             strategy={"name": "sobol"},

@@ -10,11 +10,10 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from hpo.objectives import Direction, Objectives
-from hpo.reporting.advance import Advance
+from hpo.reporting.convergence import Convergence
 from hpo.reporting.figures.labels import params_label, place_labels
 from hpo.reporting.figures.style import FRONT, axis_title, by_group, failed, finish, group_of, look, marks
-from hpo.reporting.results import results
-from hpo.study.snapshot import pareto_trials
+from hpo.study.snapshot import measured_trials, pareto_trials
 from hpo.study.state import Study, Trial
 
 AREA = (900.0, 370.0)  # of the plot in pixels, for the labels
@@ -28,7 +27,7 @@ def front_figure(study: Study, objectives: Objectives, pair: tuple[str, str]) ->
     lost = failed(study)
     heights = [0.08, 0.92] if lost else [0.001, 0.999]
     figure = make_subplots(rows=2, cols=1, row_heights=heights, vertical_spacing=0.03 if lost else 0)
-    completed = results(study, objectives)
+    completed = measured_trials(study, objectives)
     whole = {trial.id for trial in pareto_trials(study, dict(objectives))}
     for group, trials in by_group(completed).items():
         figure.add_trace(_points(trials, pair, group, whole), row=2, col=1)
@@ -161,39 +160,41 @@ def _labels(
     ]
 
 
-def hypervolume_figure(study: Study, advance: Advance) -> go.Figure:
+def hypervolume_figure(study: Study, convergence: Convergence) -> go.Figure:
     """Hypervolume against trials and against GPU-hours."""
     figure = make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.05)
     line = {"shape": "hv", "color": look("model-proposed")[0]}
-    places = [count - 1 for count in advance.counted]
+    places = [count - 1 for count in convergence.counted]
     common = {"mode": "lines+markers", "line": line, "marker": {"size": 4}, "showlegend": False}
-    numbers = marks([study.trials[name] for name in _ids(study, [advance.trials[own] for own in places])])
-    figure.add_trace(go.Scatter(x=advance.counted, y=advance.volumes, **common, **numbers), row=1, col=1)
-    hours = [advance.gpu_hours[place] for place in places]
-    figure.add_trace(go.Scatter(x=hours, y=advance.volumes, **common, **numbers), row=1, col=2)
+    numbers = marks([study.trials[name] for name in _ids(study, [convergence.trials[own] for own in places])])
+    figure.add_trace(
+        go.Scatter(x=convergence.counted, y=convergence.volumes, **common, **numbers), row=1, col=1
+    )
+    hours = [convergence.gpu_hours[place] for place in places]
+    figure.add_trace(go.Scatter(x=hours, y=convergence.volumes, **common, **numbers), row=1, col=2)
     figure.update_xaxes(title="completed trials", row=1, col=1)
     figure.update_xaxes(title="GPU-hours, lost ones included", row=1, col=2)
     figure.update_yaxes(title="hypervolume", rangemode="tozero", col=1)
     return finish(figure, 320)
 
 
-def incumbent_figure(study: Study, objectives: Objectives, advance: Advance) -> go.Figure:
+def incumbent_figure(study: Study, objectives: Objectives, convergence: Convergence) -> go.Figure:
     """Per objective every result over the time, and the best so far."""
     figure = make_subplots(rows=1, cols=len(objectives), horizontal_spacing=0.08)
-    trials = [study.trials[name] for name in _ids(study, advance.trials)]
+    trials = [study.trials[name] for name in _ids(study, convergence.trials)]
     for place, (name, objective) in enumerate(objectives.items()):
         sign = objective.direction.sign
-        values = [sign * row[place] for row in advance.rows]
-        best = [sign * value for value in advance.incumbents(place)]
+        values = [sign * row[place] for row in convergence.rows]
+        best = [sign * value for value in convergence.incumbents(place)]
         marker = {"size": 6, "opacity": 0.5, "color": [look(group_of(trial))[0] for trial in trials]}
         figure.add_trace(
-            go.Scatter(x=advance.hours, y=values, mode="markers", marker=marker, **marks(trials)),
+            go.Scatter(x=convergence.hours, y=values, mode="markers", marker=marker, **marks(trials)),
             row=1,
             col=place + 1,
         )
         figure.add_trace(
             go.Scatter(
-                x=advance.hours, y=best, mode="lines", hoverinfo="y", line={"shape": "hv", "color": FRONT}
+                x=convergence.hours, y=best, mode="lines", hoverinfo="y", line={"shape": "hv", "color": FRONT}
             ),
             row=1,
             col=place + 1,
@@ -205,4 +206,4 @@ def incumbent_figure(study: Study, objectives: Objectives, advance: Advance) -> 
 
 def _ids(study: Study, numbers: Sequence[int]) -> list[str]:
     known = {trial.number: name for name, trial in study.trials.items()}
-    return [known[own] for own in numbers]
+    return [known[number] for number in numbers]

@@ -20,8 +20,8 @@ from hpo.objectives import Objectives
 from hpo.records import ParamValue
 from hpo.reporting.figures.parameters import is_log, is_number
 from hpo.reporting.figures.style import FRONT, axis_title, finish, marks
-from hpo.reporting.results import results
 from hpo.space.space import SearchSpace
+from hpo.study.snapshot import measured_trials
 from hpo.study.state import Study, Trial
 
 _CLASSES = 8  # of trials of a similar first objective, each in a colour
@@ -30,7 +30,7 @@ _ABSENT = "–"
 
 
 @dataclass(frozen=True)
-class Axis:
+class ParallelAxis:
     """One axis: a height in [0, 1] for each trial, and what is written at which heights."""
 
     title: str
@@ -54,7 +54,7 @@ def parallel_figure(
         front: ids of the trials on the front.
         shown: ids of the trials that the figure has room for.
     """
-    trials = [trial for trial in results(study, objectives) if trial.id in shown]
+    trials = [trial for trial in measured_trials(study, objectives) if trial.id in shown]
     axes = [_of_parameter(trials, name, is_log(space, name)) for name in study.parameters]
     for name in objectives:
         values = [trial.metrics[name].value for trial in trials]
@@ -75,7 +75,7 @@ def parallel_figure(
     return finish(figure, 420, showlegend=False, margin={"l": 40, "r": 60, "t": 50, "b": 30})
 
 
-def _of_parameter(trials: Sequence[Trial], name: str, log: bool) -> Axis:
+def _of_parameter(trials: Sequence[Trial], name: str, log: bool) -> ParallelAxis:
     present = [trial.params[name] for trial in trials if name in trial.params]
     if is_number(trials, name) and len(present) == len(trials):
         return _of_numbers(escape(name), [float(value) for value in present], log=log)
@@ -85,23 +85,23 @@ def _of_parameter(trials: Sequence[Trial], name: str, log: bool) -> Axis:
     every = max(1, -(-len(words) // _MOST_TICKS))
     ticks = {places[repr(word)]: escape(number(word)) for word in words[::every]}
     heights = [places[repr(trial.params.get(name, _ABSENT))] for trial in trials]
-    return Axis(escape(name), heights, ticks)
+    return ParallelAxis(escape(name), heights, ticks)
 
 
-def _of_numbers(title: str, values: Sequence[float], *, log: bool = False) -> Axis:
+def _of_numbers(title: str, values: Sequence[float], *, log: bool = False) -> ParallelAxis:
     scaled = [math.log(value) for value in values] if log and min(values) > 0 else list(values)
     low, high = min(scaled), max(scaled)
     if low == high:
-        return Axis(title, [0.5] * len(scaled), {0.5: f"{values[0]:.3g}"})
+        return ParallelAxis(title, [0.5] * len(scaled), {0.5: f"{values[0]:.3g}"})
     heights = [(value - low) / (high - low) for value in scaled]
-    return Axis(title, heights, {0.0: f"{min(values):.3g}", 1.0: f"{max(values):.3g}"})
+    return ParallelAxis(title, heights, {0.0: f"{min(values):.3g}", 1.0: f"{max(values):.3g}"})
 
 
 def _add(
     figure: go.Figure,
     places: Sequence[int],
     trials: Sequence[Trial],
-    axes: Sequence[Axis],
+    axes: Sequence[ParallelAxis],
     line: Mapping[str, Any],
     opacity: float = 1.0,
 ) -> None:
@@ -118,7 +118,7 @@ def _add(
     )
 
 
-def _dress(figure: go.Figure, axes: Sequence[Axis]) -> None:
+def _dress(figure: go.Figure, axes: Sequence[ParallelAxis]) -> None:
     """The axes' lines, titles and values."""
     for place, axis in enumerate(axes):
         figure.add_shape(

@@ -12,9 +12,9 @@ from plotly.subplots import make_subplots
 
 from hpo.objectives import Objectives
 from hpo.reporting.figures.style import FRONT, axis_title, by_group, failed, finish, look, marks
-from hpo.reporting.results import results
 from hpo.space.space import SearchSpace
 from hpo.study.learning_curves import thinned
+from hpo.study.snapshot import measured_trials
 from hpo.study.state import Study, Trial
 
 COLUMNS = 3
@@ -67,7 +67,7 @@ def objective_figure(
     """
     names = study.parameters
     figure, rows = _panels(names)
-    completed = [trial for trial in results(study, objectives) if trial.id in shown]
+    completed = [trial for trial in measured_trials(study, objectives) if trial.id in shown]
     lost = [trial for trial in failed(study) if trial.id in shown]
     values = [trial.metrics[objective].value for trial in completed]
     edge = max(values) + 0.1 * ((max(values) - min(values)) or abs(max(values)) or 1.0)

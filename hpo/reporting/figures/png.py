@@ -13,13 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hpo.objectives import Direction
-from hpo.reporting.advance import Advance
+from hpo.reporting.convergence import Convergence
 from hpo.reporting.figures.labels import params_label, place_labels
 from hpo.reporting.figures.parameters import COLUMNS, is_log, is_number
 from hpo.reporting.figures.style import FRONT, GREY, by_group, look
 from hpo.reporting.material import Material
-from hpo.reporting.results import results
-from hpo.study.snapshot import pareto_trials
+from hpo.study.snapshot import measured_trials, pareto_trials
 from hpo.study.state import Trial
 
 mpl.use("agg")
@@ -57,7 +56,7 @@ def _figures(material: Material) -> Iterator[tuple[str, Figure]]:
         return
     for first, second in combinations(material.objectives, 2):
         yield f"front_{first}_{second}", _front(material, (first, second))
-    yield "hypervolume", _hypervolume(material.advance)
+    yield "hypervolume", _hypervolume(material.convergence)
     for name in material.objectives:
         yield f"parameters_{name}", _parameters(material, name)
     if material.analysis.indices:
@@ -76,7 +75,7 @@ def _front(material: Material, pair: tuple[str, str]) -> Figure:
     study, objectives = material.study, material.objectives
     figure = Figure(figsize=(7.2, 4.6), layout="constrained")
     axes = _plain(figure.add_subplot())
-    completed = results(study, objectives)
+    completed = measured_trials(study, objectives)
     whole = {trial.id for trial in material.front}
     for group, trials in by_group(completed).items():
         colour, _, symbol = look(group)
@@ -155,15 +154,15 @@ def _titled(material: Material, name: str) -> str:
     return f"{name} ({material.objectives[name].direction.value})"
 
 
-def _hypervolume(advance: Advance) -> Figure:
+def _hypervolume(convergence: Convergence) -> Figure:
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    hours = [advance.gpu_hours[count - 1] for count in advance.counted]
+    hours = [convergence.gpu_hours[count - 1] for count in convergence.counted]
     for axes, x, title in (
-        (left, advance.counted, "completed trials"),
+        (left, convergence.counted, "completed trials"),
         (right, hours, "GPU-hours, lost ones included"),
     ):
-        _plain(axes).step(x, advance.volumes, where="post", color=look("model-proposed")[0])
+        _plain(axes).step(x, convergence.volumes, where="post", color=look("model-proposed")[0])
         axes.set_xlabel(title)
     left.set_ylabel("hypervolume")
     return figure
@@ -181,7 +180,7 @@ def _parameters(material: Material, objective: str) -> Figure:
     for place, name in enumerate(names):
         axes = _plain(panels[place // columns][place % columns])
         numeric = is_number(everyone, name)
-        for group, trials in by_group(results(study, material.objectives)).items():
+        for group, trials in by_group(measured_trials(study, material.objectives)).items():
             own = [trial for trial in trials if name in trial.params]
             x = [trial.params[name] if numeric else str(trial.params[name]) for trial in own]
             rings = [FRONT if trial.id in front else "none" for trial in own]

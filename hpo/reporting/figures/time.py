@@ -11,9 +11,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from hpo.formatting import duration
-from hpo.reporting.curves import Curve
 from hpo.reporting.figures.style import FRONT, GREY, finish
 from hpo.reporting.spans import Span, at_work
+from hpo.study.learning_curves import LearningCurve
 
 OUTCOMES: Mapping[str, str] = {
     "completed": "#2b8a74",
@@ -31,7 +31,7 @@ OUTCOMES: Mapping[str, str] = {
 _MOST_LANES = 60
 
 
-def curves_figure(curves: Sequence[Curve], front: set[int]) -> go.Figure:
+def curves_figure(curves: Sequence[LearningCurve], front: set[int]) -> go.Figure:
     """Training and validation loss over the steps; the front's trials in colour, above the others."""
     figure = make_subplots(
         rows=1, cols=2, subplot_titles=["training loss", "validation loss"], horizontal_spacing=0.08
@@ -52,7 +52,7 @@ def curves_figure(curves: Sequence[Curve], front: set[int]) -> go.Figure:
     )
 
 
-def _curve_trace(curves: Sequence[Curve], kind: str, *, on_front: bool, legend: bool) -> go.Scatter:
+def _curve_trace(curves: Sequence[LearningCurve], kind: str, *, on_front: bool, legend: bool) -> go.Scatter:
     """Many curves as one trace, with gaps between them."""
     x: list[int | None] = []
     y: list[float | None] = []

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import plotly.graph_objects as go
 
-from hpo.reporting.sections.digits import short
-
 Cell = str | float | int | None
+DIGITS = 5  # significant ones of a number in a figure: more than its size on the screen can show
 
 
 @dataclass(frozen=True)
-class Figure:
+class FigureBlock:
     """A figure to look into; its texts are escaped already."""
 
     name: str
@@ -38,7 +39,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Table:
+class TableBlock:
     """Rows under heads; a number is shown short and sorted as it is.
 
     Args:
@@ -62,7 +63,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Text:
+class TextBlock:
     """A paragraph; `code` is shown as it is, for copying."""
 
     text: str
@@ -75,6 +76,9 @@ class Text:
         return "text"
 
 
+Block = FigureBlock | TableBlock | TextBlock
+
+
 @dataclass(frozen=True)
 class Section:
     """A part of the page: its title, a sentence that says what it shows, and its blocks."""
@@ -82,9 +86,36 @@ class Section:
     name: str
     title: str
     says: str
-    blocks: Sequence[Figure | Table | Text] = field(default_factory=list)
+    blocks: Sequence[Block] = field(default_factory=list)
 
 
 def inside_script(text: str) -> str:
     """JSON that no text inside it can end early: the same values, without a `<`."""
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def short(tree: Any) -> Any:
+    """The same tree of plain JSON values with its lists of numbers rounded."""
+    if isinstance(tree, dict):
+        return {key: short(value) for key, value in tree.items()}
+    if not isinstance(tree, list):
+        return tree
+    if any(isinstance(value, dict | list) for value in tree):
+        return [short(value) for value in tree]
+    return rounded(tree)
+
+
+def rounded(values: Sequence[Any]) -> list[Any]:
+    """Floats rounded to `DIGITS` significant digits, and to less than a thousandth of their spread."""
+    known = [value for value in values if isinstance(value, float) and math.isfinite(value)]
+    if not known:
+        return list(values)
+    size, spread = max(map(abs, known)), max(known) - min(known)
+    # values that hardly differ, such as 1000.01 and 1000.02, need more
+    digits = DIGITS + (max(0, math.floor(math.log10(size / spread))) if spread else 0)
+    return [_rounded(value, digits) if isinstance(value, float) else value for value in values]
+
+
+def _rounded(value: float, digits: int) -> float | int:
+    near = float(f"{value:.{min(digits, 17)}g}")
+    return int(near) if near.is_integer() and abs(near) < 1e15 else near

@@ -9,7 +9,7 @@ from typing import Any
 from hpo.formatting import number
 from hpo.paths import StudyPaths
 from hpo.records import SCHEMA_VERSION, RecordError, read_json
-from hpo.reporting.sections.blocks import Cell, Figure, Section, Table, Text
+from hpo.reporting.sections.blocks import Block, Cell, Section, TableBlock, TextBlock
 
 _BITS = {"4bit": "4-bit", "16bit": "16-bit"}
 
@@ -24,30 +24,30 @@ def evaluation_section(paths: StudyPaths) -> Section | None:
         "Trials and the untuned base model judged by tasks: each score with its standard error, and in "
         "brackets its difference to the untuned base model; a task that is marked as seen was an objective."
     )
-    blocks: list[Figure | Table | Text] = []
+    blocks: list[Block] = []
     for path in paths.evaluations():
         blocks += _blocks(path)
     return Section("evaluations", "Evaluations", says, blocks) if blocks else None
 
 
-def _blocks(path: Path) -> list[Figure | Table | Text]:
+def _blocks(path: Path) -> list[Block]:
     name = path.parent.name
     try:
         record = read_json(path)
         if record.get("schema_version", 0) > SCHEMA_VERSION:
-            return [Text(f"{name}: written by a later version.")]
+            return [TextBlock(f"{name}: written by a later version.")]
         metrics = [own for own in record["metrics"] if own["headline"]]
         rows = [_row(own, metrics) for own in record["rows"]]
         over = [_over(own, metrics) for own in record["rows"] if _has_over(own)]
     except (RecordError, FileNotFoundError, KeyError, TypeError, ValueError) as error:
-        return [Text(f"{name}: {path.name} cannot be read: {error!r}")]
+        return [TextBlock(f"{name}: {path.name} cannot be read: {error!r}")]
     titles = [f"{own['task']} {own['metric']}" + (" (seen)" if own["seen"] else "") for own in metrics]
     head = ["", "base", *titles, "average"]
     so_far = "" if record.get("complete") else ", as far as it has come"
-    blocks: list[Figure | Table | Text] = [Table(head, rows, f"{name}{so_far}")]
+    blocks: list[Block] = [TableBlock(head, rows, f"{name}{so_far}")]
     if over:
         blocks.append(
-            Table(head, over, f"{name}: the base of 16 bits against that of 4, under the same adapter")
+            TableBlock(head, over, f"{name}: the base of 16 bits against that of 4, under the same adapter")
         )
     return blocks
 

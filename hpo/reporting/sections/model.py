@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from hpo.formatting import number
 from hpo.reporting.material import Material
-from hpo.reporting.sections.blocks import Cell, Figure, Section, Table, Text
+from hpo.reporting.sections.blocks import Block, Cell, FigureBlock, Section, TableBlock, TextBlock
 
 
 def model_sections(material: Material) -> Iterator[Section]:
@@ -24,20 +24,20 @@ def _importance(material: Material) -> Section:
         "objective along one parameter."
     )
     own = material.analysis
-    blocks: list[Figure | Table | Text] = []
+    blocks: list[Block] = []
     if own.why_not or own.space is None:
-        return Section("importance", "Which parameters matter", says, [Text(_none(own.why_not))])
+        return Section("importance", "Which parameters matter", says, [TextBlock(_none(own.why_not))])
     from hpo.reporting.figures.model import importance_figure, slices_figure
 
-    blocks.append(Figure("importance", importance_figure(own.indices, own.forest)))
-    blocks += [Text(_forest_words(material)), *map(Text, own.notes)]
+    blocks.append(FigureBlock("importance", importance_figure(own.indices, own.forest)))
+    blocks += [TextBlock(_forest_words(material)), *map(TextBlock, own.notes)]
     trial = next((t for t in material.study.trials.values() if t.number == own.anchor), None)
     held = f"those of trial {trial.id}" if trial else "the middle of the space"
     caption = (
         f"Slices of the posterior, the other parameters held at {held} (dotted); bands hold the central 95%"
     )
     figure = slices_figure(own.slices, material.objectives, own.space, trial.params if trial else {})
-    blocks.append(Figure("slices", figure, caption))
+    blocks.append(FigureBlock("slices", figure, caption))
     return Section("importance", "Which parameters matter", says, blocks)
 
 
@@ -65,19 +65,21 @@ def _trust(material: Material) -> Section:
     )
     own = material.analysis
     if own.why_not or own.space is None:
-        return Section("trust", "May the surrogate be trusted", says, [Text(_none(own.why_not))])
+        return Section("trust", "May the surrogate be trusted", says, [TextBlock(_none(own.why_not))])
     from hpo.reporting.figures.model import calibration_figure, trust_figure
 
-    blocks: list[Figure | Table | Text] = [
-        Text(_verdict(material)),
-        Figure("trust", trust_figure(own.trust, material.objectives, material.study, own.space)),
+    blocks: list[Block] = [
+        TextBlock(_verdict(material)),
+        FigureBlock("trust", trust_figure(own.trust, material.objectives, material.study, own.space)),
         _table(material),
     ]
     if own.calibration:
         figure = calibration_figure(own.calibration)
-        blocks.append(Figure("calibration", figure, "Probability of working, predicted and come true"))
+        blocks.append(FigureBlock("calibration", figure, "Probability of working, predicted and come true"))
     else:
-        blocks.append(Text("No trial proved infeasible, so there is no probability of working to check."))
+        blocks.append(
+            TextBlock("No trial proved infeasible, so there is no probability of working to check.")
+        )
     return Section("trust", "May the surrogate be trusted", says, blocks)
 
 
@@ -98,7 +100,7 @@ def _verdict(material: Material) -> str:
     return "The surrogate, by results left out: " + "; ".join(words) + "."
 
 
-def _table(material: Material) -> Table:
+def _table(material: Material) -> TableBlock:
     rows: list[list[Cell]] = []
     names = list(next(iter(material.analysis.trust.values())).length_scales)
     for name, own in material.analysis.trust.items():
@@ -106,5 +108,14 @@ def _table(material: Material) -> Table:
         kernel = own.kernel.replace("_", " ") + (", of the logarithm" if own.log else "")
         q2 = "" if math.isnan(own.q2) else number(own.q2)
         rows.append([name, f"{own.coverage:.0%}", q2, number(own.noise), kernel, *scales])
-    head = ["objective", "within 95%", "Q²", "learned noise", "kernel", *(f"scale of {own}" for own in names)]
-    return Table(head, rows, "Length scales are of the unit interval: a long one hardly matters", folded=True)
+    head = [
+        "objective",
+        "within 95%",
+        "Q²",
+        "learned noise",
+        "kernel",
+        *(f"scale of {name}" for name in names),
+    ]
+    return TableBlock(
+        head, rows, "Length scales are of the unit interval: a long one hardly matters", folded=True
+    )

@@ -14,8 +14,8 @@ from hpo.reporting.figures.parallel import parallel_figure
 from hpo.reporting.figures.parameters import history_figure, objective_figure, some_of
 from hpo.reporting.figures.style import group_of
 from hpo.reporting.material import Material
-from hpo.reporting.results import results
-from hpo.reporting.sections.blocks import Cell, Figure, Section, Table, Text
+from hpo.reporting.sections.blocks import Block, Cell, FigureBlock, Section, TableBlock, TextBlock
+from hpo.study.snapshot import measured_trials
 from hpo.study.state import Trial, TrialState
 
 NONE_YET = "No trial has completed yet."
@@ -47,9 +47,9 @@ def _decision(material: Material) -> Section:
     return Section("decision", "The decision", says, list(_decision_blocks(material)))
 
 
-def _decision_blocks(material: Material) -> Iterator[Table | Text]:
+def _decision_blocks(material: Material) -> Iterator[TableBlock | TextBlock]:
     if not material.front:
-        yield Text(NONE_YET)
+        yield TextBlock(NONE_YET)
         return
     yield _front_table(material)
     if material.knee:
@@ -57,23 +57,25 @@ def _decision_blocks(material: Material) -> Iterator[Table | Text]:
             material, material.knee, "The knee, where giving up some of one objective begins to gain little"
         )
     elif len(material.objectives) > 1:
-        yield Text("There is no knee: it takes three different trials on the front, one nearer to the ideal.")
+        yield TextBlock(
+            "There is no knee: it takes three different trials on the front, one nearer to the ideal."
+        )
     under = " and ".join(map(str, material.limits))
-    completed = results(material.study, material.objectives)
+    completed = measured_trials(material.study, material.objectives)
     chosen = picks(completed, material.objectives, material.limits)
     for name, trial in chosen.items():
         best = "smallest" if material.objectives[name].direction.sign > 0 else "largest"
         yield _pick(material, trial, f"The {best} {name}" + (f" with {under}" if under else ""))
     if material.limits and not chosen:
-        yield Text(f"No completed trial meets {under}.")
+        yield TextBlock(f"No completed trial meets {under}.")
     if not material.limits:
         some = list(material.objectives)[-1]
         limit = number(completed[len(completed) // 2].metrics[some].value)
         code = f"frontrunner report {material.snapshot.paths.folder} --limit '{some}<={limit}'"
-        yield Text("The best under a limit of your own:", code)
+        yield TextBlock("The best under a limit of your own:", code)
 
 
-def _front_table(material: Material) -> Table:
+def _front_table(material: Material) -> TableBlock:
     params, study = material.study.parameters, material.study
     heads = [f"{name} ({own.direction.value})" for name, own in material.objectives.items()]
     rows: list[list[Cell]] = []
@@ -88,17 +90,19 @@ def _front_table(material: Material) -> Table:
         rows.append(["untuned", *known, *("" for _ in params), "", ""])
     marked = {place for place, trial in enumerate(material.front) if trial is material.knee}
     head = ["trial", *heads, *params, "from", "adapter"]
-    return Table(head, rows, "The front" + (", the knee set off" if marked else ""), marked=frozenset(marked))
+    return TableBlock(
+        head, rows, "The front" + (", the knee set off" if marked else ""), marked=frozenset(marked)
+    )
 
 
-def _pick(material: Material, trial: Trial, what: str) -> Text:
+def _pick(material: Material, trial: Trial, what: str) -> TextBlock:
     values = ", ".join(f"{name} {with_error(trial, name)}" for name in material.objectives)
     params = ", ".join(f"{name}={number(value)}" for name, value in trial.params.items())
     paths = material.snapshot.paths
     adapter = paths.trial(trial.id).adapter
     lines = [f"frontrunner train {paths.folder} --trial {trial.id}"]
     lines.append(str(adapter) if adapter.exists() else f"# its adapter ({adapter}) was not kept")
-    return Text(f"{what}: trial {trial.id} ({values}), with {params}.", "\n".join(lines))
+    return TextBlock(f"{what}: trial {trial.id} ({values}), with {params}.", "\n".join(lines))
 
 
 def _fronts(material: Material) -> Section:
@@ -107,15 +111,17 @@ def _fronts(material: Material) -> Section:
         f"with ({', '.join(material.study.parameters)}); pale ones are beaten, crosses above have no value. "
         "Hovering tells everything of a trial."
     )
-    blocks: list[Figure | Table | Text] = []
+    blocks: list[Block] = []
     if not material.front:
-        blocks.append(Text(NONE_YET))
+        blocks.append(TextBlock(NONE_YET))
     elif len(material.objectives) == 1:
-        blocks.append(Text("There is one objective, so the front is its best trial; see the advance below."))
+        blocks.append(
+            TextBlock("There is one objective, so the front is its best trial; see the advance below.")
+        )
     else:
         for first, second in combinations(material.objectives, 2):
             figure = front_figure(material.study, material.objectives, (first, second))
-            blocks.append(Figure(f"front-{len(blocks)}", figure))
+            blocks.append(FigureBlock(f"front-{len(blocks)}", figure))
     return Section("front", "Pareto front", says, blocks)
 
 
@@ -125,23 +131,23 @@ def _advance(material: Material) -> Section:
         "value of each objective over the time."
     )
     if not material.front:
-        return Section("advance", "Advance", says, [Text(NONE_YET)])
-    own = material.advance
+        return Section("advance", "Advance", says, [TextBlock(NONE_YET)])
+    own = material.convergence
     return Section(
         "advance",
         "Advance",
         says,
         [
-            Text(_last_gain(material)),
-            Figure("hypervolume", hypervolume_figure(material.study, own)),
-            Figure("incumbents", incumbent_figure(material.study, material.objectives, own)),
-            Text(_reference(material.objectives, own.reference)),
+            TextBlock(_last_gain(material)),
+            FigureBlock("hypervolume", hypervolume_figure(material.study, own)),
+            FigureBlock("incumbents", incumbent_figure(material.study, material.objectives, own)),
+            TextBlock(_reference(material.objectives, own.reference)),
         ],
     )
 
 
 def _last_gain(material: Material) -> str:
-    own = material.advance
+    own = material.convergence
     after = own.last_gain()
     if after is None:
         return "No result lies within the reference point, so the hypervolume is 0."
@@ -169,24 +175,24 @@ def _parameters(material: Material) -> Section:
         "number, and every trial as a line over all of them."
     )
     study, space = material.study, material.analysis.space
-    blocks: list[Figure | Table | Text] = []
+    blocks: list[Block] = []
     if not study.trials:
-        return Section("parameters", "Parameters", says, [Text("No trial has been proposed yet.")])
+        return Section("parameters", "Parameters", says, [TextBlock("No trial has been proposed yet.")])
     front = {trial.id for trial in material.front}
     shown = some_of(study, front)
     if material.front:
         for name in material.objectives:
             figure = objective_figure(study, material.objectives, space, name, front, shown)
-            blocks.append(Figure(f"objective-{len(blocks)}", figure, f"{name} by parameter"))
+            blocks.append(FigureBlock(f"objective-{len(blocks)}", figure, f"{name} by parameter"))
     figure = history_figure(study, space, shown)
-    blocks.append(Figure("history", figure, "Parameters over the trial number"))
+    blocks.append(FigureBlock("history", figure, "Parameters over the trial number"))
     if material.front:
         figure = parallel_figure(study, material.objectives, space, front, shown)
         caption = "Parallel coordinates: dark lines are best in the first objective, the front is red"
-        blocks.append(Figure("parallel", figure, caption))
+        blocks.append(FigureBlock("parallel", figure, caption))
     if len(shown) < len(study.trials):
         some = f"{len(shown)} of the {len(study.trials)} trials, evenly chosen beside the whole front"
-        blocks.insert(0, Text(f"The figures of this section show {some}."))
+        blocks.insert(0, TextBlock(f"The figures of this section show {some}."))
     return Section("parameters", "Parameters", says, blocks)
 
 
@@ -197,7 +203,7 @@ def _trials(material: Material) -> Section:
     )
     study, params = material.study, material.study.parameters
     if not study.trials:
-        return Section("trials", "All trials", says, [Text("No trial has been proposed yet.")])
+        return Section("trials", "All trials", says, [TextBlock("No trial has been proposed yet.")])
     heads = [f"{name} ({own.direction.value})" for name, own in material.objectives.items()]
     shown = list(study.trials.values())[-_MOST_ROWS:]
     rows: list[list[Cell]] = [
@@ -215,7 +221,7 @@ def _trials(material: Material) -> Section:
         f"The {len(shown)} trials" if len(shown) == len(study.trials) else f"The last {len(shown)} trials"
     )
     head = ["trial", "state", *heads, *params, "from", "note"]
-    return Section("trials", "All trials", says, [Table(head, rows, caption, folded=len(rows) > 12)])
+    return Section("trials", "All trials", says, [TableBlock(head, rows, caption, folded=len(rows) > 12)])
 
 
 def summary(material: Material) -> list[tuple[str, str]]:
@@ -226,8 +232,8 @@ def summary(material: Material) -> list[tuple[str, str]]:
     if counts[TrialState.FAILED]:
         tiles.append(("failed", str(counts[TrialState.FAILED])))
     tiles.append(("on the front", str(len(material.front))))
-    rows = material.advance.rows
-    tiles.append(("hypervolume", number(hypervolume(rows, material.advance.reference)) if rows else "–"))
+    rows = material.convergence.rows
+    tiles.append(("hypervolume", number(hypervolume(rows, material.convergence.reference)) if rows else "–"))
     tiles.append(("GPU-hours", f"{usage.hours:.3g}"))
     if usage.lost:
         tiles.append(("of them lost", f"{usage.lost / 3600:.2g}"))

@@ -11,12 +11,12 @@ import yaml
 from hpo.formatting import duration
 from hpo.records import Cause, RecordError, TrialResult
 from hpo.reporting.costs import card_costs, energy_wh, improvements, total_money
-from hpo.reporting.curves import MOST_CURVES
 from hpo.reporting.figures.time import curves_figure, timeline_figure
 from hpo.reporting.material import Material
-from hpo.reporting.sections.blocks import Cell, Figure, Section, Table, Text
+from hpo.reporting.sections.blocks import Block, Cell, FigureBlock, Section, TableBlock, TextBlock
 from hpo.reporting.spans import interruptions, utilisation
 from hpo.study.causes import learns
+from hpo.study.learning_curves import MOST_CURVES
 from hpo.study.state import AttemptEnd, TrialState
 
 _SECRET = re.compile(r"(^|[_.-])(token|password|secret|api_?key|credentials?)$", re.IGNORECASE)
@@ -35,11 +35,11 @@ def running_sections(material: Material) -> Iterator[Section]:
 def _curves(material: Material) -> Section:
     says = "Training and validation loss of the trials over their steps, those on the front in red."
     if not material.curves:
-        return Section("curves", "Learning curves", says, [Text("No trial has told of a step yet.")])
+        return Section("curves", "Learning curves", says, [TextBlock("No trial has told of a step yet.")])
     front = {trial.number for trial in material.front}
-    blocks: list[Figure | Table | Text] = [Figure("curves", curves_figure(material.curves, front))]
+    blocks: list[Block] = [FigureBlock("curves", curves_figure(material.curves, front))]
     if len(material.study.trials) > MOST_CURVES:
-        blocks.append(Text(f"Shown are {len(material.curves)} of {len(material.study.trials)} trials."))
+        blocks.append(TextBlock(f"Shown are {len(material.curves)} of {len(material.study.trials)} trials."))
     return Section("curves", "Learning curves", says, blocks)
 
 
@@ -49,7 +49,7 @@ def _timeline(material: Material) -> Section:
         "nothing was built on them; below, how many cards were at work."
     )
     if not material.spans:
-        return Section("timeline", "Timeline", says, [Text("No attempt has begun yet.")])
+        return Section("timeline", "Timeline", says, [TextBlock("No attempt has begun yet.")])
     used = utilisation(material.spans)
     words = []
     if used is not None:
@@ -59,9 +59,9 @@ def _timeline(material: Material) -> Section:
     words.append(f"Interrupted and gone on: {each}." if each else "No attempt was interrupted.")
     lost = sum(span.lost * span.gpus for span in material.spans)
     words.append(f"Lost: {duration(lost)} of GPU time.")
-    blocks: list[Figure | Table | Text] = [
-        Text(" ".join(words)),
-        Figure("timeline", timeline_figure(material.spans)),
+    blocks: list[Block] = [
+        TextBlock(" ".join(words)),
+        FigureBlock("timeline", timeline_figure(material.spans)),
     ]
     return Section("timeline", "Timeline", says, blocks)
 
@@ -96,12 +96,12 @@ def _failures(material: Material) -> Section:
         if own.id not in told
     ]
     if not rows:
-        return Section("failures", "Failures", says, [Text("None.")])
+        return Section("failures", "Failures", says, [TextBlock("None.")])
     infeasible = sum(learns(trial.cause) for trial in failed)
     text = f"{len(failed)} trials failed for good, {infeasible} of them as infeasible. "
     text += "Each attempt's own words are in trials/<trial>/failure-<attempt>.json of the study."
     head = ["cause", "attempts", "trials", "message", "what it taught the search"]
-    return Section("failures", "Failures", says, [Text(text), Table(head, rows)])
+    return Section("failures", "Failures", says, [TextBlock(text), TableBlock(head, rows)])
 
 
 def _lesson(cause: Cause | None) -> str:
@@ -117,7 +117,7 @@ def _lesson(cause: Cause | None) -> str:
 def _cost(material: Material) -> Section:
     says = "What the study used, what of it was lost, what it cost, and what each improvement took."
     if not material.spans:
-        return Section("cost", "Cost", says, [Text("Nothing has been used yet.")])
+        return Section("cost", "Cost", says, [TextBlock("Nothing has been used yet.")])
     cards = card_costs(material.spans, material.prices)
     priced = any(card.price is not None for card in cards)
     rows: list[list[Cell]] = [
@@ -125,18 +125,18 @@ def _cost(material: Material) -> Section:
         for card in cards
     ]
     head = ["card", "GPU-hours useful", "lost", "together", *(["price of an hour", "cost"] if priced else [])]
-    blocks: list[Figure | Table | Text] = [Table(head, rows, "By kind of card")]
+    blocks: list[Block] = [TableBlock(head, rows, "By kind of card")]
     money = total_money(cards)
     if money is not None:
-        blocks.append(Text(f"All together {money:.4g}, in the unit of cost.gpu_hour."))
+        blocks.append(TextBlock(f"All together {money:.4g}, in the unit of cost.gpu_hour."))
     elif priced:
-        blocks.append(Text("cost.gpu_hour has no price for some of the cards, so there is no sum."))
+        blocks.append(TextBlock("cost.gpu_hour has no price for some of the cards, so there is no sum."))
     else:
-        blocks.append(Text("cost.gpu_hour=PRICE with `tune` puts a price on a GPU-hour."))
+        blocks.append(TextBlock("cost.gpu_hour=PRICE with `tune` puts a price on a GPU-hour."))
     energy, measured = energy_wh(material.study)
     if measured:
         blocks.append(
-            Text(f"Energy of the cards in the {measured} trials that measured it: {energy:.4g} Wh.")
+            TextBlock(f"Energy of the cards in the {measured} trials that measured it: {energy:.4g} Wh.")
         )
     hours = sum(card.hours for card in cards)
     if table := _improvement_table(material, hours, money):
@@ -144,7 +144,7 @@ def _cost(material: Material) -> Section:
     return Section("cost", "Cost", says, blocks)
 
 
-def _improvement_table(material: Material, hours: float, money: float | None) -> Table | None:
+def _improvement_table(material: Material, hours: float, money: float | None) -> TableBlock | None:
     rows: list[list[Cell]] = []
     for own in improvements(material.study, material.objectives):
         points = own.percent if own.percent and own.percent > 0 else None
@@ -155,7 +155,9 @@ def _improvement_table(material: Material, hours: float, money: float | None) ->
         rows.append([own.objective, own.start, own.since, own.best, own.gain, percent, *each])
     head = ["objective", "from", "which is of", "to the best", "better by", "in percent"]
     head += ["GPU-hours a percent", *(["cost a percent"] if money is not None else [])]
-    return Table(head, rows, "What the whole study took for each percent of improvement") if rows else None
+    return (
+        TableBlock(head, rows, "What the whole study took for each percent of improvement") if rows else None
+    )
 
 
 def _provenance(material: Material) -> Section:
@@ -173,9 +175,9 @@ def _provenance(material: Material) -> Section:
     facts += [[f"version of {name}", str(version)] for name, version in versions.items()]
     facts += [[name, text] for name, text in _measured(material).items()]
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-    blocks: list[Figure | Table | Text] = [
-        Table(["what", "value"], facts),
-        Text("The configuration as it was composed", text, folded=True),
+    blocks: list[Block] = [
+        TableBlock(["what", "value"], facts),
+        TextBlock("The configuration as it was composed", text, folded=True),
     ]
     return Section("provenance", "Provenance", says, blocks)
 

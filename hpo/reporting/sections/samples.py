@@ -14,8 +14,8 @@ from hpo.records import SCHEMA_VERSION, RecordError, read_json
 from hpo.reporting.choosing import picks
 from hpo.reporting.figures.labels import params_label
 from hpo.reporting.material import Material
-from hpo.reporting.results import results
-from hpo.reporting.sections.blocks import Cell, Section, Table, Text
+from hpo.reporting.sections.blocks import Cell, Section, TableBlock, TextBlock
+from hpo.study.snapshot import measured_trials
 from hpo.study.state import Trial
 
 MOST_TRIALS = 4
@@ -51,7 +51,7 @@ def samples_section(material: Material) -> Section | None:
         "What the untuned base model and trials write to the same prompts, always with the most probable "
         "token; … at the end of an answer stands where it was cut at its longest length."
     )
-    chosen = Text(_chosen([trial for trial, _ in shown], material))
+    chosen = TextBlock(_chosen([trial for trial, _ in shown], material))
     return Section("samples", "Sample generations", says, [chosen, _table(columns)])
 
 
@@ -60,7 +60,7 @@ def _first_to_show(material: Material) -> list[Trial]:
     first = [*([material.knee] if material.knee else [])]
     first += [*picks(material.front, material.objectives, []).values(), *material.front]
     name, objective = next(iter(material.objectives.items()))
-    others = results(material.study, material.objectives)
+    others = measured_trials(material.study, material.objectives)
     first += sorted(others, key=lambda trial: objective.minimised(trial.metrics[name].value))
     return list({trial.id: trial for trial in first}.values())
 
@@ -71,7 +71,7 @@ def _head(trial: Trial, names: Sequence[str], material: Material) -> str:
 
 
 def _chosen(shown: Sequence[Trial], material: Material) -> str:
-    completed = results(material.study, material.objectives)
+    completed = measured_trials(material.study, material.objectives)
     if not completed:
         return "No trial has completed yet."
     if len(shown) == len(completed):
@@ -83,7 +83,7 @@ def _chosen(shown: Sequence[Trial], material: Material) -> str:
     )
 
 
-def _table(columns: Mapping[str, Samples]) -> Table:
+def _table(columns: Mapping[str, Samples]) -> TableBlock:
     asked = {prompt: given for own in columns.values() for prompt, given in own.asked.items()}
     known = {prompt: answer for own in columns.values() for prompt, answer in own.expected.items()}
     rows: list[list[Cell]] = [
@@ -94,7 +94,7 @@ def _table(columns: Mapping[str, Samples]) -> Table:
         ]
         for prompt, given in asked.items()
     ]
-    return Table(["prompt", *(["held-out answer"] if known else []), *columns], rows)
+    return TableBlock(["prompt", *(["held-out answer"] if known else []), *columns], rows)
 
 
 def read_samples(path: Path) -> Samples | None:

@@ -10,7 +10,7 @@ import yaml
 from hpo.cli import main
 from hpo.commands.arms import arms_of
 from hpo.commands.sweep import expand
-from hpo.comparison.continuations import gains_of
+from hpo.comparison.arm_gains import gains_of
 from hpo.controller.compose import CONF, compose_config
 from hpo.errors import InputError
 from hpo.objectives import parse_objectives

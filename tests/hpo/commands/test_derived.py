@@ -15,12 +15,12 @@ from rich.console import Console
 from hpo.cli import main
 from hpo.commands import derived
 from hpo.commands.derived import source
-from hpo.commands.evaluate import Choice, evaluate
-from hpo.commands.train import Wanted, train
+from hpo.commands.evaluate import EvaluationRequest, evaluate
+from hpo.commands.train import TrainRequest, train
 from hpo.commands.tune import configured
 from hpo.controller.assembly import Assembly, assemble
 from hpo.controller.compose import compose_config, override_config
-from hpo.controller.given_trials import Given, GivenTrial
+from hpo.controller.given_trials import GivenTrial, GivenTrials
 from hpo.errors import InputError
 from hpo.paths import StudyPaths
 from hpo.records import Metric, TrialSpec, write_json
@@ -81,12 +81,12 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Assembly]:
     return found
 
 
-def trained(study: StudyPaths, wanted: Wanted, *overrides: str) -> int:
+def trained(study: StudyPaths, wanted: TrainRequest, *overrides: str) -> int:
     """Run `train`."""
     return train(str(study.folder), Path(), wanted, overrides, None, Console(file=StringIO()))
 
 
-def evaluated(study: StudyPaths, choice: Choice, *overrides: str) -> int:
+def evaluated(study: StudyPaths, choice: EvaluationRequest, *overrides: str) -> int:
     """Run `evaluate` on a task of the user's own."""
     tasks = study.folder / "tasks"
     tasks.mkdir(exist_ok=True)
@@ -99,7 +99,7 @@ def test_training_has_the_trials_recipe_with_the_overrides_on_top(
     study: StudyPaths, ran: list[Assembly]
 ) -> None:
     """Parameters as the trial had them but for those overridden; the same seed, a folder beside the study."""
-    assert trained(study, Wanted("0000"), "trainer.max_steps=600", "trainer.lora_rank=64") == 0
+    assert trained(study, TrainRequest("0000"), "trainer.max_steps=600", "trainer.lora_rank=64") == 0
     [parts], spec = ran, TrialSpec.read(study.trial("0000").spec)
     assert parts.paths.folder == study.folder.parent / "mine-train-0000"
     assert parts.given is not None
@@ -116,17 +116,17 @@ def test_training_has_the_trials_recipe_with_the_overrides_on_top(
 
 def test_training_from_the_adapter_keeps_its_shape(study: StudyPaths, ran: list[Assembly]) -> None:
     """The weights are named in the spec; a changed rank is refused by its key, longer training is not."""
-    assert trained(study, Wanted("0000", from_adapter=True), "trainer.max_steps=9") == 0
+    assert trained(study, TrainRequest("0000", from_adapter=True), "trainer.max_steps=9") == 0
     assert ran[0].given is not None
     assert ran[0].given.trials[0].adapter == str(study.trial("0000").adapter)
     with pytest.raises(InputError, match=r"trainer\.lora_rank: the adapter was trained with \d+, got 3"):
-        trained(study, Wanted("0000", from_adapter=True), "trainer.lora_rank=3")
+        trained(study, TrainRequest("0000", from_adapter=True), "trainer.lora_rank=3")
 
 
 def test_evaluation_has_a_part_for_each_subject_and_base(study: StudyPaths, ran: list[Assembly]) -> None:
     """The untuned model and the front, on both bases; the name tells tasks and limit, whatever the bases."""
-    evaluated(study, Choice(bases="16bit,4bit"), "evaluation.tasks.limit=7")
-    evaluated(study, Choice(trials="0000"), "evaluation.tasks.limit=7")
+    evaluated(study, EvaluationRequest(bases="16bit,4bit"), "evaluation.tasks.limit=7")
+    evaluated(study, EvaluationRequest(trials="0000"), "evaluation.tasks.limit=7")
     both, one = ran
     assert both.given is not None
     assert one.given is not None
@@ -146,7 +146,7 @@ def test_evaluation_has_a_part_for_each_subject_and_base(study: StudyPaths, ran:
 
 def test_parts_that_are_there_are_not_given_again(tmp_path: Path) -> None:
     """Of three given parts, one is in the study: the other two get the next numbers."""
-    given = Given([GivenTrial({"n": n}, {"trainer": {}}, seed=n) for n in range(3)], "t:m", {})
+    given = GivenTrials([GivenTrial({"n": n}, {"trainer": {}}, seed=n) for n in range(3)], "t:m", {})
     proposer, study = given.proposer(["loss"], "/cache"), Study(name="e")
     first = proposer.propose(study, 1)
     assert not proposer.exhausted
@@ -161,23 +161,35 @@ def test_parts_that_are_there_are_not_given_again(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "unknown trial": (Wanted("0009"), [], r"no trial '0009' in study mine: expected a completed one: 0000"),
-    "failed trial": (Wanted("0001"), [], r"trial 0001 is failed"),
-    "trial under way": (Wanted("0002"), [], r"trial 0002 is not finished"),
-    "key of the search": (Wanted("0000"), ["budget.trials=9"], r"budget\.trials: cannot be changed here"),
-    "unknown key": (Wanted("0000"), ["trainer.max_stpes=9"], r"max_stpes: there is no such key.*max_steps"),
+    "unknown trial": (
+        TrainRequest("0009"),
+        [],
+        r"no trial '0009' in study mine: expected a completed one: 0000",
+    ),
+    "failed trial": (TrainRequest("0001"), [], r"trial 0001 is failed"),
+    "trial under way": (TrainRequest("0002"), [], r"trial 0002 is not finished"),
+    "key of the search": (
+        TrainRequest("0000"),
+        ["budget.trials=9"],
+        r"budget\.trials: cannot be changed here",
+    ),
+    "unknown key": (
+        TrainRequest("0000"),
+        ["trainer.max_stpes=9"],
+        r"max_stpes: there is no such key.*max_steps",
+    ),
     "bad value": (
-        Wanted("0000"),
+        TrainRequest("0000"),
         ["trainer.max_steps=-1"],
         r"trainer\.max_steps: got -1, expected at least 1",
     ),
     "recipe of merged weights": (
-        Wanted("0000", merge_only=True),
+        TrainRequest("0000", merge_only=True),
         ["trainer.max_steps=9"],
         "cannot be changed",
     ),
     "another kind": (
-        Wanted("0000", merge=True),
+        TrainRequest("0000", merge=True),
         ["trainer=synthetic"],
         r"expected trials that leave an adapter",
     ),
@@ -196,16 +208,16 @@ def test_training_refuses_what_cannot_be(case: str, study: StudyPaths, ran: list
 def test_evaluation_refuses_what_cannot_be(study: StudyPaths, ran: list[Assembly]) -> None:
     """An unknown base, an unknown trial, one without an adapter, a study without a front."""
     with pytest.raises(InputError, match="--bases: expected some of 4bit, 16bit, got 8bit"):
-        evaluated(study, Choice(bases="8bit"))
+        evaluated(study, EvaluationRequest(bases="8bit"))
     with pytest.raises(InputError, match="--trials: no trial '0007'"):
-        evaluated(study, Choice(trials="0000,0007"))
+        evaluated(study, EvaluationRequest(trials="0000,0007"))
     (study.trial("0000").adapter / "adapter_config.json").unlink()
     with pytest.raises(InputError, match=r"trial 0000 of study mine has no adapter: expected .*_config"):
-        evaluated(study, Choice())
+        evaluated(study, EvaluationRequest())
     lines = study.journal.read_text().splitlines(keepends=True)
     study.journal.write_text("".join(line for line in lines if "trial_completed" not in line))
     with pytest.raises(InputError, match="has no front yet: expected a completed trial"):
-        evaluated(study, Choice())
+        evaluated(study, EvaluationRequest())
     assert ran == []
 
 
@@ -237,8 +249,8 @@ def test_complete_one_is_shown_and_not_run_again(study: StudyPaths, monkeypatch:
     scheduler = Scheduler()
     found: list[Assembly] = []
     monkeypatch.setattr("hpo.commands.train.run", lambda parts, *rest: found.append(parts) or 0)  # type: ignore[func-returns-value,redundant-expr]
-    trained(study, Wanted("0000"), "trainer.max_steps=9")
-    trained(study, Wanted("0000"), "trainer.max_steps=10")
+    trained(study, TrainRequest("0000"), "trainer.max_steps=9")
+    trained(study, TrainRequest("0000"), "trainer.max_steps=10")
     first, second = (_with(parts, MemoryExecutor(scheduler)) for parts in found)
     create_study(first.paths, first.raw, first.identity, {**configured(first), "earlier": {}})
     journal = Journal(first.paths.journal)

@@ -18,7 +18,7 @@ from rich.console import Console
 from hpo.commands.status import to_json
 from hpo.display.live_view import PlainView
 from hpo.display.overview import overview
-from hpo.forecasts.end import forecast
+from hpo.forecasts.end import forecast_end
 from hpo.paths import StudyPaths
 from hpo.records import Progress, append_jsonl
 from hpo.study.journal import Journal, load_study
@@ -143,7 +143,7 @@ def snapshot(study: Study, folder: Path) -> Snapshot:
 
 def test_end_is_foretold_from_the_pace(tmp_path: Path) -> None:
     """Four trials took 10 minutes each, one after the other; six of ten are left: an hour."""
-    left = forecast(snapshot(aged(4, 2, 10.0, {"trials": 10}), tmp_path))
+    left = forecast_end(snapshot(aged(4, 2, 10.0, {"trials": 10}), tmp_path))
     assert left is not None
     assert left.seconds == pytest.approx(3600, rel=0.01)
 
@@ -152,7 +152,7 @@ def test_a_night_without_a_controller_does_not_slow_the_forecast_down(tmp_path: 
     """Twenty trials of a minute each, but the study was created a day earlier: ten left take ten minutes."""
     study = aged(20, 0, 1.0, {"trials": 30})
     study.created_at = (datetime.now(UTC) - timedelta(days=1)).isoformat()
-    left = forecast(snapshot(study, tmp_path))
+    left = forecast_end(snapshot(study, tmp_path))
     assert left is not None
     assert left.seconds == pytest.approx(600, rel=0.01)
 
@@ -160,7 +160,7 @@ def test_a_night_without_a_controller_does_not_slow_the_forecast_down(tmp_path: 
 def test_the_budget_that_is_spent_first_counts(tmp_path: Path) -> None:
     """40 minutes of one wall hour are gone: 20 are left, although the trials would take an hour."""
     study = aged(4, 0, 10.0, {"trials": 10, "wall_hours": 1.0})
-    left = forecast(snapshot(study, tmp_path))
+    left = forecast_end(snapshot(study, tmp_path))
     assert left is not None
     assert left.seconds == pytest.approx(1200, rel=0.01)
 
@@ -171,7 +171,7 @@ def test_nothing_is_foretold_of_a_study_that_is_over_or_has_no_result(
 ) -> None:
     """No pace, no forecast."""
     study = replace(aged(4, 2, 10.0, {"trials": 10}), **change)
-    assert forecast(snapshot(study, tmp_path)) is None
+    assert forecast_end(snapshot(study, tmp_path)) is None
 
 
 def test_plain_view_looks_only_when_it_shows(tmp_path: Path) -> None:

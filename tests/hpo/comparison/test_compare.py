@@ -14,7 +14,7 @@ from rich.console import Console
 
 from hpo.commands.compare import compare
 from hpo.comparison.curves import (
-    Run,
+    Trajectory,
     area,
     group_by_settings,
     over_hours,
@@ -25,9 +25,8 @@ from hpo.comparison.curves import (
     trials_to_reach,
 )
 from hpo.errors import InputError
-from hpo.pareto import hypervolume
+from hpo.pareto import hypervolume, hypervolumes, incumbents
 from hpo.paths import StudyPaths
-from hpo.study.incumbents import incumbents, volumes
 from hpo.study.journal import Journal, load_study
 from hpo.study.state import Event, Study
 from hpo.study.store import create_study
@@ -68,8 +67,8 @@ def make_study(
     return load_study(paths.journal)
 
 
-def run(levels: list[float], hours: list[float] | None = None) -> Run:
-    return Run("s", 0, levels, hours or [float(n + 1) for n in range(len(levels))])
+def run(levels: list[float], hours: list[float] | None = None) -> Trajectory:
+    return Trajectory("s", 0, levels, hours or [float(n + 1) for n in range(len(levels))])
 
 
 def test_mean_and_standard_error_are_hand_worked() -> None:
@@ -104,8 +103,8 @@ def test_volumes_are_those_of_all_rows_so_far() -> None:
     """By a second method: the hypervolume of every row so far, also with repeats and rows outside."""
     rows = [(0.5, 0.5), (0.5, 0.5), (2.0, 0.1), (0.2, 0.9), None, (0.4, 0.4), (0.4, 0.6)]
     expected = [hypervolume([row for row in rows[: n + 1] if row], (1.0, 1.0)) for n in range(len(rows))]
-    assert volumes(rows, (1.0, 1.0)) == pytest.approx(expected)
-    assert volumes(rows, (1.0, 1.0), [1, 4, 7]) == pytest.approx([expected[at] for at in (0, 3, 6)])
+    assert hypervolumes(rows, (1.0, 1.0)) == pytest.approx(expected)
+    assert hypervolumes(rows, (1.0, 1.0), [1, 4, 7]) == pytest.approx([expected[at] for at in (0, 3, 6)])
 
 
 def test_trials_to_reach_a_level() -> None:
@@ -183,7 +182,7 @@ def test_studies_that_differ_only_in_their_seed_are_a_group(tmp_path: Path) -> N
 @pytest.fixture
 def no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     """One test draws; for the others that takes too long."""
-    monkeypatch.setattr("hpo.comparison.figures.draw", lambda *_: None)
+    monkeypatch.setattr("hpo.comparison.figures.draw_curves", lambda *_: None)
 
 
 def compared(root: Path, names: list[str], **options: Any) -> str:

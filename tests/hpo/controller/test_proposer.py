@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hpo.controller.proposer import Proposer
+from hpo.controller.proposer import SearchProposer
 from hpo.objectives import parse_objectives
 from hpo.space.space import parse_space
 from hpo.study.state import Study, Trial
@@ -21,7 +21,7 @@ RECIPE = {"trainer": {"lora_rank": 8, "lora_alpha": 16, "optimizer": "adamw"}, "
 
 def test_recipes_hold_what_is_active_and_not_auxiliary() -> None:
     """An inactive parameter leaves the recipe's own value; parameters of a trial hold the auxiliary one."""
-    proposer = Proposer(
+    proposer = SearchProposer(
         space=parse_space(SPACE),
         objectives=parse_objectives({"loss": "min"}),
         strategy={"name": "sobol"},
@@ -48,7 +48,7 @@ def test_recipes_hold_what_is_active_and_not_auxiliary() -> None:
 
 def test_a_study_goes_on_with_other_trials() -> None:
     """What was proposed before comes back from the journal's params, absent ones included."""
-    proposer = Proposer(
+    proposer = SearchProposer(
         parse_space(SPACE), parse_objectives({"loss": "min"}), {"name": "sobol"}, RECIPE, 0, [], "/cache"
     )
     study = Study(uid="000000", name="study")
@@ -64,7 +64,7 @@ def test_earlier_studies_are_learned_from_as_the_journal_keeps_them() -> None:
     """Known results are this study's own: no initial design is left. Related ones say where to begin."""
     recipe = {"trainer": {"x": 0.0}}
     space, objectives = parse_space({"x": "interval(0, 1)"}), parse_objectives({"loss": "min"})
-    proposer = Proposer(space, objectives, {"name": "bo"}, recipe, 0, [], "/cache")
+    proposer = SearchProposer(space, objectives, {"name": "bo"}, recipe, 0, [], "/cache")
     trials = [{"params": {"x": x / 8}, "metrics": {"loss": [(x / 8 - 0.4) ** 2, None]}} for x in range(9)]
 
     def origins(key: str) -> list[str]:

@@ -9,19 +9,18 @@ from typing import Any
 import pytest
 
 from hpo.evaluation.deltas import (
-    COLUMNS,
     Contrast,
-    Documents,
+    DocumentScores,
     Evaluation,
     Part,
-    Score,
+    RowScore,
     average,
     contrast,
-    csv_rows,
     describe,
     rows_of,
 )
 from hpo.evaluation.parts import reference
+from hpo.evaluation.table import COLUMNS, csv_rows
 from hpo.records import Metric
 
 TOLD = [
@@ -37,7 +36,7 @@ def part(subject: str, base: str, values: Sequence[float], digest: str = "d") ->
     """A part with the scores of four documents on `truth`, and twice of them on `swag`."""
     mean = sum(values) / len(values)
     metrics = {"truth_acc": Metric(mean, 0.1), "swag_acc_norm": Metric(mean / 2, 0.2)}
-    documents = {"truth_acc": Documents(digest, values)}
+    documents = {"truth_acc": DocumentScores(digest, values)}
     untuned = subject == "untuned"
     to = None if untuned else "untuned"
     return Part(
@@ -70,8 +69,8 @@ def test_difference_to_what_is_not_known_is_none(name: str) -> None:
 
 def test_average_over_tasks_adds_the_errors_up() -> None:
     """Scores 0.2 and 0.6 with errors 0.3 and 0.4: 0.4 with sqrt(0.09 + 0.16) / 2 = 0.25."""
-    first = Score(0.2, 0.3, delta=Contrast(0.1, 0.03, paired=True))
-    second = Score(0.6, 0.4, delta=Contrast(0.2, 0.04, paired=False))
+    first = RowScore(0.2, 0.3, delta=Contrast(0.1, 0.03, paired=True))
+    second = RowScore(0.6, 0.4, delta=Contrast(0.2, 0.04, paired=False))
     found = average([first, second])
     assert (found.value, found.standard_error) == pytest.approx((0.4, 0.25))
     assert found.delta == Contrast(near(0.15), near(0.025), paired=False)

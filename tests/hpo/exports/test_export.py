@@ -221,7 +221,7 @@ def test_a_missing_package_is_told_with_its_extra(
     def missing(*_: object) -> None:
         raise ImportError("No module named 'optuna'")
 
-    formats = {"optuna": module.Format("o.db", "Optuna", "", missing)}
+    formats = {"optuna": module.ExportFormat("o.db", "Optuna", "", missing)}
     monkeypatch.setattr(module, "FORMATS", formats)
     with pytest.raises(FrontrunnerError, match="needs Optuna") as refused:
         exported(study, "optuna", tmp_path / "o")

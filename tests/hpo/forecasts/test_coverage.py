@@ -16,7 +16,7 @@ from rich.console import Console
 from hpo.commands.plan import cost_lines, plan
 from hpo.errors import InputError
 from hpo.forecasts.coverage import Coverage, coverage
-from hpo.forecasts.memory import Foreteller, Memory
+from hpo.forecasts.memory import CardMemory, Forecaster
 from hpo.forecasts.time import Pace, pace, pace_line, training_cells
 from hpo.ports import SiteLimits
 from hpo.records import Metric
@@ -54,8 +54,8 @@ class Kind(Unforetold):
         return ("trainer.rank", "trainer.kind")
 
 
-def foreteller(base: float = 0.0, tflops: float | None = None) -> Foreteller:
-    return Foreteller(Kind(base), parse_space(SPACE), RECIPE, "/no/cache", CARD / 2**30, tflops)  # type: ignore[arg-type]
+def forecaster(base: float = 0.0, tflops: float | None = None) -> Forecaster:
+    return Forecaster(Kind(base), parse_space(SPACE), RECIPE, "/no/cache", CARD / 2**30, tflops)  # type: ignore[arg-type]
 
 
 def test_a_space_is_told_by_shares_and_by_what_decides() -> None:
@@ -63,7 +63,7 @@ def test_a_space_is_told_by_shares_and_by_what_decides() -> None:
 
     So kind a fits up to rank 87, kind b up to 43, and from 114 bytes on, rank 57 of kind b, nothing does.
     """
-    found = coverage(foreteller(), Memory(CARD, 1.0, 0), Pace(100.0))
+    found = coverage(forecaster(), CardMemory(CARD, 1.0, 0), Pace(100.0))
     assert found is not None
     assert 200 <= found.points <= 256  # of 400, some of them drawn twice
     assert found.fits == pytest.approx((87 + 43) / 200, abs=0.02)
@@ -79,11 +79,11 @@ def test_a_space_is_told_by_shares_and_by_what_decides() -> None:
 
 def test_where_everything_fits_or_nothing_no_parameter_decides() -> None:
     """One line says it."""
-    wide = coverage(foreteller(), Memory(1e4, 1.0, 0), Pace(None))
+    wide = coverage(forecaster(), CardMemory(1e4, 1.0, 0), Pace(None))
     assert wide is not None
     assert next(wide.lines()).startswith("of the search space 100% fits (")
     assert len(list(wide.lines())) == 1
-    none = coverage(foreteller(base=1e6), Memory(CARD, 1.0, 0), Pace(100.0))
+    none = coverage(forecaster(base=1e6), CardMemory(CARD, 1.0, 0), Pace(100.0))
     assert none is not None
     assert next(none.lines()).startswith("of the search space 100% does not fit (")
     assert len(list(none.lines())) == 1
@@ -105,9 +105,9 @@ def test_lines_name_shares_limits_and_times() -> None:
 
 def test_without_a_card_nothing_is_told() -> None:
     """Neither of a kind that foretells nothing."""
-    assert coverage(foreteller(), Memory(None, 1.0, 0), Pace(100.0)) is None
-    silent = Foreteller(Unforetold(), parse_space(SPACE), RECIPE, "/no/cache", None)  # type: ignore[arg-type]
-    assert coverage(silent, Memory(CARD, 1.0, 0), Pace(100.0)) is None
+    assert coverage(forecaster(), CardMemory(None, 1.0, 0), Pace(100.0)) is None
+    silent = Forecaster(Unforetold(), parse_space(SPACE), RECIPE, "/no/cache", None)  # type: ignore[arg-type]
+    assert coverage(silent, CardMemory(CARD, 1.0, 0), Pace(100.0)) is None
 
 
 def test_the_given_rate_holds_until_trials_have_shown_theirs() -> None:
@@ -115,7 +115,7 @@ def test_the_given_rate_holds_until_trials_have_shown_theirs() -> None:
 
     So the next one of an epoch reads 50 tokens, at 10 operations each, at the median of 40 a second: 12.5 s.
     """
-    own, memory = foreteller(tflops=1e-12), Memory(CARD, 1.0, 0)
+    own, memory = forecaster(tflops=1e-12), CardMemory(CARD, 1.0, 0)
     study = Study(uid="000000", name="study")
     first = pace(own, study, memory)
     assert first == Pace(1.0)

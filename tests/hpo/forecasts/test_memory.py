@@ -13,8 +13,8 @@ import torch
 import yaml
 from safetensors.numpy import save_file
 
-from hpo.controller.proposer import Proposer
-from hpo.forecasts.memory import Foreteller, Memory, memory_cells, memory_line
+from hpo.controller.proposer import SearchProposer
+from hpo.forecasts.memory import CardMemory, Forecaster, memory_cells, memory_line
 from hpo.models.feasibility_prior import GridAxis, interpolated, prior_at_points
 from hpo.objectives import parse_objectives
 from hpo.ports import TrialKind
@@ -49,8 +49,8 @@ def recipe(tmp_path: Path) -> dict[str, Any]:
     return made
 
 
-def foreteller(recipe: dict[str, Any], gib: float | None, space: dict[str, str] | None = None) -> Foreteller:
-    return Foreteller(Qlora(), parse_space(space or SPACE), recipe, "/no/cache", gib)
+def forecaster(recipe: dict[str, Any], gib: float | None, space: dict[str, str] | None = None) -> Forecaster:
+    return Forecaster(Qlora(), parse_space(space or SPACE), recipe, "/no/cache", gib)
 
 
 def study(space: SearchSpace, card_gib: float | None = None, ratio: float | None = None) -> Study:
@@ -76,13 +76,13 @@ def study(space: SearchSpace, card_gib: float | None = None, ratio: float | None
 
 def test_an_outlook_tells_what_fits_from_what_does_not(recipe: dict[str, Any]) -> None:
     """At two deviations either way it ends: of the model's error, a tenth."""
-    own = foreteller(recipe, 12.0)
-    outlook = own.outlook(Study())
-    assert outlook is not None
-    assert outlook.names == ("lora_rank", "quantisation")
+    own = forecaster(recipe, 12.0)
+    fit_probability = own.fit_probability(Study())
+    assert fit_probability is not None
+    assert fit_probability.names == ("lora_rank", "quantisation")
     for quantisation, expected in (("nf4", 0.97725), ("none", 0.02275)):
         params: Params = {"lora_rank": 8, "quantisation": quantisation, "learning_rate": 1e-4}
-        assert outlook(params) == pytest.approx(expected, abs=1e-5)
+        assert fit_probability(params) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -97,26 +97,26 @@ def test_an_outlook_tells_what_fits_from_what_does_not(recipe: dict[str, Any]) -
 def test_no_outlook_where_it_would_not_tell_points_apart(
     gib: float | None, space: dict[str, str], recipe: dict[str, Any]
 ) -> None:
-    assert foreteller(recipe, gib, space).outlook(Study()) is None
+    assert forecaster(recipe, gib, space).fit_probability(Study()) is None
 
 
 def test_finished_trials_tell_the_card_and_correct_the_forecast(recipe: dict[str, Any]) -> None:
     """The journal's metrics alone: the same study gives the same. What the user names comes first."""
-    own = foreteller(recipe, None)
+    own = forecaster(recipe, None)
     there = study(own.space, card_gib=15.5, ratio=1.25)
-    assert own.memory(there) == Memory(15.5 * GIB, pytest.approx(1.25), 12)  # type: ignore[arg-type]
-    assert foreteller(recipe, 16.0).memory(there).card == 16.0 * GIB
-    plain = own.peak(recipe, Memory(None, 1.0, 0))
+    assert own.memory(there) == CardMemory(15.5 * GIB, pytest.approx(1.25), 12)  # type: ignore[arg-type]
+    assert forecaster(recipe, 16.0).memory(there).card == 16.0 * GIB
+    plain = own.peak(recipe, CardMemory(None, 1.0, 0))
     corrected = own.peak(recipe, own.memory(there))
     assert plain is not None
     assert corrected is not None
     assert corrected["least"] - 0.45e9 == pytest.approx(1.25 * (plain["least"] - 0.45e9))
 
 
-def proposer(recipe: dict[str, Any], gib: float | None) -> Proposer:
-    own = foreteller(recipe, gib)
+def proposer(recipe: dict[str, Any], gib: float | None) -> SearchProposer:
+    own = forecaster(recipe, gib)
     objectives = parse_objectives({"eval_loss": "min"})
-    return Proposer(own.space, objectives, {"name": "bo"}, recipe, 0, [], "/no/cache", own)
+    return SearchProposer(own.space, objectives, {"name": "bo"}, recipe, 0, [], "/no/cache", own)
 
 
 def test_the_search_keeps_out_of_what_is_foretold_not_to_fit(recipe: dict[str, Any]) -> None:
@@ -193,8 +193,8 @@ def test_plan_tells_what_is_foretold_and_what_it_goes_by() -> None:
         "micro-batch": "2, checkpointed, fits by 60%",
     }
     assert memory_cells(chosen | {"checkpointing": 0.0, "chance": 0.99})["micro-batch"] == "2"
-    assert "cluster.gpu_memory_gb" in memory_line(Memory(None, 1.0, 0), given=False)
-    assert memory_line(Memory(15.75 * GIB, 1.08, 5), given=False) == (
+    assert "cluster.gpu_memory_gb" in memory_line(CardMemory(None, 1.0, 0), given=False)
+    assert memory_line(CardMemory(15.75 * GIB, 1.08, 5), given=False) == (
         "GPU memory: for cards of 15.75 GiB (the smallest card so far); "
         "corrected by the peaks of 5 trials, 1.08 times the forecast"
     )

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from hpo.controller.proposer import Proposer
+from hpo.controller.proposer import SearchProposer
 from hpo.models.guard import guarded
 from hpo.objectives import parse_objectives
 from hpo.optimizer import Optimizer, Origin, Proposal
@@ -100,10 +100,10 @@ def test_results_told_in_another_order_are_repeated_alike() -> None:
     assert Origin.REPLICATE in {own.origin for own in batches[0]}
 
 
-def proposer() -> Proposer:
+def proposer() -> SearchProposer:
     strategy = {"name": "bo", "initial": 8, "acquisition": "auto", "beta": 4.0, "replicates": 3}
     recipe = {"trainer": {"x": 0.0, "y": 1}}
-    return Proposer(parse_space(SPACE), parse_objectives(OBJECTIVES), strategy, recipe, 0, [], "/cache")
+    return SearchProposer(parse_space(SPACE), parse_objectives(OBJECTIVES), strategy, recipe, 0, [], "/cache")
 
 
 def completed(number: int, params: Params, origin: str = "sobol") -> Trial:

@@ -12,13 +12,13 @@ import pytest
 from hpo.errors import InputError
 from hpo.objectives import Direction, Objective
 from hpo.records import Cause, Metric
-from hpo.reporting.advance import advance
-from hpo.reporting.choosing import Limit, knee, parse_limits, picks
+from hpo.reporting.choosing import MetricLimit, knee, parse_limits, picks
+from hpo.reporting.convergence import convergence
 from hpo.reporting.costs import card_costs, improvements, price_of, total_money
 from hpo.reporting.figures.labels import CHARACTER, place_labels
 from hpo.reporting.figures.parameters import some_of
 from hpo.reporting.figures.style import tellings
-from hpo.reporting.sections.digits import rounded, short
+from hpo.reporting.sections.blocks import rounded, short
 from hpo.reporting.spans import Span, at_work, in_lanes, interruptions, utilisation
 from hpo.study.state import AttemptEnd, Batch, Study, Trial, TrialState
 
@@ -52,7 +52,7 @@ def test_hypervolume_after_each_result_is_hand_worked() -> None:
     The areas are 2.2 x 0.2 = 0.44, 0.2 x 2 more, the square from (2, 2) to (3, 3) more, then no more.
     """
     rows = [(1.0, -3.0), (3.0, -1.0), (2.0, -2.0), (3.0, -3.0)]
-    own = advance(finished([{"loss": x, "accuracy": y} for x, y in rows]), BOTH)
+    own = convergence(finished([{"loss": x, "accuracy": y} for x, y in rows]), BOTH)
     assert own.reference == pytest.approx((3.2, 3.2))
     assert own.volumes == pytest.approx([0.44, 0.84, 1.84, 1.84])
     assert own.counted == [1, 2, 3, 4]
@@ -63,13 +63,13 @@ def test_hypervolume_after_each_result_is_hand_worked() -> None:
 
 def test_lost_hours_count_as_spent() -> None:
     """The third result came after two useful hours and half a lost one, and took one itself."""
-    own = advance(finished([{"loss": 3.0}, {"loss": 2.0}, {"loss": 1.0}], 0.5), {"loss": BOTH["loss"]})
+    own = convergence(finished([{"loss": 3.0}, {"loss": 2.0}, {"loss": 1.0}], 0.5), {"loss": BOTH["loss"]})
     assert own.gpu_hours == [1.0, 2.0, 3.5]
 
 
 def test_no_result_is_no_advance() -> None:
     """Empty series, and nothing that last grew."""
-    own = advance(finished([]), BOTH)
+    own = convergence(finished([]), BOTH)
     assert (own.volumes, own.last_gain()) == ([], None)
 
 
@@ -94,11 +94,11 @@ def test_knee_is_hand_worked(rows: list[tuple[float, ...]], place: int | None) -
 def test_limits_are_read_and_met() -> None:
     """A metric, a comparison, a number; a trial that did not measure it does not meet it."""
     [limit] = parse_limits(["train_seconds <= 7.2e3"], [])
-    assert limit == Limit("train_seconds", "<=", 7200.0)
+    assert limit == MetricLimit("train_seconds", "<=", 7200.0)
     trial = finished([{"train_seconds": 7200.0}]).trials["0000"]
     assert limit.met_by(trial)
-    assert not Limit("train_seconds", "<", 7200.0).met_by(trial)
-    assert not Limit("loss", "<", 7200.0).met_by(trial)
+    assert not MetricLimit("train_seconds", "<", 7200.0).met_by(trial)
+    assert not MetricLimit("loss", "<", 7200.0).met_by(trial)
 
 
 def test_wrong_limits_are_told_together() -> None:
@@ -119,11 +119,11 @@ def test_pick_under_a_limit_is_the_best_of_those_that_meet_it() -> None:
     study = finished([{"loss": x, "accuracy": y, "seconds": s} for x, y, s in rows])
     trials = list(study.trials.values())
     assert {name: own.number for name, own in picks(trials, BOTH, []).items()} == {"loss": 1, "accuracy": 1}
-    within = picks(trials, BOTH, [Limit("seconds", "<=", 20.0)])
+    within = picks(trials, BOTH, [MetricLimit("seconds", "<=", 20.0)])
     assert {name: own.number for name, own in within.items()} == {"loss": 2, "accuracy": 2}
-    limited = picks(trials, BOTH, [Limit("accuracy", ">=", 0.5)])
+    limited = picks(trials, BOTH, [MetricLimit("accuracy", ">=", 0.5)])
     assert {name: own.number for name, own in limited.items()} == {"loss": 1}
-    assert picks(trials, BOTH, [Limit("seconds", "<=", 1.0)]) == {}
+    assert picks(trials, BOTH, [MetricLimit("seconds", "<=", 1.0)]) == {}
 
 
 def span(

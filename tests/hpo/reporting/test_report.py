@@ -24,7 +24,7 @@ from hpo.formatting import duration
 from hpo.objectives import parse_objectives
 from hpo.paths import StudyPaths
 from hpo.records import Progress, append_jsonl
-from hpo.reporting.sections.blocks import Table, Text, inside_script
+from hpo.reporting.sections.blocks import TableBlock, TextBlock, inside_script
 from hpo.reporting.sections.evaluation import evaluation_section
 from hpo.reporting.sections.running import without_secrets
 from hpo.space.space import parse_space
@@ -207,13 +207,13 @@ def test_evaluations_are_shown_as_evaluate_wrote_them(tmp_path: Path) -> None:
     section = evaluation_section(paths)
     assert section is not None
     scores, over, torn = section.blocks
-    assert isinstance(scores, Table)
+    assert isinstance(scores, TableBlock)
     assert list(scores.head) == ["", "base", "arc acc (seen)", "average"]
     assert scores.rows[0] == ["0003", "4-bit", "0.4512 ± 0.011 (+0.05 ± 0.02)", ""]
     assert scores.rows[1] == ["0003", "16-bit", "failed <b>no memory</b>", ""]
-    assert isinstance(over, Table)
+    assert isinstance(over, TableBlock)
     assert over.rows == [["0003", "16 - 4", "+0.05 ± 0.02", ""]]
-    assert isinstance(torn, Text)
+    assert isinstance(torn, TextBlock)
     assert "torn: evaluation.json cannot be read" in torn.text
 
 

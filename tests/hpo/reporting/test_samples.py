@@ -14,7 +14,7 @@ from hpo.records import write_json
 from hpo.reporting.analysis import Analysis
 from hpo.reporting.material import Material, gather
 from hpo.reporting.page import render, sections
-from hpo.reporting.sections.blocks import Section, Table, Text
+from hpo.reporting.sections.blocks import Section, TableBlock, TextBlock
 from hpo.reporting.sections.samples import given_text, samples_section
 from hpo.study.snapshot import take
 
@@ -41,12 +41,12 @@ def material_of(paths: StudyPaths) -> Material:
     return gather(take(paths), {}, [])
 
 
-def parts_of(section: Section | None) -> tuple[str, Table]:
+def parts_of(section: Section | None) -> tuple[str, TableBlock]:
     """Which trials a section says that it shows, and its table."""
     assert section is not None
     chosen, table = section.blocks
-    assert isinstance(chosen, Text)
-    assert isinstance(table, Table)
+    assert isinstance(chosen, TextBlock)
+    assert isinstance(table, TableBlock)
     return chosen.text, table
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from hpo import cli
 from hpo.commands.arguments import COMMANDS
-from hpo.commands.preview import dimmed, preview
+from hpo.commands.data import dimmed, preview
 from hpo.records import Cause
 
 

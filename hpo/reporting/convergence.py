@@ -1,4 +1,4 @@
-"""How a study got on: hypervolume and incumbents after each result, and what had been spent by then."""
+"""How a study converged: hypervolume and incumbents after each result, and what had been spent by then."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hpo.objectives import Objectives
-from hpo.pareto import reference_point
-from hpo.reporting.results import results
+from hpo.pareto import hypervolumes, incumbents, reference_point
 from hpo.study.gpu_hours import measured
-from hpo.study.incumbents import incumbents, volumes
 from hpo.study.learning_curves import thinned
-from hpo.study.snapshot import objective_row
+from hpo.study.snapshot import measured_trials, objective_row
 from hpo.study.state import Study
 
 _MOST_VOLUMES = 150  # with three and more objectives each one is dear
 
 
 @dataclass(frozen=True)
-class Advance:
+class Convergence:
     """One row for each completed trial, in the order of completion.
 
     Args:
@@ -53,15 +51,10 @@ class Advance:
         return grown[-1] if grown else None
 
 
-def advance(study: Study, objectives: Objectives) -> Advance:
-    """Follow a study from result to result.
-
-    Args:
-        study: as the journal tells it.
-        objectives: what is optimised.
-    """
+def convergence(study: Study, objectives: Objectives) -> Convergence:
+    """Follow a study from result to result."""
     trials, spent, hours, rows = [], [], [], []
-    shown = {trial.id for trial in results(study, objectives)}
+    shown = {trial.id for trial in measured_trials(study, objectives)}
     gpu_seconds = 0.0
     for end in study.ends:
         seconds, gpus = measured(study, end)
@@ -74,7 +67,7 @@ def advance(study: Study, objectives: Objectives) -> Advance:
             rows.append(objective_row(trial, objectives))
     reference = reference_point(rows, objectives)
     counted = _counted(len(rows), len(objectives))
-    return Advance(trials, spent, hours, rows, volumes(rows, reference, counted), counted, reference)
+    return Convergence(trials, spent, hours, rows, hypervolumes(rows, reference, counted), counted, reference)
 
 
 def _hours_between(start: str, end: str) -> float:

@@ -1,4 +1,4 @@
-"""`data`: what trials of a configuration read."""
+"""`data`, what trials of a configuration read, and `prefetch`, which puts it into the cache."""
 
 from __future__ import annotations
 
@@ -30,12 +30,24 @@ def preview(overrides: Sequence[str], config_dir: str | None, console: Console) 
     return 0
 
 
+def prefetch(overrides: Sequence[str], config_dir: str | None, console: Console) -> int:
+    """Put into the cache what every trial needs.
+
+    Raises:
+        InputError: the configuration cannot be used.
+    """
+    parts = assemble(*compose_config(overrides, config_dir))
+    parts.kind.prepare(parts.recipe, parts.cache, lambda line: console.print(line, markup=False))
+    console.print(f"ready in {parts.cache}", highlight=False)
+    return 0
+
+
 def dimmed(line: str) -> Text:
     """A line with its masked parts dim, and without their brackets."""
     shown, end = Text(), 0
-    for found in MASKED.finditer(line):
-        shown.append(line[end : found.start()])
-        shown.append(found[1], style="dim")
-        end = found.end()
+    for masked in MASKED.finditer(line):
+        shown.append(line[end : masked.start()])
+        shown.append(masked[1], style="dim")
+        end = masked.end()
     shown.append(line[end:])
     return shown
