@@ -17,7 +17,7 @@ from hpo.errors import InputError
 from hpo.paths import StudyPaths
 from hpo.ports import Executor
 from hpo.records import write_text
-from hpo.study.findings import Cancelled, Ended, record
+from hpo.study.findings import Cancelled, Completed, Ended, record
 from hpo.study.journal import Journal, load_study
 from hpo.study.lease import HeldLease
 from hpo.study.state import Event, Study, Trial, TrialState
@@ -61,12 +61,15 @@ def _record(
     deadline = time.monotonic() + SETTLE_S
     while chosen and time.monotonic() < deadline:
         for finding in collector.findings(journal.study, executor.poll(), time.time()):
-            if finding.trial in chosen and isinstance(finding, Cancelled | Ended):
+            if finding.trial not in chosen:
+                continue
+            if not isinstance(finding, Completed):  # a result is the next controller's to record
                 record(journal, finding)
-            if finding.trial in chosen and isinstance(finding, Ended) and not finding.requeued:
+            ended = isinstance(finding, Ended) and not finding.requeued
+            if ended:
                 journal.record(Event.TRIAL_CANCELLED, trial=finding.trial)
-            if not (isinstance(finding, Ended) and finding.requeued):
-                chosen.discard(finding.trial)  # also with a result: that is the next controller's to record
+            if ended or isinstance(finding, Completed | Cancelled):
+                chosen.discard(finding.trial)
         time.sleep(POLL_S if chosen else 0.0)
     if chosen:
         late = ", ".join(sorted(chosen))

@@ -10,6 +10,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+TRAITS = {
+    "runs_as": "tasks in memory",
+    "poll_s": 10.0,
+    "backs_off": True,
+    "gone_s": 30.0,
+    "keeps_max_parallel": True,
+    "follows": False,
+}
+
 
 class Killed(BaseException):
     """The controller dies here: nothing may catch it."""
@@ -58,6 +67,7 @@ class MemoryExecutor:
     array_size: int = 10**6
     nodes: int = 4
     name: str = "slurm"
+    traits: dict[str, Any] = field(default_factory=lambda: dict(TRAITS))
 
     def limits(self) -> dict[str, int]:
         return {
@@ -91,7 +101,12 @@ class MemoryExecutor:
             raise Killed
         return job_id
 
-    def release(self, job_id: str, index: int | None = None) -> None:
+    def follow(
+        self, *, name: str, folder: str, command: Sequence[str], after: Collection[str], delay_s: float = 0.0
+    ) -> str:
+        raise Refused("nothing can follow an array here", busy=False)
+
+    def release(self, job_id: str) -> None:
         for (job, _), task in self.scheduler.tasks.items():
             if job == job_id and task["state"] == "held":
                 task["state"] = "pending"
@@ -102,6 +117,8 @@ class MemoryExecutor:
         for (job, _), task in self.scheduler.tasks.items():
             if job == job_id and task["state"] == "pending":
                 task["state"] = "held"
+
+    def warn(self, tasks: Collection[tuple[str, int]]) -> None: ...
 
     def throttle(self, job_id: str, at_once: int | None) -> None:
         self.scheduler.throttles[job_id] = at_once
@@ -140,3 +157,20 @@ class MemoryExecutor:
     def cancel(self, tasks: Collection[tuple[str, int]]) -> None:
         for task in tasks:
             self.scheduler.tasks.pop(task, None)
+
+    def preview(
+        self,
+        *,
+        name: str,
+        folder: str,
+        target: str,
+        arguments: Sequence[Sequence[str]],
+        options: Mapping[str, Any] | None = None,
+    ) -> str:
+        return f"#!/bin/bash\n# {name}: {len(arguments)} of {target}\n"
+
+    def test_submit(self, *, name: str, count: int) -> tuple[str, str, str]:
+        return "ok", f"{name}: memory takes {count}", ""
+
+    def check(self) -> Sequence[tuple[str, str, str]]:
+        return [("ok", "the scheduler is a dictionary", "")]

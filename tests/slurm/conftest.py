@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from process_executor import ProcessExecutor
 
 from slurm import local_executor
 from slurm.devcluster import cluster as devcluster
@@ -19,7 +20,7 @@ from slurm.local_executor import LocalExecutor
 from slurm.slurm_executor import SlurmExecutor
 
 REPOSITORY = Path(__file__).parents[2]
-Executor = LocalExecutor | SlurmExecutor
+Executor = LocalExecutor | SlurmExecutor | ProcessExecutor
 
 
 @pytest.fixture
@@ -99,12 +100,17 @@ def own_cluster(require_slurm: None, tmp_path: Path, monkeypatch: pytest.MonkeyP
     devcluster.down(tmp_path / "cluster")
 
 
-@pytest.fixture(params=["local", pytest.param("slurm", marks=pytest.mark.slurm)])
+@pytest.fixture(params=["local", "memory", pytest.param("slurm", marks=pytest.mark.slurm)])
 def executor(request: pytest.FixtureRequest, settings: dict[str, Any], targets: str) -> Iterator[Executor]:
     """Each executor in turn, the Slurm one on a real cluster."""
     if request.param == "slurm":
         request.getfixturevalue("cluster")
         yield SlurmExecutor(**settings)
+        return
+    if request.param == "memory":
+        in_memory = ProcessExecutor(**settings)
+        yield in_memory
+        in_memory.cancel(list(in_memory.scheduler.tasks))
         return
     request.getfixturevalue("monkeypatch").setattr(local_executor, "CANCEL_GRACE_S", 1.0)
     local = LocalExecutor(**{**settings, "max_parallel": 2})

@@ -52,7 +52,7 @@ def test_executions_are_told_and_a_full_queue_is_busy(
     """A requeued and then failed element, one cancelled before its start; then limits of the QOS."""
     executor = SlurmExecutor(**{**settings, "max_parallel": 1})
     job_id = submit(executor, folder, "second_time", [str(log.folder), "0"], [str(log.folder), "1"])
-    executor.release(job_id, 0)
+    executor.release(job_id)
     wait_until(log.started)
     time.sleep(1.1)  # the accounting counts whole seconds
     executor.cancel([(job_id, 1)])

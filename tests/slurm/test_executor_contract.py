@@ -1,4 +1,4 @@
-"""What the controller relies on, of the local executor and of Slurm's on a real cluster."""
+"""What the controller relies on, of the local executor, of Slurm's on a real cluster, of one in memory."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import pytest
 from live_tasks import live
+from memory_executor import MemoryExecutor
 
 from hpo import ports
 from slurm.local_executor import LocalExecutor
 from slurm.slurm_executor import SlurmExecutor
-from slurm.view import ArrayOptions, Ending, SiteLimits, TaskView
+from slurm.view import ArrayOptions, Ending, ExecutorTraits, SiteLimits, TaskView
 
 if TYPE_CHECKING:
     from tests.slurm.conftest import ElementLog, Executor
@@ -61,14 +62,20 @@ def test_every_method_of_the_port_is_looked_at() -> None:
     assert {name for name in public if not name.startswith("_")} == set(METHODS)
 
 
-@pytest.mark.parametrize("implementation", [LocalExecutor, SlurmExecutor])
+@pytest.mark.parametrize("implementation", [LocalExecutor, SlurmExecutor, MemoryExecutor])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_of_the_port_is_there_with_the_same_parameters(implementation: type, method: str) -> None:
     """Neither package imports the other, so this is where they are held together."""
     assert parameters(getattr(implementation, method)) == parameters(getattr(ports.Executor, method))
 
 
-@pytest.mark.parametrize("shape", [TaskView, Ending, ArrayOptions, SiteLimits])
+def test_an_executor_tells_of_itself_in_the_ports_words(executor: Executor) -> None:
+    """Every key of its traits, each of the type that the controller expects."""
+    expected = get_type_hints(ports.ExecutorTraits)
+    assert {name: type(value) for name, value in executor.traits.items()} == expected
+
+
+@pytest.mark.parametrize("shape", [TaskView, Ending, ArrayOptions, SiteLimits, ExecutorTraits])
 def test_a_shape_of_the_port_is_the_same_here(shape: type) -> None:
     """Key by key, with the same types."""
     theirs = getattr(ports, shape.__name__)
@@ -185,15 +192,14 @@ def test_an_element_that_fails_is_over_and_is_not_run_again(
 def test_a_held_array_starts_nothing_more_until_it_is_released(
     executor: Executor, folder: Path, log: ElementLog, wait_until: Wait
 ) -> None:
-    """What runs goes on; what waits is held again; one element can be let go alone."""
+    """What runs goes on; what waits is held again."""
     arguments = [[str(log.folder), str(index), "1"] for index in range(3)]
     job_id = submit(executor, folder, "work", *arguments, options={"at_once": 1})
-    executor.release(job_id, 1)
-    wait_until(lambda: executor.poll() and log.started() == ["1"])
-    assert states(executor, job_id) == {0: "held", 1: "running", 2: "held"}
     executor.release(job_id)
+    wait_until(lambda: executor.poll() and log.started() == ["0"])
     executor.hold(job_id)
-    wait_until(lambda: states(executor, job_id) == {0: "held", 2: "held"})
+    assert states(executor, job_id) == {0: "running", 1: "held", 2: "held"}
+    wait_until(lambda: states(executor, job_id) == {1: "held", 2: "held"})
     executor.release(job_id)
     executor.throttle(job_id, None)
     wait_until(lambda: states(executor, job_id) == {})

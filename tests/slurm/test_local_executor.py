@@ -143,7 +143,7 @@ def test_no_more_run_at_once_than_max_parallel_over_all_arrays(
 def test_an_arrays_options_hold_for_the_next_controller_too(
     folder: Path, settings: dict[str, Any], executor: LocalExecutor
 ) -> None:
-    """They are in the array's file: its throttle, its time limit, what was let go alone."""
+    """They are in the array's file: its throttle, its time limit, whether it is held."""
     job_id = executor.submit(
         name="array",
         folder=str(folder),
@@ -153,17 +153,22 @@ def test_an_arrays_options_hold_for_the_next_controller_too(
     )
     executor.throttle(job_id, 1)
     array = next(load(folder))
-    assert (array.at_once, array.time_limit_min, array.held, array.freed) == (1, 7, True, ())
-    assert array.released(1).released(1).freed == (1,)
-    assert [array.released(1).keeps(index) for index in range(2)] == [True, False]
+    assert (array.at_once, array.time_limit_min, array.held) == (1, 7, True)
     assert Starts(ClusterSettings(**settings)).launch(array, 0).time_limit_min == 7
 
 
 def test_a_record_of_an_earlier_version_is_read(folder: Path) -> None:
-    """It knew neither throttle nor time limit."""
-    old = {"job_id": "local-1", "name": "a", "target": "m:f", "arguments": [["1"]], "held": True}
+    """It knew neither throttle nor time limit; a later one let elements go alone."""
+    old = {
+        "job_id": "local-1",
+        "name": "a",
+        "target": "m:f",
+        "arguments": [["1"]],
+        "held": True,
+        "freed": [0],
+    }
     (folder / "local-1.json").write_text(json.dumps({"schema_version": 1, **old}))
-    assert [(array.at_once, array.keeps(0)) for array in load(folder)] == [(None, True)]
+    assert [(array.at_once, array.held) for array in load(folder)] == [(None, True)]
 
 
 def test_nothing_can_follow_an_array_here(executor: LocalExecutor, folder: Path) -> None:

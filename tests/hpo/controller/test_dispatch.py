@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from controlled_site import LIMITS, Site
+from memory_executor import Refused
 
 from hpo.controller.limits import shares
 from hpo.study.state import TrialState
@@ -136,13 +137,31 @@ def test_throttle_that_failed_is_tried_again(site: Site, monkeypatch: pytest.Mon
     with monkeypatch.context() as away:
 
         def refuse(job_id: str, at_once: int | None) -> None:
-            raise RuntimeError("no answer")
+            raise Refused("no answer", busy=True)
 
         away.setattr(controller.executor, "throttle", refuse)
         controller.step()
     assert any("no answer" in line for line in site.said)
     controller.step()
     assert site.scheduler.throttles == {"1": 2}
+
+
+@pytest.mark.parametrize("method", ["submit", "release", "throttle"])
+def test_an_error_of_ours_is_not_taken_for_the_schedulers(
+    site: Site, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """A RuntimeError that is no executor's is a fault: it is raised, not tried again for ever."""
+    controller = site.controller()
+    if method == "throttle":
+        controller.step()
+        site.paths.throttle.write_text("2")
+
+    def break_down(*_: object, **__: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(controller.executor, method, break_down)
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        controller.step()
 
 
 def test_pause_holds_what_waits_and_plans_nothing(site: Site) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from controlled_site import LIMITS, Site
+from memory_executor import Refused
 
 from hpo.errors import StudyError
 from hpo.records import write_json_once
@@ -101,3 +102,35 @@ def test_whole_study(site: Site) -> None:
             site.run_all()
     assert len(controller.study.in_state(TrialState.COMPLETED)) == 10
     assert [len(batch.trials) for batch in controller.study.batches.values()] == [4, 4, 2]
+
+
+def test_a_job_that_could_not_be_released_is_released_later(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was submitted: what is said is what failed, and the next look at the queue does it again."""
+    controller = site.controller()
+    with monkeypatch.context() as away:
+
+        def refuse(job_id: str) -> None:
+            raise Refused("no answer", busy=True)
+
+        away.setattr(controller.executor, "release", refuse)
+        controller.step()
+    assert [line for line in site.said if "could not" in line] == [
+        "could not release the job that proposes, trying again later: no answer"
+    ]
+    controller.step()
+    assert [task["state"] for task in site.scheduler.tasks.values()] == ["pending"]
+    assert site.scheduler.submissions == 1
+
+
+def test_an_error_of_ours_is_raised(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no answer of the scheduler."""
+    controller = site.controller()
+
+    def break_down(**_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(controller.executor, "submit", break_down)
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        controller.step()

@@ -11,10 +11,18 @@ from slurm.local.devices import least_used, slots, visible_gpus
 
 @pytest.mark.parametrize(
     ("named", "gpus"),
-    [("0,1", ("0", "1")), ("3, GPU-ab", ("3", "GPU-ab")), ("", ()), ("MIG-1", ("MIG-1",))],
+    [
+        ("0,1", ("0", "1")),
+        ("3, GPU-ab", ("3", "GPU-ab")),
+        ("", ()),
+        ("MIG-1", ("MIG-1",)),
+        ("-1", ()),
+        ("NoDevFiles", ()),
+        ("1,-1,0", ("1",)),
+    ],
 )
 def test_cuda_visible_devices_is_respected(named: str, gpus: tuple[str, ...]) -> None:
-    """What the user has hidden stays hidden; an empty value hides all."""
+    """What the user has hidden stays hidden; an empty value hides all, and -1 what comes after it."""
     assert visible_gpus({"CUDA_VISIBLE_DEVICES": named}) == gpus
 
 
