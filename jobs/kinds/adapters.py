@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jobs.prepare.isolated_process import run_isolated
-from jobs.recipes.recipe import examine
+from jobs.recipes.recipe import SHAPES_ADAPTER, examine, marked
 from jobs.recipes.task_metrics import survey
 
 
@@ -26,8 +26,7 @@ class QloraAdapters:
     @property
     def fixed(self) -> Sequence[str]:
         """What decides the shape of an adapter, and what it computes from its weights."""
-        keys = ("lora_rank", "lora_alpha", "lora_bias", "use_rslora", "use_dora", "target_modules")
-        return ("model", *(f"trainer.{key}" for key in keys))
+        return ("model", *marked(SHAPES_ADAPTER))
 
     def scores(self, recipe: Mapping[str, Any]) -> Sequence[Mapping[str, str]]:
         """What the tasks of a recipe report.

@@ -13,7 +13,7 @@ from typing import Any
 
 from jobs.memory.peak import ADAM_BYTES, Architecture, Load, Peak, fitting, predict_peak_memory
 from jobs.recipes.heads import CHUNK, PLAIN_HEADS
-from jobs.recipes.recipe import Parallel, TrainerRecipe
+from jobs.recipes.recipe import TAKES_MEMORY, Parallel, TrainerRecipe, marked
 from jobs.recipes.targets import PRESETS, names_in
 
 # Of a card's memory; the rest is left to what the model does not count: fragments, and other processes.
@@ -23,11 +23,10 @@ USABLE = 0.92
 CPU_TOKENS = 2048
 # Of a recipe, for the least that a trial may come down to; the batch is not among them.
 MEMORY_KEYS = (
-    "model.name", "model.path", "model.revision", "model.package", "model.file",
-    "data.max_length", "trainer.lora_rank", "trainer.target_modules", "trainer.quantisation",
-    "trainer.double_quantisation", "trainer.use_dora", "trainer.gradient_checkpointing",
-    "trainer.args.optim", "trainer.gpus", "trainer.parallel",
-)  # fmt: skip
+    *(f"model.{key}" for key in ("name", "path", "revision", "package", "file")),
+    *("data.max_length", "trainer.args.optim"),
+    *marked(TAKES_MEMORY),
+)
 
 # The model's own names of its layers, in the words of `Architecture.linears`.
 ALIASES = {

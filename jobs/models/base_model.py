@@ -13,7 +13,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from jobs.cache import key_of, obtain
 from jobs.errors import ModelError
-from jobs.models.demo_model import convert
 from jobs.models.precision import INT8_FROM, Precision
 from jobs.recipes.recipe import Based, ModelRecipe, Quantisation, Stored
 from jobs.recipes.sources import base_settings, find_source
@@ -45,7 +44,7 @@ def obtain_base(recipe: Based, cache: Path, say: Say) -> BaseFolder:
 
     def convert_source(folder: Path) -> None:
         say(f"converting {source.path.name} to safetensors, once for this cache")
-        convert(source.path, folder)
+        convert_gguf(source.path, folder)
 
     def quantise_plain(folder: Path) -> None:
         if source.packed:
@@ -134,3 +133,15 @@ def set_formats(model: torch.nn.Module, precision: Precision) -> None:
             if parameter.is_floating_point():
                 norm = parameter.dim() == 1 and "norm" in type(layer).__name__.lower()
                 parameter.data = parameter.data.to(torch.float32 if norm else precision.compute)
+
+
+def convert_gguf(gguf: Path, folder: Path) -> None:
+    """Turn a GGUF file into a folder in Hugging Face format, its weights as float16 safetensors."""
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float16)
+    # The weights are plain now; marked as GGUF, transformers would refuse to save and to quantise them.
+    del model.config.quantization_config
+    for mark in ("is_quantized", "hf_quantizer", "quantization_method"):
+        delattr(model, mark)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

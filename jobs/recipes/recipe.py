@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar, get_type_hints
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -24,6 +24,9 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 G = TypeVar("G")
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# Marks of a trainer's keys, for those who ask for all of a kind: see `marked`.
+SHAPES_ADAPTER = "shapes the adapter, or what it computes from its weights"
+TAKES_MEMORY = "decides how little memory a trial comes down to"
 AUTO: Literal["auto"] = "auto"  # what `jobs.memory.sizing` decides on the node
 
 
@@ -76,24 +79,24 @@ class TrainerRecipe:
     """How the adapter is trained."""
 
     learning_rate: Positive
-    lora_rank: Count
-    lora_alpha: Positive
+    lora_rank: Annotated[Count, SHAPES_ADAPTER, TAKES_MEMORY]
+    lora_alpha: Annotated[Positive, SHAPES_ADAPTER]
     lora_dropout: Share
-    lora_bias: LoraBias
-    use_rslora: bool
-    use_dora: bool
-    target_modules: Annotated[str | list[str], AfterValidator(_known_targets)]
-    quantisation: Quantisation
-    double_quantisation: bool
+    lora_bias: Annotated[LoraBias, SHAPES_ADAPTER]
+    use_rslora: Annotated[bool, SHAPES_ADAPTER]
+    use_dora: Annotated[bool, SHAPES_ADAPTER, TAKES_MEMORY]
+    target_modules: Annotated[str | list[str], AfterValidator(_known_targets), SHAPES_ADAPTER, TAKES_MEMORY]
+    quantisation: Annotated[Quantisation, TAKES_MEMORY]
+    double_quantisation: Annotated[bool, TAKES_MEMORY]
     batch_size: Count  # examples an optimiser step
     micro_batch_size: Count | Literal["auto"] | None  # examples a forward pass; None: the whole batch
     max_steps: Count | None
     epochs: Positive | None
-    gradient_checkpointing: bool | Literal["auto"]
+    gradient_checkpointing: Annotated[bool | Literal["auto"], TAKES_MEMORY]
     checkpoint_every_s: Annotated[float, Field(ge=0)]
     divergence_loss: Positive  # nats per token
-    gpus: Count  # of each trial
-    parallel: Parallel
+    gpus: Annotated[Count, TAKES_MEMORY]  # of each trial
+    parallel: Annotated[Parallel, TAKES_MEMORY]
     args: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -162,6 +165,12 @@ class Based(Protocol):
     @property
     def trainer(self) -> Stored:
         """How it is stored."""
+
+
+def marked(mark: str) -> tuple[str, ...]:
+    """The key paths of a trainer's keys with a mark, such as `SHAPES_ADAPTER`."""
+    hints = get_type_hints(TrainerRecipe, include_extras=True)
+    return tuple(f"trainer.{key}" for key, hint in hints.items() if mark in getattr(hint, "__metadata__", ()))
 
 
 @dataclass(frozen=True, config=STRICT)

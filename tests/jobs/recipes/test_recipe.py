@@ -10,7 +10,7 @@ import yaml
 
 from jobs.errors import RecipeError
 from jobs.kinds.qlora import METRICS, Qlora
-from jobs.recipes.recipe import Quantisation, parse
+from jobs.recipes.recipe import SHAPES_ADAPTER, TAKES_MEMORY, Quantisation, marked, parse
 from jobs.recipes.trainer_arguments import DECIDED, argument_problems, training_fields
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
@@ -206,3 +206,12 @@ def test_objectives_of_the_demo_are_among_the_metrics(recipe: dict[str, Any]) ->
     """What the shipped objectives minimise is what a trial reports."""
     assert {"eval_loss", "train_seconds"} <= set(Qlora().metrics(recipe))
     assert set(METRICS) <= set(Qlora().metrics(recipe))
+
+
+def test_what_the_marks_of_keys_say() -> None:
+    """By hand: what an adapter's shape and computation follow from, and what memory does."""
+    shape = ("lora_rank", "lora_alpha", "lora_bias", "use_rslora", "use_dora", "target_modules")
+    assert marked(SHAPES_ADAPTER) == tuple(f"trainer.{key}" for key in shape)
+    of_adapter = ("lora_rank", "use_dora", "target_modules", "quantisation", "double_quantisation")
+    memory = (*of_adapter, "gradient_checkpointing", "gpus", "parallel")
+    assert marked(TAKES_MEMORY) == tuple(f"trainer.{key}" for key in memory)
