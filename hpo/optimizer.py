@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from hpo.errors import InputError, Problem
 from hpo.models.history import FeasibilityPrior, History, Observation, Origin, Proposal, Value, read_value
 from hpo.objectives import Objective, describe_objectives, parse_objectives
 from hpo.records import SCHEMA_VERSION, Params, ParamValue
-from hpo.space.space import Parameter, Point, SearchSpace, parse_space
+from hpo.space.space import Integer, Parameter, Point, SearchSpace, parse_space
 from hpo.strategies.registry import Particular, make_strategy
 
 if TYPE_CHECKING:
@@ -67,11 +70,15 @@ class Optimizer:
             self._strategy = make_strategy(strategy, settings)
         except InputError as error:
             problems += error.problems
+        try:
+            self.seed = _whole(seed, "seed", 0)
+        except InputError as error:
+            problems += error.problems
         if not problems and isinstance(self._strategy, Particular):
             problems += self._strategy.problems(len(self.objectives))
         if problems:
             raise InputError(problems)
-        self.seed, self._feasibility_prior = seed, feasibility_prior
+        self._feasibility_prior = feasibility_prior
         self._named = (strategy, settings)
         self._observations: list[Observation] = []
         self._failures: list[tuple[Point, str]] = []
@@ -171,10 +178,9 @@ class Optimizer:
             space is used up.
 
         Raises:
-            InputError: `count` is below 1.
+            InputError: `count` is no whole number, or below 1.
         """
-        if count < 1:
-            raise InputError(f"ask: expected a count of at least 1, got {count}")
+        count = _whole(count, "ask", 1)
         proposals = self._strategy.propose(self.history, count)
         self._pending += [self._point(proposal.params) for proposal in proposals]
         return proposals
@@ -252,10 +258,18 @@ class Optimizer:
         return diagnose(self.history)
 
     def _point(self, params: Params) -> Point:
+        params = {name: self._plain(name, value) for name, value in params.items()}
         self.space.check(params)
         point = self.space.to_unit(params)
         self._params[point] = dict(params)
         return point
+
+    def _plain(self, name: str, value: Any) -> Any:
+        """A value of another library, or a whole number as a float, as the plain value that it means."""
+        if isinstance(value, np.generic):
+            value = value.item()
+        whole = isinstance(value, float) and value.is_integer()
+        return int(value) if whole and isinstance(self.space.parameters.get(name), Integer) else value
 
     def _settle(self, point: Point) -> None:
         """One pending trial of this configuration, where there is one, is pending no more."""
@@ -282,6 +296,17 @@ class Optimizer:
         if problems:
             raise InputError(problems, hint="tell_failure learns a trial that gave no finite value")
         return tuple(values), tuple(errors)
+
+
+def _whole(number: Any, what: str, least: int) -> int:
+    """A whole number of any type.
+
+    Raises:
+        InputError: it is none, or below `least`.
+    """
+    if isinstance(number, bool) or not isinstance(number, Integral) or number < least:
+        raise InputError(f"{what}: expected a whole number of at least {least}, got {number!r}")
+    return int(number)
 
 
 def _order(observation: Observation) -> tuple[object, ...]:

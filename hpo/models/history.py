@@ -135,5 +135,5 @@ def read_value(given: Value) -> tuple[float, float]:
 def _finite(number: object) -> bool:
     try:
         return not isinstance(number, bool | str) and math.isfinite(number)  # type: ignore[arg-type]
-    except TypeError:
+    except (TypeError, OverflowError):  # no number, or one that no float holds
         return False

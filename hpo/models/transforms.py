@@ -54,7 +54,9 @@ class Transform:
 
     def error(self, values: Array, errors: Array) -> Array:
         """Standard errors of f in y's unit; to first order where a logarithm is taken."""
-        return errors / (np.abs(values) if self.log else 1.0) / self.scale
+        with np.errstate(over="ignore"):  # of a tiny scale infinite, and clipped where it is used
+            scaled: Array = errors / (np.abs(values) if self.log else 1.0) / self.scale
+        return scaled
 
     def gained(self, values: Array) -> Array:
         """f to u."""
@@ -97,17 +99,20 @@ def make_transform(values: Array, objective: Objective, *, log: bool) -> Transfo
 
 
 def _centre_and_scale(values: Array) -> tuple[float, float]:
-    spread = float(values.std())
-    # a spread of rounding errors is none
-    scale = spread if spread > 1e-12 * max(1e-300, float(np.abs(values).max())) else 1.0
-    return float(values.mean()), scale
+    return float(values.mean()), _spread(values) or 1.0
+
+
+def _spread(values: Array) -> float:
+    """The standard deviation, of values of any size; one of rounding errors is 0."""
+    size = float(np.abs(values).max())
+    relative = float((values / size).std()) if size else 0.0
+    return relative * size if relative > 1e-12 else 0.0
 
 
 def skewness(values: Array) -> float:
     """The third standardised moment; 0 for values that are all equal."""
-    spread = float(values.std())
-    centred = values - values.mean()
-    return float((centred**3).mean()) / spread**3 if spread > 1e-12 * float(np.abs(values).max()) else 0.0
+    spread = _spread(values)
+    return float((((values - values.mean()) / spread) ** 3).mean()) if spread else 0.0
 
 
 def log_is_possible(values: Array, objective: Objective) -> bool:

@@ -20,7 +20,12 @@ _RELATIVE = 1e-12  # of an end: rounding of exp(log(x))
 
 def is_number(value: object) -> TypeGuard[int | float]:
     """Whether a value is a finite number; truth values are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
 
 
 def raise_all(problems: Sequence[str]) -> None:
