@@ -127,8 +127,8 @@ def array_executor(settings: ClusterSettings, resources: Resources, name: str, f
         constraint=resources.constraint,
         exclude=resources.exclude,
         cpus_per_task=resources.cpus,
-        # Without it a site's default may be the whole node, and one element would block the rest.
-        mem=resources.memory,
+        # Without any a site's default may be the whole node, and one element would block the rest.
+        **resources.memory,
         time=resources.time_limit_min,
         signal_delay_s=settings.signal_delay_s,
         setup=settings.setup or None,

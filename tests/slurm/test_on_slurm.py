@@ -254,3 +254,28 @@ def test_scancel_of_waiting_elements_is_seen_though_slurm_forgets_them(
     assert {index: told["ending"] for (job, index), told in seen.items() if job == job_id} == {
         index: "cancelled" if index in cancelled else "" for index in range(4)
     }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mem_gb": None},
+        {"mem_gb": None, "mem_per_cpu_gb": 0.125},
+        {"mem_gb": None, "mem_per_gpu_gb": 0.125},
+        {"extra": {"-w": ["gpu1"], "comment": "for the paper", "exclusive": False}},
+    ],
+)
+def test_memory_by_any_key_and_other_options_are_taken(
+    changes: dict[str, Any],
+    cluster: Layout,
+    settings: dict[str, Any],
+    targets: str,
+    folder: Path,
+    log: ElementLog,
+    wait_until: Wait,
+) -> None:
+    """By sbatch, and by the srun in the script, which inherits them."""
+    executor = SlurmExecutor(**{**settings, **changes})
+    job_id = submit(executor, folder, "work", [str(log.folder), "0", "0"])
+    executor.release(job_id)
+    wait_until(lambda: log.ended() == ["0"])
