@@ -193,7 +193,9 @@ class LocalExecutor:
         """The script that each element would run; the target travels in a pickle beside it."""
         return start_script(self.settings, name)
 
-    def test_submit(self, *, name: str, count: int) -> tuple[str, str, str]:
+    def test_submit(
+        self, *, name: str, folder: str, count: int, options: ArrayOptions | None = None
+    ) -> tuple[str, str, str]:
         """How many elements would run at once."""
         return "ok", f"this machine runs {min(count, self.slots)} of {count} at once", ""
 

@@ -54,7 +54,7 @@ def _trials(settings: ClusterSettings, options: ArrayOptions) -> Resources:
         check_warning(settings.signal_delay_s, limit_min)
     except ValueError as error:
         hint = "lower it, or give the array more time"
-        raise SubmissionError(f"cluster.signal_delay_s: {error}", hint) from error
+        raise SubmissionError(f"cluster.signal_delay_s: {error}", hint, permanent=True) from error
     extra = dict(settings.extra)
     # the user's own exclusions hold as well
     excluded = [str(part) for part in (extra.pop("exclude", None), *options.get("exclude", ())) if part]

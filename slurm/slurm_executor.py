@@ -215,16 +215,13 @@ class SlurmExecutor:
         executor = array_executor(self.settings, resources(self.settings, options), name, folder)
         return executor.text(len(arguments))
 
-    def test_submit(self, *, name: str, count: int) -> tuple[str, str, str]:
-        """(level, what, hint): what `sbatch --test-only` says of an array; submits nothing.
-
-        Args:
-            name: of the array.
-            count: its elements.
-        """
+    def test_submit(
+        self, *, name: str, folder: str, count: int, options: ArrayOptions | None = None
+    ) -> tuple[str, str, str]:
+        """(level, what, hint): what `sbatch --test-only` says of an array; submits nothing."""
         from slurm.client.site import trial_line
 
-        return trial_line(self.settings, name, count)
+        return trial_line(self.settings, name, folder, count, options)
 
     def check(self) -> Sequence[tuple[str, str, str]]:
         """(level, what, hint) per line, level one of ok, warn, fail: what `doctor` prints."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from hpo.commands.tune import configured, drive, refuse_foreign_folder
+from hpo.commands.tune import configured, drive, refuse_foreign_folder, refuse_impossible
 from hpo.controller.assembly import Assembly
 from hpo.controller.compose import override_config, whole_cluster
 from hpo.controller.config import RECIPE_GROUPS
@@ -204,6 +204,7 @@ def run(
         refuse_foreign_folder(paths)
     else:
         refuse_unwritable(paths.folder.parent)
+        refuse_impossible(parts, len(given.trials))
     prepare()
     if not paths.journal.exists():
         create_study(paths, parts.raw, parts.identity, {**configured(parts), "earlier": {}})

@@ -20,7 +20,7 @@ from hpo.forecasts.coverage import coverage
 from hpo.forecasts.memory import memory_cells, memory_line
 from hpo.forecasts.time import pace, pace_line, training_cells
 from hpo.formatting import number
-from hpo.ports import ArrayOptions, SiteLimits
+from hpo.ports import ArrayOptions, SiteLimits, of_an_executor
 from hpo.study.gpu_hours import used
 from hpo.study.journal import load_study
 from hpo.study.state import Batch, Study, TrialState
@@ -50,9 +50,12 @@ def plan(overrides: Sequence[str], config_dir: str | None, console: Console) -> 
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
     name = array_name(study, study.next_batch) + "nonce"
-    console.print("\nwhat would be submitted:", style="bold")
-    console.print(_preview(parts, study, proposals, name), markup=False, highlight=False, soft_wrap=True)
-    level, what, hint = parts.executor.test_submit(name=name, count=max(1, len(proposals)))
+    batch = Batch(study.next_batch, [proposed.spec.trial for proposed in proposals] or ["0000"])
+    folder = str(parts.paths.batch(batch.id).submission)
+    level, what, hint = parts.executor.test_submit(name=name, folder=folder, count=len(batch.trials))
+    if text := _preview(parts, study, batch, name):
+        console.print("\nwhat would be submitted:", style="bold")
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
     advice = f"\n      hint: {hint}" if hint and level != "ok" else ""
     console.print(f"{level:4}  {what}{advice}", markup=False, highlight=False, soft_wrap=True)
     return 0
@@ -194,11 +197,16 @@ def _batch_table(
     return table
 
 
-def _preview(parts: Assembly, study: Study, proposals: Sequence[ProposedTrial], name: str) -> str:
-    batch = Batch(study.next_batch, [proposed.spec.trial for proposed in proposals] or ["0000"])
+def _preview(parts: Assembly, study: Study, batch: Batch, name: str) -> str:
+    """The text of an array; "" where it cannot be made, as `test_submit` says."""
     options: ArrayOptions = {}
     if parts.limits.max_parallel:
         options["at_once"] = min(parts.limits.max_parallel, len(batch.trials))
     if minutes := array_minutes(study, [], parts.executor.limits(), auto=parts.limits.auto_time_limit):
         options["time_limit_min"] = minutes
-    return parts.executor.preview(**array_request(parts.paths, batch, name, parts.kind.target, options))
+    try:
+        return parts.executor.preview(**array_request(parts.paths, batch, name, parts.kind.target, options))
+    except RuntimeError as error:
+        if not of_an_executor(error):
+            raise
+        return ""
