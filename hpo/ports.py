@@ -60,6 +60,15 @@ class SiteLimits(TypedDict):
     warning_s: int  # seconds before its time limit at which a task is warned
 
 
+class Room(TypedDict):
+    """How many tasks of this user there is room for."""
+
+    at_once: int | None  # that run at the same time; None: not known
+    waiting: int  # how many more should wait, so that none of these places is empty for long
+    submitted: int | None  # running and waiting together at most; None: no such limit, or none is known
+    why: str  # what sets the number, for people
+
+
 class ExecutorTraits(TypedDict):
     """What differs between executors and a controller goes by."""
 
@@ -92,6 +101,9 @@ class Executor(Protocol):
 
     def limits(self) -> SiteLimits:
         """What the site allows; asked once, and answered with defaults where the site cannot be asked."""
+
+    def room(self) -> Room:
+        """How many tasks this user can run; asked only where that is to be found out."""
 
     def submit(
         self,

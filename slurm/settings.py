@@ -181,6 +181,13 @@ class ClusterSettings:
         return self.gpus or sum(int(match["count"]) for match in found if match and match["count"]) or 1
 
     @property
+    def memory_gb(self) -> float | None:
+        """Host memory of each trial, in GiB, by whichever key asks for it; None where none does."""
+        if self.mem_per_cpu_gb:
+            return self.mem_per_cpu_gb * self.cpus
+        return self.mem_per_gpu_gb * self.cards if self.mem_per_gpu_gb else self.mem_gb
+
+    @property
     def time_limit_min(self) -> int | None:
         """The time limit in whole minutes, rounded up; None where it is found out from the trials."""
         return None if self.time_limit == AUTO else limit_minutes(self.time_limit)

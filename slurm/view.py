@@ -75,6 +75,15 @@ class SiteLimits(TypedDict):
     warning_s: int
 
 
+class Room(TypedDict):
+    """How many tasks of this user there is room for."""
+
+    at_once: int | None  # that run at the same time; None: not known
+    waiting: int  # how many more should wait, so that none of these places is empty for long
+    submitted: int | None  # running and waiting together at most; None: no such limit, or none is known
+    why: str  # what sets the number, for people
+
+
 class ExecutorTraits(TypedDict):
     """What differs between executors and a controller goes by."""
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from hpo.commands.arms import arms_of, with_arm
 from hpo.controller.assembly import Assembly, assemble, gpus_of
+from hpo.controller.batch_sizes import BatchSizes
 from hpo.controller.compose import compose_config
 from hpo.controller.limits import Limits, array_minutes
 from hpo.controller.proposer import ProposedTrial
@@ -45,7 +46,8 @@ def plan(overrides: Sequence[str], config_dir: str | None, console: Console) -> 
     gpus, training_s = gpus_of(parts.raw) or 1, _show_forecast(parts, study, proposals, console)
     lines = [
         *cost_lines(study, parts.limits, parts.executor.limits(), gpus, training_s),
-        *arm_lines(overrides, parts.raw, config_dir, gpus, training_s),
+        *arm_lines(overrides, parts.raw, config_dir, gpus, training_s, parts.batch.size),
+        *batch_lines(parts.batch),
     ]
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
@@ -91,6 +93,13 @@ def cost_lines(
         yield f"cluster.time_limit=auto: {minutes} minutes, from the longest trial so far"
 
 
+def batch_lines(batch: BatchSizes) -> Iterator[str]:
+    """How many trials are in flight, where the site decides it."""
+    if batch.why:
+        yield f"batch.size=auto: {batch.size} trials in flight: {batch.why}"
+        yield f"a new array as soon as {batch.refill} of them are done"
+
+
 def _forecast(left: int, limits: Limits, gpus: int, training_s: float) -> str:
     """How many trainings the budget is good for, and what they take."""
     hours = training_s / 3600
@@ -112,12 +121,14 @@ def arm_lines(
     config_dir: str | None,
     gpus: int = 1,
     training_s: float | None = None,
+    auto_size: int = 1,
 ) -> Iterator[str]:
     """What the arms of a study add to it.
 
     Args:
         gpus: of each trial.
         training_s: how long a training is foretold to take; None: not known.
+        auto_size: what `batch.size=auto` is here.
 
     Raises:
         InputError: an arm cannot be composed.
@@ -127,7 +138,8 @@ def arm_lines(
         if problems:
             raise InputError([(f"arms.{name}: {key}", text) for key, text in problems])
         count, strategy = arm["budget"]["trials"], arm["strategy"]["name"]
-        at_once = min(count, arm["batch"]["size"])
+        size = arm["batch"]["size"]
+        at_once = min(count, size if isinstance(size, int) else auto_size)
         cost = "" if training_s is None else f", {_gpu_hours(count, gpus, training_s)}"
         yield f"then arm {name}: {count} more trials by {strategy}, {at_once} at a time{cost}"
 

@@ -50,11 +50,11 @@ class BudgetSettings:
 class BatchSettings:
     """How many trials are in flight, and when more are proposed."""
 
-    size: Count
-    refill: Count
+    size: Count | Literal["auto"]
+    refill: Count | Literal["auto"]
 
     def __post_init__(self) -> None:
-        if self.refill > self.size:
+        if isinstance(self.size, int) and isinstance(self.refill, int) and self.refill > self.size:
             raise ValueError(f"batch.refill ({self.refill}) must be at most batch.size ({self.size})")
 
 

@@ -31,10 +31,8 @@ class Node:
         if not _has_features(self.features, settings.constraint):
             return 0
         rooms = [self.cpus // settings.cpus]
-        memory_gb = settings.mem_gb or (settings.mem_per_cpu_gb or 0) * settings.cpus
-        memory_gb = memory_gb or (settings.mem_per_gpu_gb or 0) * settings.cards
-        if memory_gb:
-            rooms.append(int(self.memory_mb / (memory_gb * 1024)))
+        if settings.memory_gb:
+            rooms.append(int(self.memory_mb / (settings.memory_gb * 1024)))
         for wanted in settings.gres.split(",") if settings.gres else ():
             kind, count = _read_gres(wanted)
             rooms.append(self._count(kind) // max(1, count))

@@ -80,6 +80,9 @@ class MemoryExecutor:
             "warning_s": 120,
         }
 
+    def room(self) -> dict[str, Any]:
+        return {"at_once": None, "waiting": 0, "submitted": None, "why": "tasks in memory"}
+
     def submit(
         self,
         *,
