@@ -227,11 +227,14 @@ class SlurmExecutor:
         self, *, name: str, folder: str, count: int, options: ArrayOptions | None = None
     ) -> tuple[str, str, str]:
         """(level, what, hint): what `sbatch --test-only` says of an array; submits nothing."""
-        from slurm.client.site import trial_line
+        from slurm.client.site import ask_cap_lines, trial_line
 
         room = self.room()
         if room["at_once"] == 0:
             return "fail", f"no trial may run: {room['why']}", "another cluster.account, .qos or .gres"
+        for line in ask_cap_lines(self.settings):
+            if line[0] == "fail":
+                return line
         return trial_line(self.settings, name, folder, count, options)
 
     def check(self) -> Sequence[tuple[str, str, str]]:

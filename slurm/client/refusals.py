@@ -69,7 +69,8 @@ _PERMANENT = (
 def is_permanent(outcome: Outcome) -> bool:
     """Whether a client failed for a reason that stays as long as the request does."""
     said = outcome.stderr.lower()
-    return not is_busy(outcome) and any(words in said for words in _PERMANENT)
+    named = _LIMIT.search(outcome.stderr) or any(words in said for words in _PERMANENT)
+    return bool(named) and not is_busy(outcome)
 
 
 def is_busy(outcome: Outcome) -> bool:

@@ -46,6 +46,12 @@ def check_site(settings: ClusterSettings) -> Sequence[Line]:
     return lines
 
 
+def ask_cap_lines(settings: ClusterSettings) -> list[Line]:
+    """The lines of `doctor` about the caps of account and QOS."""
+    configuration = parse_configuration(run(["scontrol", "show", "config"]).stdout)
+    return list(check_caps(configuration, settings))
+
+
 def trial_line(
     settings: ClusterSettings,
     name: str = "frontrunner-test",

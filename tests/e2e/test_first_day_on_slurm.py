@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conditions import wait_until
 from study_runs import SYNTHETIC, StudyRun
 
 from slurm.devcluster.cluster import client
@@ -90,5 +91,23 @@ def test_clock_times_without_quotes_in_ones_own_profile(tmp_path: Path, cluster:
         assert controller.poll() is None, controller.communicate()[0]
         shown = client(cluster, "squeue", "-h", "-o", "%l|%k").stdout
     assert set(shown.split("\n")[:-1]) == {"4:00:00|for us"}
+    run.run("cancel", str(run.paths.folder))
+    controller.communicate(timeout=60)
+
+
+def test_as_many_in_flight_as_the_partition_runs_and_a_few_that_wait(tmp_path: Path, cluster: Layout) -> None:
+    """Eight cards: ten trials in the queue; `plan` and `status` say why, the journal keeps the number."""
+    run = _run(tmp_path)
+    auto = ["batch.size=auto", "batch.refill=auto", "budget.trials=12", "trainer.seconds=60"]
+    auto.append("cluster.max_parallel=null")  # two in the demo
+    planned = run.run(*run.command("plan", *auto)[3:])
+    why = "8 at once (what 4 nodes of the default partition hold) and 2 that wait"
+    assert f"batch.size=auto: 10 trials in flight: {why}" in planned.stdout, planned.stderr
+    controller = run.start(*auto)
+    wait_until(lambda: client(cluster, "squeue", "-h", "-r", "-o", "%T").stdout.count("RUNNING") == 8, 60)
+    assert client(cluster, "squeue", "-h", "-r", "-o", "%T").stdout.count("PENDING") == 2
+    shown = run.run("status", str(run.paths.folder)).stdout
+    assert f"up to 10 trials in flight: {why}" in shown, shown
+    assert run.study.settings["batch"] == {"size": 10, "refill": 2}
     run.run("cancel", str(run.paths.folder))
     controller.communicate(timeout=60)
