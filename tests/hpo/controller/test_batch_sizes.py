@@ -12,6 +12,7 @@ from hpo.controller.assembly import assemble
 from hpo.controller.batch_sizes import BatchSizes, batch_sizes
 from hpo.controller.compose import compose_config
 from hpo.controller.config import BatchSettings
+from hpo.errors import InputError
 from hpo.ports import Room
 
 
@@ -49,6 +50,15 @@ def test_numbers_of_the_users_ask_nobody() -> None:
     assert batch_sizes(BatchSettings(8, 4), nobody) == BatchSizes(8, 4)
     assert batch_sizes(BatchSettings(8, "auto"), nobody) == BatchSizes(8, 1)
     assert batch_sizes(BatchSettings("auto", 8), lambda: room(2)).refill == 2
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "many", "2.5", "true", "null"])
+def test_another_value_is_one_problem(value: str) -> None:
+    """Not one for each kind of value that it is not."""
+    with pytest.raises(InputError) as caught:
+        assemble(*compose_config(["cluster=local", "trainer=synthetic", f"batch.size={value}"]))
+    assert [key for key, _ in caught.value.problems] == ["batch.size"]
+    assert "expected a whole number above 0, or auto" in str(caught.value)
 
 
 def test_the_demo_keeps_four_and_other_studies_follow_the_machine() -> None:
