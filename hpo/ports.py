@@ -7,10 +7,11 @@ Only built-in types cross these lines, for the same reason.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Protocol, TypedDict
+from typing import Any, NotRequired, Protocol, TypedDict
 
 OVER = "over"  # states of a TaskView
 WAITING = ("pending", "held")
+NEVER, HELP = "never", "help"  # what TaskView says of a task that will not start by itself
 
 
 def of_an_executor(error: BaseException) -> bool:
@@ -26,6 +27,8 @@ class TaskView(TypedDict):
     node: str
     name: str  # of the array
     ending: str  # of a task that is over: completed, failed, or a value of `hpo.records.Cause`; else ""
+    blocked: NotRequired[str]  # of a task that waits for what does not pass: never; or with somebody's help
+    hint: NotRequired[str]  # what to do about that
 
 
 class Ending(TypedDict):
@@ -57,6 +60,15 @@ class SiteLimits(TypedDict):
     warning_s: int  # seconds before its time limit at which a task is warned
 
 
+class Room(TypedDict):
+    """How many tasks of this user there is room for."""
+
+    at_once: int | None  # that run at the same time; None: not known
+    waiting: int  # how many more should wait, so that none of these places is empty for long
+    submitted: int | None  # running and waiting together at most; None: no such limit, or none is known
+    why: str  # what sets the number, for people
+
+
 class ExecutorTraits(TypedDict):
     """What differs between executors and a controller goes by."""
 
@@ -75,7 +87,8 @@ class Executor(Protocol):
     """Runs arrays of tasks: Slurm, or processes on this machine.
 
     Its errors are RuntimeErrors. One with a true attribute `busy` says that the scheduler could not take
-    the request now (it did not answer, or a limit on submitted jobs is reached) and may take it later.
+    the request now (it did not answer, or a limit on submitted jobs is reached) and may take it later;
+    one with a true attribute `permanent`, that it will never take it as it is.
     """
 
     @property
@@ -88,6 +101,9 @@ class Executor(Protocol):
 
     def limits(self) -> SiteLimits:
         """What the site allows; asked once, and answered with defaults where the site cannot be asked."""
+
+    def room(self) -> Room:
+        """How many tasks this user can run; asked only where that is to be found out."""
 
     def submit(
         self,
@@ -172,8 +188,13 @@ class Executor(Protocol):
     ) -> str:
         """The exact text that `submit` would hand over; submits and writes nothing."""
 
-    def test_submit(self, *, name: str, count: int) -> tuple[str, str, str]:
-        """(level, what, hint): whether an array of this name and size would be taken; submits nothing."""
+    def test_submit(
+        self, *, name: str, folder: str, count: int, options: ArrayOptions | None = None
+    ) -> tuple[str, str, str]:
+        """(level, what, hint): whether an array of this name and size would run; submits nothing.
+
+        The level is `fail` where it never would, `warn` where that is not known now, else `ok`.
+        """
 
     def check(self) -> Sequence[tuple[str, str, str]]:
         """(level, what, hint) per line, level one of ok, warn, fail: what `doctor` prints."""

@@ -10,12 +10,14 @@ class ClusterError(RuntimeError):
         message: what is wrong.
         hint: what to do about it.
         busy: the scheduler could not take it now, and may take it later.
+        permanent: it will never be taken as it is.
     """
 
-    def __init__(self, message: str, hint: str = "", *, busy: bool = False) -> None:
+    def __init__(self, message: str, hint: str = "", *, busy: bool = False, permanent: bool = False) -> None:
         super().__init__(f"{message}\n\nhint: {hint}" if hint else message)
         self.hint = hint
         self.busy = busy
+        self.permanent = permanent
 
 
 class SubmissionError(ClusterError):

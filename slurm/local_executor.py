@@ -19,7 +19,7 @@ from slurm.local.site import check_machine, start_script
 from slurm.local.starts import Starts
 from slurm.resources import resources
 from slurm.settings import ClusterSettings
-from slurm.view import ArrayOptions, Ending, ExecutorTraits, SiteLimits, Task, TaskState, TaskView, view
+from slurm.view import ArrayOptions, Ending, ExecutorTraits, Room, SiteLimits, Task, TaskState, TaskView, view
 
 # From TERM to KILL on cancel: time for one checkpoint, as Slurm's KillWait gives.
 CANCEL_GRACE_S = 5.0
@@ -77,6 +77,13 @@ class LocalExecutor:
             "default_minutes": self.settings.default_minutes,
             "warning_s": self.settings.signal_delay_s,
         }
+
+    def room(self) -> Room:
+        """The slots; nothing needs to wait, as a free one is filled within a second."""
+        why = f"slots of this machine, with {self.settings.cpus} CPUs each"
+        if self.settings.max_parallel:
+            why = "cluster.max_parallel"
+        return {"at_once": self.slots, "waiting": 0, "submitted": None, "why": why}
 
     def submit(
         self,
@@ -193,7 +200,9 @@ class LocalExecutor:
         """The script that each element would run; the target travels in a pickle beside it."""
         return start_script(self.settings, name)
 
-    def test_submit(self, *, name: str, count: int) -> tuple[str, str, str]:
+    def test_submit(
+        self, *, name: str, folder: str, count: int, options: ArrayOptions | None = None
+    ) -> tuple[str, str, str]:
         """How many elements would run at once."""
         return "ok", f"this machine runs {min(count, self.slots)} of {count} at once", ""
 

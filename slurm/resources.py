@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from slurm.errors import SubmissionError
-from slurm.settings import ClusterSettings, OptionValue, check_warning, limit_minutes
+from slurm.extra_options import OptionValue
+from slurm.settings import ClusterSettings, check_warning, limit_minutes
 from slurm.view import ArrayOptions
 
 
@@ -21,15 +23,15 @@ class Resources:
     constraint: str | None
     exclude: str | None
     cpus: int
-    mem_gb: float
+    memory: Mapping[str, str]  # sbatch's options for it, one at most
     time_limit_min: int
     at_once: int | None
     extra: dict[str, OptionValue]
 
-    @property
-    def memory(self) -> str:
-        """As sbatch's --mem takes it."""
-        return f"{math.ceil(self.mem_gb * 1024)}M"
+
+def _memory(**sizes: float | None) -> dict[str, str]:
+    """sbatch's options, by its names with underscores; sizes in GiB."""
+    return {name: f"{math.ceil(size * 1024)}M" for name, size in sizes.items() if size is not None}
 
 
 def resources(settings: ClusterSettings, options: ArrayOptions | None = None) -> Resources:
@@ -52,7 +54,7 @@ def _trials(settings: ClusterSettings, options: ArrayOptions) -> Resources:
         check_warning(settings.signal_delay_s, limit_min)
     except ValueError as error:
         hint = "lower it, or give the array more time"
-        raise SubmissionError(f"cluster.signal_delay_s: {error}", hint) from error
+        raise SubmissionError(f"cluster.signal_delay_s: {error}", hint, permanent=True) from error
     extra = dict(settings.extra)
     # the user's own exclusions hold as well
     excluded = [str(part) for part in (extra.pop("exclude", None), *options.get("exclude", ())) if part]
@@ -64,7 +66,9 @@ def _trials(settings: ClusterSettings, options: ArrayOptions) -> Resources:
         constraint=settings.constraint,
         exclude=",".join(excluded) or None,
         cpus=settings.cpus,
-        mem_gb=settings.mem_gb,
+        memory=_memory(
+            mem=settings.mem_gb, mem_per_cpu=settings.mem_per_cpu_gb, mem_per_gpu=settings.mem_per_gpu_gb
+        ),
         time_limit_min=limit_min,
         at_once=options.get("at_once", settings.max_parallel),
         extra=extra,
@@ -82,7 +86,7 @@ def _helper(settings: ClusterSettings, options: ArrayOptions) -> Resources:
         constraint=None,
         exclude=",".join(options.get("exclude", ())) or None,
         cpus=helper.cpus,
-        mem_gb=helper.mem_gb,
+        memory=_memory(mem=helper.mem_gb, mem_per_cpu=helper.mem_per_cpu_gb),
         time_limit_min=options.get("time_limit_min", limit_minutes(helper.time_limit)),
         at_once=options.get("at_once"),
         extra={},

@@ -5,36 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo
 from pydantic.dataclasses import dataclass
 
-_CLOCK = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d{1,3}):(?P<minutes>\d{1,2}):(?P<seconds>\d{1,2})")
+from slurm.extra_options import OptionValue, check_options, joined
 
-# Options that the executor or another key sets; setting them twice would break what it relies on.
-_OWN_OPTIONS = {
-    "array": "the batch's size, and cluster.max_parallel",
-    "hold": "the executor",
-    "requeue": "the executor",
-    "no-requeue": "the executor",
-    "open-mode": "the executor",
-    "job-name": "the executor",
-    "output": "the executor",
-    "error": "the executor",
-    "signal": "cluster.signal_delay_s",
-    "partition": "cluster.partition",
-    "account": "cluster.account",
-    "qos": "cluster.qos",
-    "gres": "cluster.gres",
-    "constraint": "cluster.constraint",
-    "cpus-per-task": "cluster.cpus",
-    "mem": "cluster.mem_gb",
-    "time": "cluster.time_limit",
-}
-
-OptionValue = bool | int | float | str | None
+_CLOCK = re.compile(r"(?:\d+-\d{1,3}(?::\d{1,2}){0,2})|(?:\d+(?::\d{1,2}){0,2})")
 
 # The time limit that is found out from the trials themselves, and what holds until enough of them have ended.
 AUTO = "auto"
@@ -45,19 +25,20 @@ def limit_minutes(limit: int | str) -> int:
     """A time limit in whole minutes, rounded up.
 
     Args:
-        limit: minutes, or text of the form `HH:MM:SS` or `D-HH:MM:SS`.
+        limit: minutes, or text as Slurm writes times: `MM:SS`, `HH:MM:SS`, `D-HH`, `D-HH:MM`, `D-HH:MM:SS`.
 
     Raises:
         ValueError: the text has another form, or the limit is not positive.
     """
-    if isinstance(limit, str) and limit.isdigit():
-        limit = int(limit)
     if isinstance(limit, str):
-        found = _CLOCK.fullmatch(limit)
-        if found is None:
+        if not _CLOCK.fullmatch(limit):
             raise ValueError(f"expected minutes, 'HH:MM:SS' or 'D-HH:MM:SS', got {limit!r}")
-        days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-        limit = -(-(days * 86400 + hours * 3600 + minutes * 60 + seconds) // 60)
+        days, _, clock = limit.rpartition("-")
+        parts = [int(part) for part in clock.split(":")]
+        if not days and len(parts) < 3:  # without days the first of two are minutes: 30:00 is half an hour
+            parts = [0, *parts]
+        hours, minutes, seconds = (*parts, 0, 0)[:3]
+        limit = -(-(int(days or 0) * 86400 + hours * 3600 + minutes * 60 + seconds) // 60)
     if limit <= 0:
         raise ValueError("expected a time limit above 0")
     return limit
@@ -122,16 +103,12 @@ def _check_gres(gres: str | None, info: ValidationInfo) -> str | None:
     return gres
 
 
-def _option(name: str) -> str:
-    return name.lstrip("-").replace("_", "-")
+def _with_joined_values(given: Any) -> Any:
+    return {key: joined(value) for key, value in given.items()} if isinstance(given, Mapping) else given
 
 
 def _check_extra(extra: dict[str, OptionValue], info: ValidationInfo) -> dict[str, OptionValue]:
-    taken = {name: _OWN_OPTIONS[_option(name)] for name in extra if _option(name) in _OWN_OPTIONS}
-    if taken:
-        named = ", ".join(f"{name} (set by {owner})" for name, owner in sorted(taken.items()))
-        raise ValueError(f"expected options that no other key sets, got {named}")
-    options = {_option(name): value for name, value in extra.items()}
+    options = check_options(extra)
     gpus = info.data.get("gpus")
     for name in _COUNTING_OPTIONS:
         count = str(options.get(name)).rpartition(":")[2]  # 2 or v100:2
@@ -140,8 +117,21 @@ def _check_extra(extra: dict[str, OptionValue], info: ValidationInfo) -> dict[st
     return options
 
 
-# One line without blanks: it becomes a line of the sbatch script.
-Word = Annotated[str, Field(pattern=r"^\S+$")]
+# One line without blanks: it becomes a line of the sbatch script. A list is joined by commas.
+Word = Annotated[str, BeforeValidator(joined), Field(pattern=r"^\S+$")]
+Size = Annotated[float, Field(gt=0)]
+
+
+def _check_only(size: float | None, info: ValidationInfo) -> float | None:
+    """Refuse memory that is asked for in two ways, of which sbatch would take the last."""
+    other = next((key for key in ("mem_gb", "mem_per_cpu_gb") if info.data.get(key) is not None), None)
+    if size is not None and other:
+        told = f"expected memory by one key at most, and there is {other}={info.data[other]:g}"
+        raise ValueError(f"{told}; set that to null")
+    return size
+
+
+OtherSize = Annotated[Size | None, AfterValidator(_check_only)]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -152,7 +142,8 @@ class HelperSettings:
     account: Word | None
     qos: Word | None
     cpus: Annotated[int, Field(ge=1)]
-    mem_gb: Annotated[float, Field(gt=0)]
+    mem_gb: Size | None
+    mem_per_cpu_gb: OtherSize
     time_limit: Annotated[int | str, AfterValidator(_check_limit)]
 
 
@@ -166,16 +157,20 @@ class ClusterSettings:
     account: Word | None
     qos: Word | None
     gres: Annotated[Word | None, AfterValidator(_check_gres)]
-    gpu_memory_gb: Annotated[float, Field(gt=0)] | None  # read by the controller alone
-    gpu_tflops: Annotated[float, Field(gt=0)] | None  # likewise
+    gpu_memory_gb: Size | None  # read by the controller alone
+    gpu_tflops: Size | None  # likewise
     constraint: Word | None
     cpus: Annotated[int, Field(ge=1)]
-    mem_gb: Annotated[float, Field(gt=0)]
+    mem_gb: Size | None
+    mem_per_cpu_gb: OtherSize
+    mem_per_gpu_gb: OtherSize
     time_limit: Annotated[int | str, AfterValidator(_check_limit_or_auto)]
     max_parallel: Annotated[int, Field(ge=1)] | None
     setup: list[str]
     python: Annotated[str, Field(min_length=1)] | None
-    extra: Annotated[dict[str, OptionValue], AfterValidator(_check_extra)]
+    extra: Annotated[
+        dict[str, OptionValue], BeforeValidator(_with_joined_values), AfterValidator(_check_extra)
+    ]
     signal_delay_s: Annotated[int, Field(ge=0, le=65535), AfterValidator(_check_delay)]
     helper: HelperSettings
 
@@ -184,6 +179,13 @@ class ClusterSettings:
         """GPUs of each trial: those that it asks for; 1 where it names none."""
         found = [_GPUS.fullmatch(part) for part in (self.gres or "").split(",")]
         return self.gpus or sum(int(match["count"]) for match in found if match and match["count"]) or 1
+
+    @property
+    def memory_gb(self) -> float | None:
+        """Host memory of each trial, in GiB, by whichever key asks for it; None where none does."""
+        if self.mem_per_cpu_gb:
+            return self.mem_per_cpu_gb * self.cpus
+        return self.mem_per_gpu_gb * self.cards if self.mem_per_gpu_gb else self.mem_gb
 
     @property
     def time_limit_min(self) -> int | None:

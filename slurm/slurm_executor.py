@@ -14,7 +14,7 @@ from slurm.client.refusals import is_busy
 from slurm.errors import SchedulerError
 from slurm.resources import resources
 from slurm.settings import ClusterSettings
-from slurm.view import ArrayOptions, Ending, ExecutorTraits, SiteLimits, Task, TaskView
+from slurm.view import ArrayOptions, Ending, ExecutorTraits, Room, SiteLimits, Task, TaskView
 
 # What scontrol and scancel say of a task that has ended, or that Slurm has already forgotten. Of an array of
 # which a part is over they say both: `7_0: Job has already finished`, `7_1-3: No error`, and exit with 1.
@@ -40,6 +40,7 @@ class SlurmExecutor:
         self._cancelled = CancelledWhileWaiting(site_limits.ask_job_age_s)
         self._array_size: int | None = None
         self._partition: site_limits.PartitionSize | None = None
+        self._room: Room | None = None
 
     def limits(self) -> SiteLimits:
         """What the site allows; what it has answered once is not asked again."""
@@ -52,6 +53,13 @@ class SlurmExecutor:
             "default_minutes": self.settings.default_minutes,
             "warning_s": self.settings.signal_delay_s,
         }
+
+    def room(self) -> Room:
+        """How many elements the partition, the QOS, the account and `max_parallel` let this user run."""
+        from slurm.client.site_room import ask_room
+
+        self._room = self._room or ask_room(self.settings)
+        return self._room
 
     def submit(
         self,
@@ -215,16 +223,19 @@ class SlurmExecutor:
         executor = array_executor(self.settings, resources(self.settings, options), name, folder)
         return executor.text(len(arguments))
 
-    def test_submit(self, *, name: str, count: int) -> tuple[str, str, str]:
-        """(level, what, hint): what `sbatch --test-only` says of an array; submits nothing.
+    def test_submit(
+        self, *, name: str, folder: str, count: int, options: ArrayOptions | None = None
+    ) -> tuple[str, str, str]:
+        """(level, what, hint): what `sbatch --test-only` says of an array; submits nothing."""
+        from slurm.client.site import ask_cap_lines, trial_line
 
-        Args:
-            name: of the array.
-            count: its elements.
-        """
-        from slurm.client.site import trial_line
-
-        return trial_line(self.settings, name, count)
+        room = self.room()
+        if room["at_once"] == 0:
+            return "fail", f"no trial may run: {room['why']}", "another cluster.account, .qos or .gres"
+        for line in ask_cap_lines(self.settings):
+            if line[0] == "fail":
+                return line
+        return trial_line(self.settings, name, folder, count, options)
 
     def check(self) -> Sequence[tuple[str, str, str]]:
         """(level, what, hint) per line, level one of ok, warn, fail: what `doctor` prints."""

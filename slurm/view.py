@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 Task = tuple[str, int]  # (job id of the array, index)
 
@@ -42,6 +42,8 @@ class TaskView(TypedDict):
     node: str
     name: str
     ending: str
+    blocked: NotRequired[str]
+    hint: NotRequired[str]
 
 
 class Ending(TypedDict):
@@ -73,6 +75,15 @@ class SiteLimits(TypedDict):
     warning_s: int
 
 
+class Room(TypedDict):
+    """How many tasks of this user there is room for."""
+
+    at_once: int | None  # that run at the same time; None: not known
+    waiting: int  # how many more should wait, so that none of these places is empty for long
+    submitted: int | None  # running and waiting together at most; None: no such limit, or none is known
+    why: str  # what sets the number, for people
+
+
 class ExecutorTraits(TypedDict):
     """What differs between executors and a controller goes by."""
 
@@ -85,13 +96,21 @@ class ExecutorTraits(TypedDict):
 
 
 def view(
-    state: TaskState, detail: str, node: str = "", name: str = "", ending: TaskEnding | None = None
+    state: TaskState,
+    detail: str,
+    node: str = "",
+    name: str = "",
+    ending: TaskEnding | None = None,
+    passing: tuple[str, str] = ("", ""),
 ) -> TaskView:
-    """Describe one task with built-in types only."""
-    return {
+    """Describe one task with built-in types only; `passing` is (blocked, hint) of one that waits."""
+    told: TaskView = {
         "state": state.value,
         "detail": detail,
         "node": node,
         "name": name,
         "ending": ending.value if ending else "",
     }
+    if passing[0]:
+        told["blocked"], told["hint"] = passing
+    return told

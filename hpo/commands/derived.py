@@ -13,9 +13,9 @@ from typing import Any
 
 from rich.console import Console
 
-from hpo.commands.tune import configured, drive, refuse_foreign_folder
+from hpo.commands.tune import configured, drive, refuse_foreign_folder, refuse_impossible
 from hpo.controller.assembly import Assembly
-from hpo.controller.compose import override_config
+from hpo.controller.compose import override_config, whole_cluster
 from hpo.controller.config import RECIPE_GROUPS
 from hpo.errors import InputError, Problem
 from hpo.paths import StudyPaths
@@ -105,7 +105,7 @@ def source(name: str, root: Path) -> SourceStudy:
     """
     paths = find_study(name, root)
     study, raw = load_study(paths.journal), read_configuration(paths)["config"]
-    now = {"cluster": study.settings.get("cluster", raw["cluster"])}
+    now = {"cluster": whole_cluster(study.settings.get("cluster", raw["cluster"]))}
     recipe = {name: group for name in RECIPE_GROUPS if (group := study.identity.get(name))}  # paths absolute
     return SourceStudy(paths, study, {**raw, **now, **with_targets(raw, recipe)})
 
@@ -204,6 +204,7 @@ def run(
         refuse_foreign_folder(paths)
     else:
         refuse_unwritable(paths.folder.parent)
+        refuse_impossible(parts, len(given.trials))
     prepare()
     if not paths.journal.exists():
         create_study(paths, parts.raw, parts.identity, {**configured(parts), "earlier": {}})

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 
 from hpo.controller.assembly import executor_of
 from hpo.controller.collect import Collector
-from hpo.controller.compose import CONF
+from hpo.controller.compose import whole_cluster
 from hpo.errors import InputError
 from hpo.paths import StudyPaths
 from hpo.ports import Executor
@@ -187,11 +186,9 @@ def _chosen(study: Study, names: Sequence[str]) -> list[Trial]:
 
 
 def _executor(paths: StudyPaths) -> Executor:
-    """The study's own, which an earlier version may have begun: it knew fewer keys of the cluster."""
+    """The study's own, which an earlier version may have begun."""
     raw = read_configuration(paths)["config"]
-    base = yaml.safe_load((CONF / "cluster" / "base.yaml").read_text(encoding="utf-8"))
-    helper = {**base["helper"], **raw["cluster"].get("helper", {})}
-    return executor_of({**raw, "cluster": {**base, **raw["cluster"], "helper": helper}})
+    return executor_of({**raw, "cluster": whole_cluster(raw["cluster"])})
 
 
 def _task(study: Study, trial: Trial) -> tuple[str, int] | None:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from hpo.commands.arms import arms_of, with_arm
 from hpo.controller.assembly import Assembly, assemble, gpus_of
+from hpo.controller.batch_sizes import BatchSizes
 from hpo.controller.compose import compose_config
 from hpo.controller.limits import Limits, array_minutes
 from hpo.controller.proposer import ProposedTrial
@@ -20,7 +21,7 @@ from hpo.forecasts.coverage import coverage
 from hpo.forecasts.memory import memory_cells, memory_line
 from hpo.forecasts.time import pace, pace_line, training_cells
 from hpo.formatting import number
-from hpo.ports import ArrayOptions, SiteLimits
+from hpo.ports import ArrayOptions, SiteLimits, of_an_executor
 from hpo.study.gpu_hours import used
 from hpo.study.journal import load_study
 from hpo.study.state import Batch, Study, TrialState
@@ -45,14 +46,18 @@ def plan(overrides: Sequence[str], config_dir: str | None, console: Console) -> 
     gpus, training_s = gpus_of(parts.raw) or 1, _show_forecast(parts, study, proposals, console)
     lines = [
         *cost_lines(study, parts.limits, parts.executor.limits(), gpus, training_s),
-        *arm_lines(overrides, parts.raw, config_dir, gpus, training_s),
+        *arm_lines(overrides, parts.raw, config_dir, gpus, training_s, parts.batch.size),
+        *batch_lines(parts.batch),
     ]
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
     name = array_name(study, study.next_batch) + "nonce"
-    console.print("\nwhat would be submitted:", style="bold")
-    console.print(_preview(parts, study, proposals, name), markup=False, highlight=False, soft_wrap=True)
-    level, what, hint = parts.executor.test_submit(name=name, count=max(1, len(proposals)))
+    batch = Batch(study.next_batch, [proposed.spec.trial for proposed in proposals] or ["0000"])
+    folder = str(parts.paths.batch(batch.id).submission)
+    level, what, hint = parts.executor.test_submit(name=name, folder=folder, count=len(batch.trials))
+    if text := _preview(parts, study, batch, name):
+        console.print("\nwhat would be submitted:", style="bold")
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
     advice = f"\n      hint: {hint}" if hint and level != "ok" else ""
     console.print(f"{level:4}  {what}{advice}", markup=False, highlight=False, soft_wrap=True)
     return 0
@@ -88,6 +93,13 @@ def cost_lines(
         yield f"cluster.time_limit=auto: {minutes} minutes, from the longest trial so far"
 
 
+def batch_lines(batch: BatchSizes) -> Iterator[str]:
+    """How many trials are in flight, where the site decides it."""
+    if batch.why:
+        yield f"batch.size=auto: {batch.size} trials in flight: {batch.why}"
+        yield f"a new array as soon as {batch.refill} of them are done"
+
+
 def _forecast(left: int, limits: Limits, gpus: int, training_s: float) -> str:
     """How many trainings the budget is good for, and what they take."""
     hours = training_s / 3600
@@ -109,12 +121,14 @@ def arm_lines(
     config_dir: str | None,
     gpus: int = 1,
     training_s: float | None = None,
+    auto_size: int = 1,
 ) -> Iterator[str]:
     """What the arms of a study add to it.
 
     Args:
         gpus: of each trial.
         training_s: how long a training is foretold to take; None: not known.
+        auto_size: what `batch.size=auto` is here.
 
     Raises:
         InputError: an arm cannot be composed.
@@ -124,7 +138,8 @@ def arm_lines(
         if problems:
             raise InputError([(f"arms.{name}: {key}", text) for key, text in problems])
         count, strategy = arm["budget"]["trials"], arm["strategy"]["name"]
-        at_once = min(count, arm["batch"]["size"])
+        size = arm["batch"]["size"]
+        at_once = min(count, size if isinstance(size, int) else auto_size)
         cost = "" if training_s is None else f", {_gpu_hours(count, gpus, training_s)}"
         yield f"then arm {name}: {count} more trials by {strategy}, {at_once} at a time{cost}"
 
@@ -194,11 +209,16 @@ def _batch_table(
     return table
 
 
-def _preview(parts: Assembly, study: Study, proposals: Sequence[ProposedTrial], name: str) -> str:
-    batch = Batch(study.next_batch, [proposed.spec.trial for proposed in proposals] or ["0000"])
+def _preview(parts: Assembly, study: Study, batch: Batch, name: str) -> str:
+    """The text of an array; "" where it cannot be made, as `test_submit` says."""
     options: ArrayOptions = {}
     if parts.limits.max_parallel:
         options["at_once"] = min(parts.limits.max_parallel, len(batch.trials))
     if minutes := array_minutes(study, [], parts.executor.limits(), auto=parts.limits.auto_time_limit):
         options["time_limit_min"] = minutes
-    return parts.executor.preview(**array_request(parts.paths, batch, name, parts.kind.target, options))
+    try:
+        return parts.executor.preview(**array_request(parts.paths, batch, name, parts.kind.target, options))
+    except RuntimeError as error:
+        if not of_an_executor(error):
+            raise
+        return ""

@@ -78,6 +78,8 @@ def to_json(snapshot: Snapshot) -> dict[str, Any]:
         "state": snapshot.state,
         "finished": bool(study.finished),
         "budget": study.settings.get("budget", {}),
+        "batch": study.settings.get("batch", {}),
+        "batch_auto": study.settings.get("batch_auto"),
         "trials": counts | {"running": len(snapshot.running), "queued": len(snapshot.queued)},
         "elapsed_s": elapsed_s(study),
         "paused": snapshot.paths.pause.exists(),

@@ -23,6 +23,7 @@ from hpo.display.overview import show_end
 from hpo.errors import InputError, StudyError
 from hpo.objectives import describe_objectives
 from hpo.paths import StudyPaths
+from hpo.ports import ArrayOptions
 from hpo.records import write_json
 from hpo.study.journal import Journal, load_study
 from hpo.study.lease import HeldLease, refuse_second_controller
@@ -109,8 +110,32 @@ def _begin(parts: Assembly, console: Console) -> None:
         refuse_foreign_folder(parts.paths)
     earlier = parts.earlier()
     refuse_unwritable(parts.paths.folder.parent)
+    refuse_impossible(parts, parts.limits.batch_size)
     _prepare(parts, console)
     create_study(parts.paths, parts.raw, parts.identity, {**configured(parts), "earlier": earlier})
+
+
+def refuse_impossible(parts: Assembly, count: int) -> None:
+    """Check that the first array would run, and so would what else is a job, before anything is made.
+
+    Args:
+        parts: of a study that is not there yet.
+        count: trials of the first array.
+
+    Raises:
+        InputError: the scheduler would never take it, or never start it.
+    """
+    folder, config = str(parts.paths.batch("0000").submission), parts.config.controller
+    asked: list[tuple[int, ArrayOptions]] = [(count, {})]
+    if config.chain or config.propose_on == "job":
+        asked.append((1, {"helper": True}))
+    for size, options in asked:
+        elements = min(size, parts.executor.limits()["array_size"])
+        level, what, hint = parts.executor.test_submit(
+            name=f"fr-{parts.paths.name}", folder=folder, count=elements, options=options
+        )
+        if level == "fail":
+            raise InputError([("cluster.helper" if options else "cluster", what)], hint=hint)
 
 
 def _complete(parts: Assembly, study: Study) -> bool:

@@ -115,6 +115,8 @@ def group_by_settings(studies: Sequence[Study]) -> dict[str, list[Study]]:
     for study in studies:
         identity = {**study.identity, "study": {**study.identity.get("study", {}), "seed": None}}
         settings = {name: study.settings.get(name) for name in ("strategy", "batch")}
+        if "batch_auto" in study.settings:
+            settings["batch"] = "auto"  # the same study, whatever room its site had at the time
         by_settings.setdefault(json.dumps([identity, settings], sort_keys=True), []).append(study)
     groups = list(by_settings.values())
     names = [strategy_of(group[0]) for group in groups]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 from pydantic import ValidationError
 
+from hpo.controller.batch_sizes import BatchSizes, batch_sizes
 from hpo.controller.config import RECIPE_GROUPS, StudyConfig, read_config, without_target
 from hpo.controller.given_trials import GivenTrials
 from hpo.controller.limits import Limits
@@ -79,7 +81,15 @@ class Assembly:
     def settings(self) -> dict[str, Any]:
         """What may change while the study goes on, as the journal records it."""
         names = ("budget", "batch", "strategy", "cluster", "cost")
-        return {name: self.raw[name] for name in names} | {"executor": self.executor.name}
+        found = {name: self.raw[name] for name in names} | {"executor": self.executor.name}
+        batch = self.batch
+        numbers = {"batch": {"size": batch.size, "refill": batch.refill}}
+        return found | numbers | ({"batch_auto": batch.why} if batch.why else {})
+
+    @cached_property
+    def batch(self) -> BatchSizes:
+        """How many trials are in flight; a site that decides it is asked by each controller anew."""
+        return batch_sizes(self.config.batch, self.executor.room)
 
     @property
     def poll_s(self) -> float:
@@ -95,8 +105,8 @@ class Assembly:
             trials=config.budget.trials,
             wall_hours=config.budget.wall_hours,
             gpu_hours=config.budget.gpu_hours,
-            batch_size=config.batch.size,
-            refill=config.batch.refill,
+            batch_size=self.batch.size,
+            refill=self.batch.refill,
             identical_errors=config.controller.identical_errors,
             node_failures=config.controller.node_failures,
             submit_tries=config.controller.submit_tries,

@@ -15,19 +15,22 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, _utils
 from omegaconf.errors import OmegaConfBaseException
 
+from hpo.clocks import clocks_as_text
 from hpo.errors import InputError, Problem
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 OPEN_GROUPS = ("space.", "objectives.")
 OPEN_MAPPINGS = (
+    "cluster.extra",
     "data.sources",
     "data.columns",
     "trainer.parameters",
     "trainer.env",
 )  # names of the user's own
+LISTS = ("cluster.partition", "cluster.gres")  # Slurm writes them with commas; outside -m that is no sweep
 # derive(...) without quotes: Hydra's parser knows no such function, and no operators either
 _DERIVATION = re.compile(
     r"^(?P<key>\+*space\.[^=]+=)(?P<value>(tag\(\s*auxiliary\s*,\s*)?derive\(.*)$", re.DOTALL
@@ -108,6 +111,12 @@ def override_config(
     return config, [*problems, *refused, *wrong]
 
 
+def whole_cluster(cluster: Mapping[str, Any]) -> dict[str, Any]:
+    """The cluster group of a study that an earlier version may have begun, which knew fewer of its keys."""
+    base = yaml.safe_load((CONF / "cluster" / "base.yaml").read_text(encoding="utf-8"))
+    return {**base, **cluster, "helper": {**base["helper"], **cluster.get("helper", {})}}
+
+
 def _escaped(value: Any) -> Any:
     """Plain values in which nothing is taken for an interpolation."""
     if isinstance(value, Mapping):
@@ -142,17 +151,24 @@ def _plain(texts: Sequence[str]) -> dict[str, Any]:
 
 
 class _hydra:
-    """Hydra's global state, for the duration of a block; `config.yaml` is that of a folder."""
+    """Hydra's global state, for the duration of a block; `config.yaml` is that of a folder.
+
+    OmegaConf, which reads every file for Hydra, asks a function of its own for the class of its YAML loader;
+    there is no setting for it. In the block that class is one that leaves clock times alone.
+    """
 
     def __init__(self, folder: Path = CONF) -> None:
         self._folder = folder
+        self._loader = _utils.get_yaml_loader
 
     def __enter__(self) -> None:
         GlobalHydra.instance().clear()
+        _utils.get_yaml_loader = lambda: clocks_as_text(self._loader())
         self._scope = initialize_config_dir(str(self._folder), version_base="1.3")
         self._scope.__enter__()
 
     def __exit__(self, *exception: object) -> None:
+        _utils.get_yaml_loader = self._loader
         self._scope.__exit__(*exception)
 
 
@@ -174,6 +190,8 @@ def _prepared(overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
 
 def _quoted(parsed: Override, text: str) -> str:
     key = parsed.key_or_group
+    if key in LISTS and parsed.is_sweep_override():
+        return f"{parsed.get_key_element()}={_in_quotes(parsed.get_value_string())}"
     is_open = key.startswith(OPEN_GROUPS) or f"{key}.".startswith(tuple(f"{name}." for name in OPEN_MAPPINGS))
     if not is_open or parsed.type == OverrideType.DEL:
         return text

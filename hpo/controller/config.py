@@ -46,15 +46,25 @@ class BudgetSettings:
     wall_hours: Positive | None
 
 
+def _count_or_auto(given: Any) -> Any:
+    """One message for one mistake, as `_prices` has it."""
+    if given == "auto" or (isinstance(given, int) and not isinstance(given, bool) and given >= 1):
+        return given
+    raise ValueError("expected a whole number above 0, or auto")
+
+
+CountOrAuto = Annotated[int | Literal["auto"], PlainValidator(_count_or_auto)]
+
+
 @dataclass(frozen=True, config=STRICT)
 class BatchSettings:
     """How many trials are in flight, and when more are proposed."""
 
-    size: Count
-    refill: Count
+    size: CountOrAuto
+    refill: CountOrAuto
 
     def __post_init__(self) -> None:
-        if self.refill > self.size:
+        if isinstance(self.size, int) and isinstance(self.refill, int) and self.refill > self.size:
             raise ValueError(f"batch.refill ({self.refill}) must be at most batch.size ({self.size})")
 
 

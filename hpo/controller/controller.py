@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+from hpo.controller.blocked import BlockedTasks
 from hpo.controller.collect import Collector
 from hpo.controller.dispatch import Dispatcher
 from hpo.controller.health import failing_nodes, repeated_error
@@ -53,7 +54,8 @@ class Controller:
     ) -> None:
         self.paths, self.journal, self.executor = paths, journal, executor
         self._proposer, self._limits, self.lease = proposer, limits, lease
-        self._clock = clock
+        self._clock, self._say = clock, say
+        self._blocked = BlockedTasks()
         self._collector = Collector(paths, executor, limits.gone_s)
         self._dispatcher = Dispatcher(paths, journal, executor, limits, target, clock, say)
         self._remote = Remote(paths, journal, executor, proposer, clock, say)
@@ -100,6 +102,7 @@ class Controller:
             record(self.journal, finding)
         if live is not None:
             self._dispatcher.rescue_stalled(live)
+            self._look_for_blocked(live)
         self._settle_interrupted()
         self._look_for_faults()
         self._stop_on_request()
@@ -145,6 +148,18 @@ class Controller:
                 hint=f"the traceback is in {folder}; after mending it, "
                 f"`frontrunner retry {self.paths.folder}` gives the failed trials another attempt",
             )
+
+    def _look_for_blocked(self, live: Mapping[Task, TaskView]) -> None:
+        """Say what waits for somebody's help, and stop where waiting is of no use."""
+        study, now = self.study, self._clock()
+        for line in self._blocked.news(study, live, now):
+            self._say(line)
+        hopeless = self._blocked.hopeless(study, live, now)
+        if hopeless and self._dispatcher.withdraw(*hopeless):
+            tasks, view = hopeless
+            message = f"{len(tasks)} tasks of study {study.name} will not start: {view['detail']}"
+            self.journal.record(Event.STUDY_STOPPED, message=message)
+            raise StudyError(message, hint=f"{view.get('hint', '')}; then the same command goes on")
 
     def _stop_on_request(self) -> None:
         """Leave, once what `cancel` has stopped is over."""

@@ -6,7 +6,7 @@ Everything here brings the queue to what the study's files say it should be, so 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -135,8 +135,10 @@ class Dispatcher:
             # nothing of ours is in the queue, and still it is too much at once
             into, keep = self._journal.study.next_batch, len(batch.trials) // 2
             self._journal.record(Event.BATCH_SPLIT, batch=batch.id, into=into, keep=keep)
-        if batch.tries >= self._limits.submit_tries:
-            message = f"batch {batch.id} could not be submitted {batch.tries} times: {error}"
+        permanent = bool(getattr(error, "permanent", False))
+        if permanent or batch.tries >= self._limits.submit_tries:
+            times = "" if permanent else f" {batch.tries} times"
+            message = f"batch {batch.id} could not be submitted{times}: {error}"
             self._journal.record(Event.STUDY_STOPPED, message=message)
             raise StudyError(message, hint="once the scheduler takes it, the same command goes on from here")
 
@@ -188,6 +190,31 @@ class Dispatcher:
                     message="its time limit is too short to get on; the next attempt has twice the time",
                     attempt=None,
                 )
+
+    def withdraw(self, tasks: Collection[Task], view: TaskView) -> bool:
+        """Take tasks that will not start out of the queue, so that their trials go on in another array.
+
+        Args:
+            tasks: of open batches.
+            view: what the scheduler says of one of them.
+
+        Returns:
+            Whether they are gone.
+        """
+        if not self._try("cancel tasks that will not start", lambda: self._executor.cancel(tasks)):
+            return False
+        study, wanted = self._journal.study, set(tasks)
+        for trial in study.in_state(TrialState.OPEN):
+            if task_of(study, trial) in wanted:
+                self._journal.record(
+                    Event.ATTEMPT_ENDED,
+                    trial=trial.id,
+                    batch=trial.batch,
+                    cause=Cause.LOST.value,
+                    message=f"it could not start: {view['detail']}",
+                    attempt=None,
+                )
+        return True
 
     def steer(self, live: Mapping[Task, TaskView]) -> None:
         """Release, hold and throttle the arrays in the queue as pause, throttle and limits ask for."""

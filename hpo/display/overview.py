@@ -74,6 +74,8 @@ def _prospects(snapshot: Snapshot) -> Iterator[str]:
         when = f"{end:%H:%M}" if left.seconds < 12 * 3600 else f"{end:%a %d %b %H:%M}"
         hours = f" and {number(left.gpu_hours)} GPU-hours" if left.gpu_hours else ""
         yield f"about {duration(left.seconds)}{hours} left, to the end at {when}"
+    if (why := study.settings.get("batch_auto")) and not study.finished:
+        yield f"up to {study.settings['batch']['size']} trials in flight: {why}"
     if snapshot.waiting:
         yield waiting_line(snapshot)
 

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from hpo import __version__
+from hpo.clocks import clocks_as_text
 from hpo.errors import InputError
 from hpo.paths import StudyPaths
 from hpo.records import SCHEMA_VERSION, RecordError, append_jsonl, utc_now, write_text
@@ -128,7 +129,8 @@ def read_configuration(paths: StudyPaths) -> dict[str, Any]:
         RecordError: it is no mapping of this version.
     """
     try:
-        record = yaml.safe_load(paths.configuration.read_text(encoding="utf-8"))
+        text = paths.configuration.read_text(encoding="utf-8")
+        record = yaml.load(text, clocks_as_text(yaml.SafeLoader))
     except yaml.YAMLError as error:
         raise RecordError(f"{paths.configuration}: expected YAML: {error}") from error
     if not isinstance(record, dict) or "config" not in record:

@@ -44,7 +44,7 @@ def follow_text(
         "qos": resources.qos,
         "exclude": resources.exclude,
         "cpus-per-task": resources.cpus,
-        "mem": resources.memory,
+        **{name.replace("_", "-"): size for name, size in resources.memory.items()},
         "time": resources.time_limit_min,
         "dependency": ",".join(dependencies),
         "begin": f"now+{math.ceil(delay_s)}" if delay_s > 0 else None,

@@ -35,6 +35,9 @@ _HINTS = (
     ("generic resource", "set cluster.gres to what `sinfo -o '%P %G'` lists, such as gpu:v100:1"),
     ("node configuration is not available", "no node has so much: cluster.gres, .cpus, .mem_gb, .constraint"),
     ("feature", "set cluster.constraint to what `sinfo -o '%P %f'` lists"),
+    ("reservation", "set cluster.extra.reservation to one that `scontrol show reservation` lists"),
+    ("license", "set cluster.extra.licenses to what `scontrol show licenses` lists"),
+    ("memory", "lower cluster.mem_gb, or ask otherwise: cluster.mem_per_cpu_gb, .mem_per_gpu_gb, or null"),
     ("job submit limit", "a limit of the QOS or association is reached: wait, or lower batch.size"),
     ("time limit", "lower cluster.time_limit; `sinfo -o '%P %l'` lists the limits"),
     ("job array", "lower batch.size below MaxArraySize of `scontrol show config`"),
@@ -47,6 +50,27 @@ _HINTS = (
     ("timed out", "the controller was too busy to answer; the array may exist all the same"),
     ("no such file or directory: 'sbatch'", "no Slurm here: use cluster=local, or run this on a login node"),
 )
+
+# What sbatch says of a request that no waiting mends; anything else is tried again.
+_PERMANENT = (
+    *("invalid partition", "invalid account", "invalid qos", "invalid user", "access/permission denied"),
+    *("generic resource", "node configuration is not available", "invalid feature", "invalid node name"),
+    *("invalid license", "reservation is invalid", "requested time limit", "invalid job array"),
+    *("memory specification", "--time specification", "unrecognized option", "invalid argument"),
+    *(
+        "more processors requested",
+        "not permitted to use this",
+        "invalid generic",
+        "node count specification",
+    ),
+)
+
+
+def is_permanent(outcome: Outcome) -> bool:
+    """Whether a client failed for a reason that stays as long as the request does."""
+    said = outcome.stderr.lower()
+    named = _LIMIT.search(outcome.stderr) or any(words in said for words in _PERMANENT)
+    return bool(named) and not is_busy(outcome)
 
 
 def is_busy(outcome: Outcome) -> bool:

@@ -13,7 +13,7 @@ from submitit.core.utils import DelayedSubmission
 from submitit.slurm.slurm import SlurmExecutor, SlurmJob
 
 from slurm.client.command import outside_job, run
-from slurm.client.refusals import is_busy, submission_hint
+from slurm.client.refusals import is_busy, is_permanent, submission_hint
 from slurm.errors import SubmissionError
 from slurm.resources import Resources
 from slurm.settings import ClusterSettings
@@ -86,6 +86,7 @@ def sbatch(script: Path) -> str:
             f"sbatch did not take the array\n{outcome.describe()}",
             submission_hint(outcome.stderr),
             busy=is_busy(outcome),
+            permanent=is_permanent(outcome),
         )
     return job_id
 
@@ -98,7 +99,9 @@ def check_folder(folder: str) -> str:
     """
     if "%" in folder:
         raise SubmissionError(
-            f"folder: expected a path without '%', got {folder}", "choose another study.root or study.name"
+            f"folder: expected a path without '%', got {folder}",
+            "choose another study.root or study.name",
+            permanent=True,
         )
     return folder
 
@@ -127,8 +130,8 @@ def array_executor(settings: ClusterSettings, resources: Resources, name: str, f
         constraint=resources.constraint,
         exclude=resources.exclude,
         cpus_per_task=resources.cpus,
-        # Without it a site's default may be the whole node, and one element would block the rest.
-        mem=resources.memory,
+        # Without any a site's default may be the whole node, and one element would block the rest.
+        **resources.memory,
         time=resources.time_limit_min,
         signal_delay_s=settings.signal_delay_s,
         setup=settings.setup or None,

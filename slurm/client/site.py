@@ -7,12 +7,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from slurm.client.command import run
-from slurm.client.refusals import submission_hint
+from slurm.client.command import Outcome, run
+from slurm.client.refusals import is_permanent, submission_hint
 from slurm.client.site_caps import check_caps
-from slurm.client.site_limits import minutes, parse_configuration
+from slurm.client.site_limits import ask_partition, minutes, parse_configuration
+from slurm.client.site_nodes import ask_nodes
+from slurm.errors import SubmissionError
 from slurm.resources import resources
 from slurm.settings import ClusterSettings
+from slurm.view import ArrayOptions
 
 Line = tuple[str, str, str]  # (ok | warn | fail, what, hint)
 
@@ -43,27 +46,61 @@ def check_site(settings: ClusterSettings) -> Sequence[Line]:
     return lines
 
 
-def trial_line(settings: ClusterSettings, name: str = "frontrunner-test", count: int = 1) -> Line:
-    """Ask the scheduler whether an array could run, without submitting it.
+def ask_cap_lines(settings: ClusterSettings) -> list[Line]:
+    """The lines of `doctor` about the caps of account and QOS."""
+    configuration = parse_configuration(run(["scontrol", "show", "config"]).stdout)
+    return list(check_caps(configuration, settings))
+
+
+def trial_line(
+    settings: ClusterSettings,
+    name: str = "frontrunner-test",
+    folder: str = "",
+    count: int = 1,
+    options: ArrayOptions | None = None,
+) -> Line:
+    """Ask the scheduler whether an array would run, without submitting it.
 
     A held array is taken whatever it asks for, and after its release waits for ever with the reason
-    BadConstraints. Only a warning, as the answer is the same while the right nodes are drained.
+    BadConstraints or PartitionTimeLimit. Measured on 22.05: the answer is the same where no node has so much
+    and where all nodes that do are drained; and a time limit above the partition's is taken.
 
     Args:
         settings: what each element asks for.
         name: of the array.
+        folder: of its files.
         count: its elements.
+        options: of this array.
     """
     from slurm.client.sbatch import array_executor  # submitit takes 0.2 s to load
 
-    with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder) / "test.sh"
-        text = array_executor(settings, resources(settings), name, folder).text(count)
+    try:
+        asked = resources(settings, options)
+        text = array_executor(settings, asked, name, folder or "/tmp").text(count)
+    except SubmissionError as error:
+        return "fail", str(error).partition("\n\nhint: ")[0], error.hint
+    size = ask_partition(asked.partition)
+    if size and 0 < size.minutes < asked.time_limit_min:
+        what = f"time limit: {asked.time_limit_min} min is above the partition's {size.minutes} min"
+        return "fail", what, "lower cluster.time_limit"
+    with tempfile.TemporaryDirectory() as scratch:
+        script = Path(scratch) / "test.sh"
         script.write_text(text.replace("#SBATCH --hold\n", ""), encoding="utf-8")
         outcome = run(["sbatch", "--test-only", str(script)])
+    return _verdict(outcome, settings)
+
+
+def _verdict(outcome: Outcome, settings: ClusterSettings) -> Line:
     if outcome.ok:
         return "ok", "sbatch --test-only: takes the request", ""
-    return "warn", f"sbatch --test-only: {outcome.stderr.strip()}", submission_hint(outcome.stderr)
+    what, hint = f"sbatch --test-only: {outcome.stderr.strip()}", submission_hint(outcome.stderr)
+    if not is_permanent(outcome):
+        return "warn", what, hint
+    if "node configuration" in what.lower():
+        away = [node.name for node in ask_nodes(settings.partition) if node.away and node.holds(settings)]
+        if away:
+            return "warn", f"{what}; {', '.join(away)} would do and cannot be used now", "`sinfo -R` says why"
+    return "fail", what, hint
 
 
 def configuration_lines(configuration: dict[str, str]) -> Iterator[Line]:

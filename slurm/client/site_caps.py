@@ -11,6 +11,7 @@ from slurm.client.site_limits import minutes
 from slurm.settings import ClusterSettings
 
 Line = tuple[str, str, str]  # (ok | warn | fail, what, hint)
+Caps = tuple[str, Mapping[str, str]]  # (whose, caps by sacctmgr's names; one that is not set is empty)
 
 # What sacctmgr calls a cap, and what it means for an array.
 _MEANINGS = {
@@ -31,6 +32,17 @@ _QOS = ("Name", "MaxSubmitJobsPU", "MaxJobsPU", "MaxTRESPU", *_GROUP)
 
 
 def check_caps(configuration: Mapping[str, str], settings: ClusterSettings) -> Iterator[Line]:
+    """One line for each cap of the wanted account and QOS.
+
+    Args:
+        configuration: of `site_limits.parse_configuration`.
+        settings: what is wanted.
+    """
+    for whose, caps in ask_caps(configuration, settings):
+        yield from cap_lines(whose, caps, settings)
+
+
+def ask_caps(configuration: Mapping[str, str], settings: ClusterSettings) -> list[Caps]:
     """Ask the accounting for the caps of the wanted account and QOS; nothing where none are enforced.
 
     Args:
@@ -39,19 +51,16 @@ def check_caps(configuration: Mapping[str, str], settings: ClusterSettings) -> I
     """
     enforced = configuration.get("AccountingStorageEnforce", "").lower()
     if not any(word in enforced for word in ("limits", "qos", "safe", "all")):
-        return
+        return []
     user = pwd.getpwuid(os.geteuid()).pw_name
     associations = _ask("assoc", f"user={user}", _ASSOCIATION)
     account = settings.account
     if account is None:
         account = next((row["DefaultAccount"] for row in _ask("user", user, ("DefaultAccount",))), None)
-    qos = settings.qos
-    for row in associations:
-        if row["Account"] == account:
-            yield from cap_lines(f"account {account}", row, settings)
-            qos = qos or row["DefaultQOS"]
-    for row in _ask("qos", f"name={qos or 'normal'}", _QOS):
-        yield from cap_lines(f"QOS {row['Name']}", row, settings)
+    ours = [row for row in associations if row["Account"] == account]
+    qos = settings.qos or next((row["DefaultQOS"] for row in ours if row["DefaultQOS"]), "normal")
+    rows = _ask("qos", f"name={qos}", _QOS)
+    return [*((f"account {account}", row) for row in ours), *((f"QOS {row['Name']}", row) for row in rows)]
 
 
 def cap_lines(whose: str, caps: Mapping[str, str], settings: ClusterSettings) -> Iterator[Line]:

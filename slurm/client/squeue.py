@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from slurm.client.pending_reasons import passing
 from slurm.view import Task, TaskEnding, TaskState, TaskView, view
 
 # Array id, index, state, reason, nodes, name; the name is last because only it could hold the separator.
@@ -71,7 +72,8 @@ def read_tasks(text: str) -> dict[Task, TaskView]:
         if state is TaskState.OVER and task in tasks:
             continue
         ending = task_ending(word) if state is TaskState.OVER else None
-        tasks[task] = view(state, f"{word} {reason}", node, name, ending)
+        way = passing(reason) if state is TaskState.PENDING else ("", "")
+        tasks[task] = view(state, f"{word} {reason}", node, name, ending, way)
     return tasks
 
 

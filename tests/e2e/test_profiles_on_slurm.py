@@ -31,7 +31,7 @@ def _study(tmp_path: Path, profile: str, seconds: float) -> StudyRun:
 def test_the_scheduler_takes_what_a_profile_asks_for(profile: str, tmp_path: Path) -> None:
     """`sbatch --test-only`, with the profile's own CPUs, memory and GPUs."""
     raw, problems = compose_config([f"cluster={profile}", "trainer=synthetic", f"study.root={tmp_path}"])
-    level, what, _ = assemble(raw, problems).executor.test_submit(name="test", count=4)
+    level, what, _ = assemble(raw, problems).executor.test_submit(name="test", folder="/tmp", count=4)
     assert (level, what) == ("ok", "sbatch --test-only: takes the request")
 
 

@@ -38,6 +38,7 @@ class Scheduler:
     options: dict[str, dict[str, Any]] = field(default_factory=dict)  # job id -> of its submission
     throttles: dict[str, int | None] = field(default_factory=dict)
     polls: int = 0
+    blocked: tuple[str, str, str] | None = None  # of every task that waits: way, the scheduler's words, hint
 
     def start_all(self) -> list[tuple[str, ...]]:
         """Start every released task; returns their arguments, and takes them for ended."""
@@ -48,9 +49,9 @@ class Scheduler:
 class Refused(RuntimeError):
     """An error of the executors' family."""
 
-    def __init__(self, message: str, *, busy: bool) -> None:
+    def __init__(self, message: str, *, busy: bool, permanent: bool = False) -> None:
         super().__init__(message)
-        self.busy = busy
+        self.busy, self.permanent = busy, permanent
 
 
 @dataclass
@@ -63,6 +64,7 @@ class MemoryExecutor:
     kill_after_release: bool = False
     refuse: str = ""
     busy: bool = False
+    permanent: bool = False
     most_at_once: int = 10**6  # elements of a submission; more are refused as busy
     array_size: int = 10**6
     nodes: int = 4
@@ -78,6 +80,9 @@ class MemoryExecutor:
             "warning_s": 120,
         }
 
+    def room(self) -> dict[str, Any]:
+        return {"at_once": None, "waiting": 0, "submitted": None, "why": "tasks in memory"}
+
     def submit(
         self,
         *,
@@ -90,7 +95,8 @@ class MemoryExecutor:
         if self.kill_before_submit:
             raise Killed
         if self.refuse or len(arguments) > self.most_at_once:
-            raise Refused(self.refuse or "too many", busy=self.busy or not self.refuse)
+            busy = self.busy or not self.refuse
+            raise Refused(self.refuse or "too many", busy=busy, permanent=self.permanent)
         self.scheduler.submissions += 1
         job_id = str(self.scheduler.submissions)
         self.scheduler.names[job_id] = name
@@ -144,6 +150,11 @@ class MemoryExecutor:
             key: {"state": task["state"], "detail": "", "node": "", "name": names[key[0]], "ending": ""}
             for key, task in self.scheduler.tasks.items()
         }
+        if self.scheduler.blocked:
+            way, words, hint = self.scheduler.blocked
+            live = {
+                key: {**view, "detail": words, "blocked": way, "hint": hint} for key, view in live.items()
+            }
         return over | live
 
     def endings(self, tasks: Collection[tuple[str, int]]) -> Mapping[tuple[str, int], Any] | None:
@@ -169,7 +180,7 @@ class MemoryExecutor:
     ) -> str:
         return f"#!/bin/bash\n# {name}: {len(arguments)} of {target}\n"
 
-    def test_submit(self, *, name: str, count: int) -> tuple[str, str, str]:
+    def test_submit(self, *, name: str, folder: str, count: int, options: Any = None) -> tuple[str, str, str]:
         return "ok", f"{name}: memory takes {count}", ""
 
     def check(self) -> Sequence[tuple[str, str, str]]:

@@ -68,7 +68,21 @@ def test_executions_are_told_and_a_full_queue_is_busy(
     assert [each["ending"] for each in told.get(tasks[1], [])] in ([], ["cancelled"])
     wall = "MaxSubmitJobsPerUser=-1 MaxWall=1"
     assert refused(accounting, executor, folder, "MaxSubmitJobsPerUser=1", "QOSMaxSubmitJobPerUserLimit").busy
-    assert not refused(accounting, executor, folder, wall, "QOSMaxWallDurationPerJobLimit").busy
+    error = refused(accounting, executor, folder, wall, "QOSMaxWallDurationPerJobLimit")
+    assert (error.busy, error.permanent) == (False, True)
+    level, what, _ = executor.test_submit(name="n", folder="/tmp", count=2)
+    assert (level, "at most 00:01:00 of time" in what) == ("fail", True)
+    caps = ["sacctmgr", "-i", "modify", "qos", "normal", "set"]
+    assert devcluster.client(accounting, *caps, "MaxWall=-1", "MaxTRESPerUser=gres/gpu=1").ok
+    assert SlurmExecutor(**settings).room() == {
+        "at_once": 1,
+        "waiting": 1,
+        "submitted": None,
+        "why": "MaxTRESPU gres/gpu of QOS normal",
+    }
+    assert devcluster.client(accounting, *caps, "MaxJobsPerUser=0").ok
+    blocked = SlurmExecutor(**settings).test_submit(name="n", folder="/tmp", count=2)
+    assert blocked[:2] == ("fail", "no trial may run: MaxJobsPU=0 of QOS normal")
 
 
 def refused(layout: Layout, executor: SlurmExecutor, folder: Path, limit: str, named: str) -> SubmissionError:

@@ -16,14 +16,26 @@ from memory_executor import MemoryExecutor
 from hpo import ports
 from slurm.local_executor import LocalExecutor
 from slurm.slurm_executor import SlurmExecutor
-from slurm.view import ArrayOptions, Ending, ExecutorTraits, SiteLimits, TaskView
+from slurm.view import ArrayOptions, Ending, ExecutorTraits, Room, SiteLimits, TaskView
 
 if TYPE_CHECKING:
     from tests.slurm.conftest import ElementLog, Executor
 
 Wait = Callable[..., None]
 METHODS = [
-    *("limits", "submit", "follow", "release", "hold", "throttle", "warn", "adopt", "poll", "endings"),
+    *(
+        "limits",
+        "room",
+        "submit",
+        "follow",
+        "release",
+        "hold",
+        "throttle",
+        "warn",
+        "adopt",
+        "poll",
+        "endings",
+    ),
     *("last_log_lines", "cancel", "preview", "test_submit", "check"),
 ]
 
@@ -75,7 +87,7 @@ def test_an_executor_tells_of_itself_in_the_ports_words(executor: Executor) -> N
     assert {name: type(value) for name, value in executor.traits.items()} == expected
 
 
-@pytest.mark.parametrize("shape", [TaskView, Ending, ArrayOptions, SiteLimits, ExecutorTraits])
+@pytest.mark.parametrize("shape", [TaskView, Ending, ArrayOptions, SiteLimits, Room, ExecutorTraits])
 def test_a_shape_of_the_port_is_the_same_here(shape: type) -> None:
     """Key by key, with the same types."""
     theirs = getattr(ports, shape.__name__)

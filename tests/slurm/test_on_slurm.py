@@ -142,14 +142,77 @@ def test_what_sbatch_refuses_is_told_with_a_hint(
     assert squeue(cluster) == []
 
 
-@pytest.mark.parametrize("changes", [{"gres": "gpu:a100:1"}, {"mem_gb": 10_000}, {"cpus": 999}])
-def test_a_request_that_no_node_can_meet_is_warned_of(
-    changes: dict[str, Any], cluster: Layout, settings: dict[str, Any]
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"gres": "gpu:a100:1"}, "no node has so much"),
+        ({"gres": "gpu:99"}, "no node has so much"),
+        ({"gres": "tpu:1"}, "cluster.gres"),
+        ({"mem_gb": 10_000}, "no node has so much"),
+        ({"cpus": 999}, "no node has so much"),
+        ({"constraint": "nosuch"}, "cluster.constraint"),
+        ({"partition": "nosuch"}, "cluster.partition"),
+        ({"extra": {"reservation": "nosuch"}}, "scontrol show reservation"),
+        ({"extra": {"licenses": "nosuch:1"}}, "scontrol show licenses"),
+    ],
+)
+def test_a_request_that_no_node_can_meet_is_known_beforehand(
+    changes: dict[str, Any], words: str, cluster: Layout, settings: dict[str, Any]
 ) -> None:
-    """sbatch takes a held array whatever it asks for, so doctor asks beforehand."""
-    warned = [hint for level, _, hint in SlurmExecutor(**{**settings, **changes}).check() if level == "warn"]
-    assert any("no node has so much" in hint for hint in warned)
+    """sbatch takes a held array whatever it asks for, so it is asked without the hold."""
+    executor = SlurmExecutor(**{**settings, **changes})
+    level, _, hint = executor.test_submit(name="n", folder="/tmp", count=2)
+    assert (level, words in hint) == ("fail", True)
+    assert any(level == "fail" and words in hint for level, _, hint in executor.check())
     assert squeue(cluster) == []
+
+
+def test_a_folder_that_slurm_would_read_otherwise_is_known_beforehand(
+    cluster: Layout, settings: dict[str, Any]
+) -> None:
+    """With a percent sign; and nothing else is asked."""
+    level, what, hint = SlurmExecutor(**settings).test_submit(name="n", folder="/tmp/50%/a", count=2)
+    assert (level, "without '%'" in what, "study.root" in hint) == ("fail", True, True)
+
+
+def test_nodes_that_are_drained_are_waited_for_and_hopeless_requests_are_not(
+    own_cluster: Layout,
+    settings: dict[str, Any],
+    targets: str,
+    folder: Path,
+    log: ElementLog,
+    wait_until: Wait,
+) -> None:
+    """Slurm's answer to a test is the same for both, and it takes a time limit that is too long."""
+    client(own_cluster, "scontrol", "update", "partitionname=batch", "maxtime=60")
+    client(own_cluster, "scontrol", "update", "nodename=gpu[1-2]", "state=drain", "reason=test")
+    usual = {**settings, "time_limit": 30}
+    level, what, _ = SlurmExecutor(**usual).test_submit(name="n", folder="/tmp", count=2)
+    assert (level, "gpu1, gpu2 would do and cannot be used now" in what) == ("warn", True)
+    large = SlurmExecutor(**{**usual, "mem_gb": 10_000}).test_submit(name="n", folder="/tmp", count=2)
+    assert large[0] == "fail"
+    long = SlurmExecutor(**settings).test_submit(name="n", folder="/tmp", count=2)
+    assert long == ("fail", "time limit: 240 min is above the partition's 60 min", "lower cluster.time_limit")
+    executor = SlurmExecutor(**usual)
+    tasks = {}
+    for name, minutes in (("drained", 30), ("long", 90)):
+        files = folder / name
+        files.mkdir()
+        job = executor.submit(
+            name=name,
+            folder=str(files),
+            target="element_targets:work",
+            arguments=[[str(log.folder), "0", "0"]],
+            options={"time_limit_min": minutes},
+        )
+        executor.release(job)
+        tasks[name] = (job, 0)
+
+    def ways() -> dict[str, str]:
+        views = executor.poll() or {}
+        return {name: views[task].get("blocked", "") if task in views else "" for name, task in tasks.items()}
+
+    wait_until(lambda: ways() == {"drained": "help", "long": "never"})
 
 
 def test_an_array_above_the_sites_size_is_told_with_a_hint(
@@ -254,3 +317,28 @@ def test_scancel_of_waiting_elements_is_seen_though_slurm_forgets_them(
     assert {index: told["ending"] for (job, index), told in seen.items() if job == job_id} == {
         index: "cancelled" if index in cancelled else "" for index in range(4)
     }
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mem_gb": None},
+        {"mem_gb": None, "mem_per_cpu_gb": 0.125},
+        {"mem_gb": None, "mem_per_gpu_gb": 0.125},
+        {"extra": {"-w": ["gpu1"], "comment": "for the paper", "exclusive": False}},
+    ],
+)
+def test_memory_by_any_key_and_other_options_are_taken(
+    changes: dict[str, Any],
+    cluster: Layout,
+    settings: dict[str, Any],
+    targets: str,
+    folder: Path,
+    log: ElementLog,
+    wait_until: Wait,
+) -> None:
+    """By sbatch, and by the srun in the script, which inherits them."""
+    executor = SlurmExecutor(**{**settings, **changes})
+    job_id = submit(executor, folder, "work", [str(log.folder), "0", "0"])
+    executor.release(job_id)
+    wait_until(lambda: log.ended() == ["0"])

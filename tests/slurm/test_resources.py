@@ -45,7 +45,7 @@ def test_a_helper_asks_for_no_gpu_and_for_nothing_that_needs_one(settings: dict[
     asked = resources(made(settings, **trials, helper=helper, extra={"nodelist": "gpu1"}), {"helper": True})
     assert (asked.partition, asked.account, asked.qos) == ("cpu", "lab", "long")
     assert (asked.gres, asked.constraint, asked.extra) == (None, None, {})
-    assert (asked.cpus, asked.memory, asked.time_limit_min) == (2, "8192M", 60)
+    assert (asked.cpus, asked.memory, asked.time_limit_min) == (2, {"mem": "8192M"}, 60)
 
 
 @pytest.mark.parametrize(("options", "minutes"), [({}, 240), ({"time_limit_min": 33}, 33)])
@@ -63,3 +63,22 @@ def test_an_option_that_leaves_no_time_before_the_warning_is_refused(settings: d
         resources(made(settings), {"time_limit_min": 2})
     assert not caught.value.busy
     assert resources(made(settings, signal_delay_s=60), {"time_limit_min": 2}).time_limit_min == 2
+
+
+@pytest.mark.parametrize(
+    ("keys", "memory"),
+    [
+        ({}, {}),
+        ({"mem_gb": 1.5}, {"mem": "1536M"}),
+        ({"mem_per_cpu_gb": 4}, {"mem_per_cpu": "4096M"}),
+        ({"mem_per_gpu_gb": 0.1}, {"mem_per_gpu": "103M"}),
+    ],
+)
+def test_memory_is_asked_for_by_the_key_that_is_set(
+    settings: dict[str, Any], keys: dict[str, Any], memory: dict[str, str]
+) -> None:
+    """Rounded up to MiB; none where no key is set."""
+    assert resources(made(settings, **{"mem_gb": None, **keys})).memory == memory
+    helper = {**settings["helper"], "mem_gb": None, "mem_per_cpu_gb": keys.get("mem_per_cpu_gb")}
+    asked = resources(made(settings, helper=helper), {"helper": True})
+    assert asked.memory == (memory if "mem_per_cpu" in memory else {})

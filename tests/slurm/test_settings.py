@@ -19,14 +19,19 @@ CONF = Path(__file__).parents[2] / "conf"
 
 @pytest.mark.parametrize(
     ("limit", "minutes"),
-    [(90, 90), ("90", 90), ("4:00:00", 240), ("00:00:30", 1), ("1-02:03:00", 1563), ("0:01:01", 2)],
+    [
+        *[(90, 90), ("90", 90), ("4:00:00", 240), ("00:00:30", 1), ("1-02:03:00", 1563), ("0:01:01", 2)],
+        *[("30:00", 30), ("4:30", 5), ("1-2", 1560), ("1-02:30", 1590), ("60:00", 60), ("120:00:00", 7200)],
+    ],
 )
 def test_time_limits_become_whole_minutes_rounded_up(limit: int | str, minutes: int) -> None:
-    """Minutes, HH:MM:SS and D-HH:MM:SS all mean what they mean to Slurm."""
+    """Every form that sbatch knows means what it means to sbatch; of two numbers the first are minutes."""
     assert limit_minutes(limit) == minutes
 
 
-@pytest.mark.parametrize("limit", [0, -5, "0:00:00", "4:00", "soon", "1-2", ""])
+@pytest.mark.parametrize(
+    "limit", [0, -5, "0:00:00", "soon", "1-", "-2", "1-2:3:4:5", "1:2:3:4", "", "4h", "0", "00:00"]
+)
 def test_other_time_limits_are_refused(limit: int | str) -> None:
     """A limit that is not positive, or has another form, is no limit."""
     with pytest.raises(ValueError, match="expected"):
@@ -48,11 +53,65 @@ def test_a_missing_key_is_reported(settings: dict[str, Any]) -> None:
     assert {error["loc"][0] for error in caught.value.errors()} == set(settings)
 
 
-@pytest.mark.parametrize("option", ["array", "mem", "--time", "cpus_per_task", "open-mode"])
+OWN = ["array", "mem", "--time", "cpus_per_task", "open-mode", "-p", "p", "-A", "-t", "-N", "-M", "-W"]
+OWN += ["mem-per-cpu", "mem_per_gpu", "--export", "export-file", "partit", "--mem-per", "ntasks"]
+
+
+@pytest.mark.parametrize("option", OWN)
 def test_extra_refuses_what_another_key_sets(settings: dict[str, Any], option: str) -> None:
-    """An option cannot be set in two places."""
+    """An option cannot be set in two places, also by its letter or by the beginning of its name."""
     with pytest.raises(ValidationError, match="no other key sets"):
         ClusterSettings(**{**settings, "extra": {option: "1"}})
+
+
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [
+        ({"-w": "gpu01"}, {"nodelist": "gpu01"}),
+        ({"nodelist": ["gpu01", "gpu02"]}, {"nodelist": "gpu01,gpu02"}),
+        ({"L": "a:1", "mail_type": "END"}, {"licenses": "a:1", "mail-type": "END"}),
+        ({"time-min": "1:00:00", "gres-flags": "enforce-binding"},) * 2,
+    ],
+)
+def test_extra_takes_other_options_in_any_spelling(
+    settings: dict[str, Any], given: dict[str, Any], options: dict[str, Any]
+) -> None:
+    """Kept by sbatch's long names, lists with commas."""
+    assert ClusterSettings(**{**settings, "extra": given}).extra == options
+
+
+STRANGE = [{"a b": 1}, {"nice=5 --hold": True}, {"": 1}, {"comment": "a\n#SBATCH -p x"}]
+
+
+@pytest.mark.parametrize("given", STRANGE)
+def test_extra_refuses_what_is_no_option_on_one_line(settings: dict[str, Any], given: dict[str, Any]) -> None:
+    """Each becomes one line of the script."""
+    with pytest.raises(ValidationError, match="expected"):
+        ClusterSettings(**{**settings, "extra": given})
+
+
+@pytest.mark.parametrize("keys", [{}, {"mem_per_cpu_gb": 4}, {"mem_per_gpu_gb": 40.5}])
+def test_memory_may_be_asked_for_by_one_key_or_none(settings: dict[str, Any], keys: dict[str, Any]) -> None:
+    """Neither is missed."""
+    changed = {**settings, "mem_gb": None, **keys}
+    assert ClusterSettings(**changed).mem_gb is None
+
+
+@pytest.mark.parametrize("key", ["mem_per_cpu_gb", "mem_per_gpu_gb"])
+def test_memory_by_two_keys_is_refused(settings: dict[str, Any], key: str) -> None:
+    """Of the trials as of a helper, by the key that was set on top."""
+    with pytest.raises(ValidationError, match=r"there is mem_gb=0\.25; set that to null") as caught:
+        ClusterSettings(**{**settings, key: 4})
+    assert [error["loc"] for error in caught.value.errors()] == [(key,)]
+    helper = {**settings["helper"], "mem_per_cpu_gb": 2}
+    with pytest.raises(ValidationError, match="there is mem_gb=8; set that to null"):
+        ClusterSettings(**{**settings, "helper": helper})
+
+
+def test_lists_of_gres_and_partitions_have_commas(settings: dict[str, Any]) -> None:
+    """Also where YAML has them as lists."""
+    made = ClusterSettings(**{**settings, "gres": ["gpu", "nvme:1"], "partition": ["a", "b"]}, gpus=2)
+    assert (made.gres, made.partition) == ("gpu:2,nvme:1", "a,b")
 
 
 def test_a_warning_that_would_come_before_the_task_is_refused(settings: dict[str, Any]) -> None:
