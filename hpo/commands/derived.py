@@ -204,6 +204,7 @@ def run(
     paths, given = parts.paths, parts.given
     assert given is not None
     if paths.journal.exists():
+        refuse_foreign(paths)  # what its trials are to run stands in its files
         study = load_study(paths.journal)
         _refuse_other(parts, study)
         mend_configuration(paths, parts.raw, parts.identity)

@@ -14,7 +14,7 @@ from hpo.study.state import AttemptEnd, Batch, Event, MissingTask, ProposalReque
 COUNTED_WHERE_STUCK = frozenset({Cause.PREEMPTED, Cause.NODE_FAILURE, Cause.TIMED_OUT, Cause.LOST})
 
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+\[\]-]*")
 
 
 def replay(events: Iterable[Mapping[str, Any]]) -> Study:
@@ -50,9 +50,7 @@ def apply(study: Study, event: Mapping[str, Any]) -> None:
 def _named(given: object) -> str:
     """A name of ours or the scheduler's, which becomes part of a path, or an argument of a program."""
     if not isinstance(given, str) or not _NAME.fullmatch(given):
-        raise ValueError(
-            f"expected a name of letters, digits, dots, dashes and underscores, got {given!r:.80}"
-        )
+        raise ValueError(f"expected a name of letters, digits and ._:@+[]-, got {given!r:.80}")
     return given
 
 

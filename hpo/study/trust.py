@@ -35,7 +35,7 @@ def refuse_ways_out(folder: Path) -> None:
     Raises:
         InputError: a link leads out of it, or something in it is no file.
     """
-    found = [str(path.relative_to(folder)) for path in _ways_out(folder, folder.resolve())]
+    found = [str(path.relative_to(folder)) for path in _ways_out(folder)]
     if found:
         more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         raise InputError(
@@ -45,17 +45,21 @@ def refuse_ways_out(folder: Path) -> None:
         )
 
 
-def _ways_out(folder: Path, root: Path) -> Iterator[Path]:
-    with suppress(FileNotFoundError, PermissionError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_symlink():
-                if not Path(entry.path).resolve().is_relative_to(root):
-                    yield Path(entry.path)
-            elif entry.is_dir():
-                if entry.name not in UNREAD:
-                    yield from _ways_out(Path(entry.path), root)
-            elif not entry.is_file():  # a pipe would keep its reader for ever
-                yield Path(entry.path)
+def _ways_out(folder: Path) -> Iterator[Path]:
+    """Depth first, over plain texts: there may be thousands of trials, and `status` is to be quick."""
+    root, places = folder.resolve(), [str(folder)]
+    while places:
+        with suppress(FileNotFoundError, PermissionError), os.scandir(places.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    if entry.name not in UNREAD:
+                        places.append(entry.path)
+                elif not entry.is_file(
+                    follow_symlinks=False
+                ):  # a link, or a pipe that keeps its reader for ever
+                    path = Path(entry.path)
+                    if not (entry.is_symlink() and path.resolve().is_relative_to(root)):
+                        yield path
 
 
 def foreign_owner(paths: StudyPaths) -> str:

@@ -15,11 +15,12 @@ from controlled_site import Site
 from hpo.cli import main
 from hpo.controller.submission import array_name
 from hpo.errors import InputError
+from hpo.evaluation.parts import read_parts
 from hpo.paths import StudyPaths
-from hpo.records import BatchRecord, RecordError, TrialSpec, read_json
+from hpo.records import BatchRecord, Metric, RecordError, TrialSpec, read_json
 from hpo.study.journal import load_study
 from hpo.study.lease import DAMAGED_S, HeldLease
-from hpo.study.state import TrialState
+from hpo.study.state import Study, Trial, TrialState
 from hpo.study.store import find_study
 
 OVERRIDES = [
@@ -270,6 +271,20 @@ def test_a_lease_that_was_torn_long_ago_is_nobodys(tmp_path: Path) -> None:
     with HeldLease(path):
         pass
     assert [entry.name.partition("-")[0] for entry in tmp_path.iterdir()] == ["controller.json.damaged"]
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "documents.json", "spec.json"])
+def test_a_torn_part_of_an_evaluation_is_left_out_of_the_table(name: str, tmp_path: Path) -> None:
+    """The others are shown, and what the journal has of this one."""
+    paths = StudyPaths(tmp_path)
+    trial = Trial("0000", 0, {"subject": "0001", "base": "4bit"}, "given", "0000", "")
+    trial.state, trial.metrics = TrialState.COMPLETED, {"acc": Metric(0.5)}
+    source = Study(trials={"0001": Trial("0001", 1, {"x": 1}, "sobol", "0000", "")})
+    paths.trial("0000").folder.mkdir(parents=True)
+    (paths.trial("0000").folder / name).write_text(TORN)
+    told, [part] = read_parts(paths, Study(trials={"0000": trial}), source, {})
+    assert (told, part.documents, part.reference) == ([], {}, None)
+    assert (part.subject, part.metrics) == ("0001", {"acc": Metric(0.5)})
 
 
 def test_an_empty_journal_is_no_study(tmp_path: Path) -> None:
