@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from hpo.commands.arguments import COMMANDS, read_command
+from hpo.display.plain_console import PlainConsole
 from hpo.errors import FrontrunnerError, InputError
 from hpo.ports import of_an_executor
 from hpo.records import Cause, RecordError
@@ -23,14 +22,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 failed, 2 bad input, 3 interrupted but resumable.
     """
     options = read_command(arguments)
-    out = Console(width=None if sys.stdout.isatty() else 160)
+    out = PlainConsole(width=None if sys.stdout.isatty() else 160)
     try:
         return COMMANDS[options.command](options, out)
     except FrontrunnerError as error:
         _complain(_message(error), error.hint)
         return error.exit_code
     except RecordError as error:
-        _complain(str(error), "a file of the study folder is damaged; its other files are untouched")
+        study = getattr(options, "study", None) or "STUDY"
+        _complain(
+            str(error), f"`frontrunner doctor {study}` checks a study folder and mends what can be mended"
+        )
         return 1
     except RuntimeError as error:
         if not of_an_executor(error):
@@ -61,7 +63,7 @@ def _message(error: FrontrunnerError) -> str:
 
 
 def _complain(message: str, hint: str) -> None:
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(f"error: {message}", markup=False)
+    console = PlainConsole(stderr=True, soft_wrap=True, highlight=False)
+    console.print(f"error: {message}")
     if hint:
-        console.print(f"\nhint: {hint}", markup=False)
+        console.print(f"\nhint: {hint}")

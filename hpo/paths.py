@@ -98,8 +98,9 @@ class TrialPaths:
 
     def failures(self) -> list[Path]:
         """Every failure file there is, in the order of the attempts."""
-        found = self.folder.glob("failure-*.json")
-        return sorted(found, key=lambda path: int(path.stem.split("-")[1]))
+        numbers = {path: path.stem.removeprefix("failure-") for path in self.folder.glob("failure-*.json")}
+        found = [path for path, number in numbers.items() if number.isdecimal()]
+        return sorted(found, key=lambda path: int(numbers[path]))
 
 
 @dataclass(frozen=True)

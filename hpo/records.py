@@ -16,8 +16,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from types import UnionType
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 SCHEMA_VERSION = 1
 
@@ -103,6 +105,15 @@ def read_json(path: Path) -> dict[str, Json]:
     return record
 
 
+def set_aside(path: Path) -> Path:
+    """Take a damaged file out of the way: kept, under a name that nobody reads.
+
+    Returns:
+        Its new name.
+    """
+    return path.rename(path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"))
+
+
 def append_jsonl(path: Path, record: Mapping[str, Json], *, durable: bool = True) -> None:
     """Append one record as one line; `durable` waits until it is on the disk."""
     line = json.dumps(record, allow_nan=False) + "\n"
@@ -154,6 +165,24 @@ def mend_torn_tail(path: Path) -> bool:
     return True
 
 
+@cache
+def _kinds(record: type[Record]) -> dict[str, tuple[type, ...]]:
+    """What the value of each field may be an instance of; of what it holds in turn nothing is asked."""
+    hints = get_type_hints(record)
+    return {entry.name: tuple(_classes(hints[entry.name])) for entry in fields(record)}
+
+
+def _classes(hint: Any) -> Iterator[type]:
+    for one in get_args(hint) if isinstance(hint, UnionType) else (hint,):
+        yield get_origin(one) or one
+        if one is float:
+            yield int
+
+
+def _words(kinds: Sequence[type]) -> str:
+    return " or ".join(kind.__name__ for kind in kinds)
+
+
 @dataclass(frozen=True)
 class Record:
     """A JSON object with named fields and a schema version."""
@@ -172,11 +201,15 @@ class Record:
         version = record.get("schema_version")
         if not isinstance(version, int) or version > SCHEMA_VERSION:
             raise RecordError(f"{where}: schema_version: expected at most {SCHEMA_VERSION}, got {version!r}")
-        names = {entry.name for entry in fields(cls)}
+        kinds = _kinds(cls)  # type: ignore[arg-type]  # mypy takes type[Self] for unhashable
+        given = {key: value for key, value in record.items() if key in kinds}
+        for name, value in given.items():
+            if not isinstance(value, kinds[name]):
+                raise RecordError(f"{where}: {name}: expected {_words(kinds[name])}, got {value!r:.80}")
         try:
-            return cls(**{key: value for key, value in record.items() if key in names})
+            return cls(**given)
         except TypeError as error:
-            raise RecordError(f"{where}: expected the fields {sorted(names)}: {error}") from error
+            raise RecordError(f"{where}: expected the fields {sorted(kinds)}: {error}") from error
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -225,11 +258,16 @@ class TrialResult(Record):
         found = record.get("metrics")
         if not isinstance(found, dict):
             raise RecordError(f"{where}: metrics: expected an object, got {found!r}")
-        metrics = {name: _metric(name, value, where) for name, value in found.items()}
+        metrics = {name: read_metric(name, value, where) for name, value in found.items()}
         return super().from_json({**record, "metrics": metrics}, where)
 
 
-def _metric(name: str, record: Json, where: Path | str) -> Metric:
+def read_metric(name: str, record: Json, where: Path | str = "") -> Metric:
+    """A value and its standard error; a value alone, too.
+
+    Raises:
+        RecordError: it is no finite number.
+    """
     value = record.get("value") if isinstance(record, dict) else record
     if not isinstance(value, int | float) or not math.isfinite(value):
         raise RecordError(f"{where}: metrics.{name}: expected a finite number, got {record!r}")

@@ -6,6 +6,7 @@ Each command imports what it needs when it is called, so that `status` loads no 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TypeAlias
 from rich.console import Console
 
 from hpo import __version__
+from hpo.study.trust import TRUST
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -44,6 +46,8 @@ def read_command(arguments: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"unrecognized arguments: {' '.join(wrong)}")
     if rest:  # argparse gives up on `*` once an option has come after the first positional
         options.overrides += rest
+    if named := getattr(options, "trust", None):  # jobs and processes that go on with the command know it too
+        os.environ[TRUST] = " ".join([os.environ.get(TRUST, ""), *named])
     return options
 
 
@@ -60,7 +64,7 @@ def command_parser() -> argparse.ArgumentParser:
         "tune": "drive a study until its budget ends; run again, it goes on where it stopped",
         "step": "one pass of the same loop, then exit: for cron or scrontab",
         "plan": "submit nothing: show the space, the first batch and the exact sbatch text",
-        "doctor": "check this site and node before the first GPU-hour is spent",
+        "doctor": "check this site and node before the first GPU-hour is spent, or the files of a STUDY",
         "data": "show what trials read: counts, what filters dropped, lengths, and some examples",
         "prefetch": "put into the cache what the nodes need, so that they download nothing",
     }.items():
@@ -99,9 +103,12 @@ def command_parser() -> argparse.ArgumentParser:
     retry.add_argument("trials", nargs="*", metavar="TRIAL", help="only these (default: all that failed)")
     pause = _add_study(commands, "pause", "let nothing new start, until `resume`; what runs goes on")
     pause.add_argument("--now", action="store_true", help="running trials save their state and wait too")
-    _add_study(commands, "resume", "take a pause back")
+    resume = _add_study(commands, "resume", "take a pause back")
     throttle = _add_study(commands, "throttle", "how many trials may run at once, from now on")
     throttle.add_argument("at_once", metavar="AT_ONCE", help="a number, or none for cluster.max_parallel")
+    for acting in (train, evaluate, cancel, retry, pause, resume, throttle):
+        trust = "act although the folder is this owner's, or names this executor or trial kind, not ours"
+        acting.add_argument("--trust", action="append", metavar="NAME", help=trust)
     return parser
 
 
@@ -121,6 +128,9 @@ def _add_configured(
         )
     parser.add_argument("--config-dir", metavar="DIR", help="a folder with configuration groups of your own")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides of the configuration")
+    if name == "doctor":
+        parser.usage = "frontrunner doctor [--config-dir DIR] [KEY=VALUE ...] | [--root ROOT] STUDY"
+        parser.add_argument("--root", default="studies", help="the study root of STUDY (default: studies)")
 
 
 def _add_derived(commands: Commands, name: str, text: str) -> argparse.ArgumentParser:
@@ -176,6 +186,11 @@ def _plan(options: argparse.Namespace, out: Console) -> int:
 
 
 def _doctor(options: argparse.Namespace, out: Console) -> int:
+    studies = [text for text in options.overrides if "=" not in text and not text.startswith(("~", "+"))]
+    if studies and studies == options.overrides:
+        from hpo.commands.doctor_study import doctor_study
+
+        return max(doctor_study(name, Path(options.root), out) for name in studies)
     from hpo.commands.doctor import doctor
 
     return doctor(options.overrides, options.config_dir, out)

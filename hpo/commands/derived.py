@@ -7,7 +7,7 @@ everything else, from exact-once submission to resuming, is that of any study.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from rich.console import Console
 from hpo.commands.tune import configured, drive, refuse_foreign_folder, refuse_impossible
 from hpo.controller.assembly import Assembly
 from hpo.controller.compose import override_config, whole_cluster
-from hpo.controller.config import RECIPE_GROUPS
+from hpo.controller.config import RECIPE_GROUPS, StudyConfig
+from hpo.controller.targets import named_by_user, programs, refuse_unknown_targets
 from hpo.errors import InputError, Problem
 from hpo.paths import StudyPaths
 from hpo.ports import Adapters, TrialKind
@@ -28,10 +29,12 @@ from hpo.study.store import (
     create_study,
     differences,
     find_study,
+    mend_configuration,
     read_configuration,
     refuse_unwritable,
     set_umask,
 )
+from hpo.study.trust import refuse_foreign
 
 ADAPTER = "adapter_config.json"  # as peft writes it
 ANY_METRIC = {"eval_loss": "min"}  # an objective that every trial with an adapter can be assembled with
@@ -101,10 +104,13 @@ def source(name: str, root: Path) -> SourceStudy:
     """Find a study to derive from.
 
     Raises:
-        InputError: there is none of this name.
+        InputError: there is none of this name, or it is somebody else's.
     """
     paths = find_study(name, root)
-    study, raw = load_study(paths.journal), read_configuration(paths)["config"]
+    study, whole = load_study(paths.journal), read_configuration(paths)["config"]
+    refuse_foreign(paths, programs(whole))
+    # Hydra is to compose it anew: keys of Hydra's own, such as `defaults`, would be obeyed
+    raw = {own.name: whole[own.name] for own in fields(StudyConfig) if own.name in whole}
     now = {"cluster": whole_cluster(study.settings.get("cluster", raw["cluster"]))}
     recipe = {name: group for name in RECIPE_GROUPS if (group := study.identity.get(name))}  # paths absolute
     return SourceStudy(paths, study, {**raw, **now, **with_targets(raw, recipe)})
@@ -148,6 +154,9 @@ def derive(
 
     Returns:
         The configuration, and a problem for each override that does not apply.
+
+    Raises:
+        InputError: the source names an executor or trial kind that neither we nor the user do.
     """
     fits = {text: text.lstrip("+~").partition("=")[0].split(".")[0].split("@")[0] for text in overrides}
     problems = [
@@ -162,6 +171,7 @@ def derive(
     for group, values in changes.items():
         whole = group in ("space", "objectives", "strategy")
         raw[group] = dict(values) if whole else {**raw[group], **values}
+    refuse_unknown_targets(raw, named_by_user(overrides, config_dir))
     return raw, [*problems, *refused]
 
 
@@ -194,8 +204,10 @@ def run(
     paths, given = parts.paths, parts.given
     assert given is not None
     if paths.journal.exists():
+        refuse_foreign(paths)  # what its trials are to run stands in its files
         study = load_study(paths.journal)
         _refuse_other(parts, study)
+        mend_configuration(paths, parts.raw, parts.identity)
         if study.finished and not given.missing(study):
             show_end(parts, console, f"{paths.name} is complete; nothing to do")
             return _exit_code(study)
@@ -205,6 +217,8 @@ def run(
     else:
         refuse_unwritable(paths.folder.parent)
         refuse_impossible(parts, len(given.trials))
+    for line in programs(parts.raw):
+        console.print(f"runs, as the study's configuration says: {line}", markup=False, highlight=False)
     prepare()
     if not paths.journal.exists():
         create_study(paths, parts.raw, parts.identity, {**configured(parts), "earlier": {}})

@@ -28,9 +28,18 @@ def doctor(overrides: Sequence[str], config_dir: str | None, console: Console) -
         InputError: the configuration cannot be used.
     """
     parts = assemble(*compose_config(overrides, config_dir))
-    lines = [*_folders(parts), *parts.executor.check(), *parts.kind.check(parts.recipe, parts.cache)]
+    checked = [*parts.executor.check(), *parts.kind.check(parts.recipe, parts.cache)]
+    return show([*_folders(parts), *checked], console)
+
+
+def show(lines: Sequence[Line], console: Console) -> int:
+    """Print what was found, a hint below what is not well.
+
+    Returns:
+        0, or 1 where a line says fail.
+    """
     for level, what, hint in lines:
-        console.print(f"[{STYLES[level]}]{level:4}[/]  ", end="")
+        console.print(f"{level:4}  ", style=STYLES[level], end="")
         console.print(what, markup=False, highlight=False, soft_wrap=True)
         if hint and level != "ok":
             console.print(f"      hint: {hint}", markup=False, highlight=False, soft_wrap=True)

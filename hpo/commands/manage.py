@@ -12,15 +12,17 @@ from rich.console import Console
 from hpo.controller.assembly import executor_of
 from hpo.controller.collect import Collector
 from hpo.controller.compose import whole_cluster
+from hpo.controller.targets import refuse_unknown_targets
 from hpo.errors import InputError
 from hpo.paths import StudyPaths
 from hpo.ports import Executor
-from hpo.records import write_text
+from hpo.records import RecordError, write_text
 from hpo.study.findings import Cancelled, Completed, Ended, record
 from hpo.study.journal import Journal, load_study
 from hpo.study.lease import HeldLease
 from hpo.study.state import Event, Study, Trial, TrialState
 from hpo.study.store import find_study, read_configuration
+from hpo.study.trust import refuse_foreign
 
 SETTLE_S = 60.0  # a cancelled task has Slurm's KillWait, 30 s by default, to end
 POLL_S = 1.0
@@ -35,14 +37,13 @@ def cancel(name: str, root: Path, trials: Sequence[str], console: Console) -> in
     Raises:
         InputError: no such study or trial.
     """
-    paths = find_study(name, root)
-    study = load_study(paths.journal)
+    paths = _own_study(name, root)
+    study, executor = load_study(paths.journal), _executor(paths)
     chosen = [trial for trial in _chosen(study, trials) if trial in study.in_flight]
     if not trials:
         paths.stop.touch()
     for trial in chosen:
         paths.trial(trial.id).cancel.touch()
-    executor = _executor(paths)
     for batch in {trial.batch for trial in chosen}:
         executor.adopt(str(paths.batch(batch).submission))
     executor.cancel([task for trial in chosen if (task := _task(study, trial))])
@@ -83,7 +84,7 @@ def retry(name: str, root: Path, trials: Sequence[str], console: Console) -> int
     Raises:
         InputError: no such study or trial, a trial that has not failed, or a controller is at work.
     """
-    paths = find_study(name, root)
+    paths = _own_study(name, root)
     ended = (TrialState.FAILED, TrialState.CANCELLED)
     with HeldLease(paths.controller):
         journal = Journal(paths.journal)
@@ -108,9 +109,9 @@ def pause(name: str, root: Path, console: Console, *, now: bool) -> int:
     Raises:
         InputError: no such study.
     """
-    paths = find_study(name, root)
-    paths.pause.touch()
+    paths = _own_study(name, root)
     study, executor = _adopted(paths)
+    paths.pause.touch()
     for batch in study.open_batches:
         if batch.job_id:
             executor.hold(batch.job_id)
@@ -133,9 +134,9 @@ def resume(name: str, root: Path, console: Console) -> int:
     Raises:
         InputError: no such study.
     """
-    paths = find_study(name, root)
-    paths.pause.unlink(missing_ok=True)
+    paths = _own_study(name, root)
     study, executor = _adopted(paths)
+    paths.pause.unlink(missing_ok=True)
     for batch in study.open_batches:
         if batch.job_id:
             executor.release(batch.job_id)
@@ -156,7 +157,7 @@ def throttle(name: str, root: Path, at_once: str, console: Console) -> int:
     Raises:
         InputError: no such study, or another text.
     """
-    paths = find_study(name, root)
+    paths = _own_study(name, root)
     if at_once == "none":
         paths.throttle.unlink(missing_ok=True)
     elif at_once.isdecimal() and int(at_once) > 0:
@@ -168,6 +169,13 @@ def throttle(name: str, root: Path, at_once: str, console: Console) -> int:
         f"study {paths.name}: {what}, from the controller's next look at the queue on", highlight=False
     )
     return 0
+
+
+def _own_study(name: str, root: Path) -> StudyPaths:
+    """A study whose word may be acted on: which tasks to stop, hold or start is what its files say."""
+    paths = find_study(name, root)
+    refuse_foreign(paths)
+    return paths
 
 
 def _adopted(paths: StudyPaths) -> tuple[Study, Executor]:
@@ -187,7 +195,12 @@ def _chosen(study: Study, names: Sequence[str]) -> list[Trial]:
 
 def _executor(paths: StudyPaths) -> Executor:
     """The study's own, which an earlier version may have begun."""
-    raw = read_configuration(paths)["config"]
+    try:
+        raw = read_configuration(paths)["config"]
+    except RecordError:  # the journal has what it takes to stop tasks
+        study = load_study(paths.journal)
+        raw = {"cluster": study.settings["cluster"], "trainer": study.identity["trainer"]}
+    refuse_unknown_targets({"cluster": raw["cluster"]})
     return executor_of({**raw, "cluster": whole_cluster(raw["cluster"])})
 
 

@@ -18,6 +18,7 @@ from hpo.controller.compose import compose_config
 from hpo.controller.controller import Controller
 from hpo.controller.loop import After, Loop, View, insist, nothing
 from hpo.controller.notify import tell
+from hpo.controller.targets import GROUPS, target_of
 from hpo.display.live_view import make_view
 from hpo.display.overview import show_end
 from hpo.errors import InputError, StudyError
@@ -28,7 +29,14 @@ from hpo.records import write_json
 from hpo.study.journal import Journal, load_study
 from hpo.study.lease import HeldLease, refuse_second_controller
 from hpo.study.state import Event, Study
-from hpo.study.store import create_study, refuse_other_configuration, refuse_unwritable, set_umask
+from hpo.study.store import (
+    create_study,
+    mend_configuration,
+    refuse_other_configuration,
+    refuse_unwritable,
+    set_umask,
+)
+from hpo.study.trust import refuse_foreign
 
 INTERRUPTED = 3  # exit code: stopped by the user, and resumable
 CHAIN_WAIT_S = 240.0  # longer than it takes until a dead controller's lease is stale
@@ -81,7 +89,7 @@ def tune(
     reports = Reports(paths, parts.config.report, console)
     if not paths.journal.exists():
         _begin(parts, console)
-    elif _complete(parts, study := load_study(paths.journal)):
+    elif _complete(parts, study := _own_study(paths)):
         _tell_late(parts, study, console)
         show_end(paths, console, f"study {paths.name} is complete; nothing to do")
         reports.conclude()  # as an earlier controller could not, if it was killed
@@ -138,10 +146,17 @@ def refuse_impossible(parts: Assembly, count: int) -> None:
             raise InputError([("cluster.helper" if options else "cluster", what)], hint=hint)
 
 
+def _own_study(paths: StudyPaths) -> Study:
+    """A study that is there, if it is ours to drive: what its trials are to run stands in its files."""
+    refuse_foreign(paths)
+    return load_study(paths.journal)
+
+
 def _complete(parts: Assembly, study: Study) -> bool:
     """Whether a study that is there has nothing left to do; one of another configuration is refused."""
     if not parts.config.study.allow_change:
         refuse_other_configuration(parts.paths, study, parts.identity)
+    mend_configuration(parts.paths, parts.raw, parts.identity)
     return bool(study.finished) and study.settings["budget"] == parts.raw["budget"]
 
 
@@ -190,7 +205,8 @@ def refuse_foreign_folder(paths: StudyPaths) -> None:
     """Raise InputError: a folder that is there is no study."""
     raise InputError(
         f"study.name: expected a new folder or one of ours, got {paths.folder}, which holds no journal.jsonl",
-        hint="study.name=ANOTHER or study.root=PATH names another place",
+        hint="study.name=ANOTHER or study.root=PATH names another place; "
+        f"`frontrunner doctor {paths.folder}` rebuilds a journal that was lost",
     )
 
 
@@ -286,6 +302,7 @@ def _controller(parts: Assembly, lease: HeldLease, view: View, *, anew: bool) ->
         lease,
         parts.target,
         say=view.say,
+        targets=[target_of(parts.raw, group) for group in GROUPS],
     )
     controller.adopt()
     if anew:

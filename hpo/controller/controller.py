@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from hpo.controller.blocked import BlockedTasks
 from hpo.controller.collect import Collector
@@ -12,7 +12,7 @@ from hpo.controller.health import failing_nodes, repeated_error
 from hpo.controller.limits import Budget, Limits
 from hpo.controller.proposer import ProposedTrial, Proposer
 from hpo.controller.remote import Remote
-from hpo.controller.submission import forget, write_specs
+from hpo.controller.submission import batch_record, forget, mend_spec, write_specs
 from hpo.errors import StudyError
 from hpo.paths import StudyPaths
 from hpo.ports import Executor, Task, TaskView
@@ -38,6 +38,7 @@ class Controller:
         target: `module:function` that runs a trial.
         clock: seconds since the epoch; replaced in tests.
         say: told of what did not work and will be tried again.
+        targets: what the user's configuration names, for the job that proposes.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Controller:
         target: str,
         clock: Callable[[], float] = time.time,
         say: Callable[[str], None] = print,
+        targets: Sequence[str] = (),
     ) -> None:
         self.paths, self.journal, self.executor = paths, journal, executor
         self._proposer, self._limits, self.lease = proposer, limits, lease
@@ -58,7 +60,7 @@ class Controller:
         self._blocked = BlockedTasks()
         self._collector = Collector(paths, executor, limits.gone_s)
         self._dispatcher = Dispatcher(paths, journal, executor, limits, target, clock, say)
-        self._remote = Remote(paths, journal, executor, proposer, clock, say)
+        self._remote = Remote(paths, journal, executor, proposer, clock, say, targets)
         self._budget = Budget(limits, paths, clock)
         self._exhausted_at = -1
         self.live: Mapping[Task, TaskView] | None = None
@@ -75,8 +77,11 @@ class Controller:
         return queue, sum(batch.job_id is not None for batch in study.batches.values()), study.requests
 
     def adopt(self) -> None:
-        """Tell the executor of the arrays that an earlier controller left in flight."""
+        """Tell the executor of the arrays that an earlier controller left in flight, and mend their files."""
+        for trial in self.study.in_flight:
+            mend_spec(self.paths, self.study, self._proposer, trial)
         for batch in self.study.open_batches:
+            batch_record(self.paths, self.study, batch)
             self.executor.adopt(str(self.paths.batch(batch.id).submission))
         if self.study.request is not None:
             self.executor.adopt(str(self.paths.helper(self.study.request.id)))

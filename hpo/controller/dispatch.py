@@ -14,11 +14,11 @@ from functools import partial
 
 from hpo.controller.collect import task_of
 from hpo.controller.limits import Limits, array_minutes, shares, warned_s
-from hpo.controller.submission import release, submit_held, unrecorded
+from hpo.controller.submission import batch_record, release, submit_held, unrecorded
 from hpo.errors import StudyError
 from hpo.paths import StudyPaths
 from hpo.ports import OVER, WAITING, ArrayOptions, Executor, Task, TaskView, of_an_executor
-from hpo.records import BatchRecord, Cause, write_json
+from hpo.records import Cause, write_json
 from hpo.study.journal import Journal
 from hpo.study.state import ENDED, Batch, Event, TrialState
 
@@ -113,7 +113,7 @@ class Dispatcher:
             return
         self._journal.record(Event.BATCH_SUBMITTED, batch=batch.id, job_id=job_id)
         if share is None or share > 0:
-            self._try(f"release array {job_id}", lambda: release(self._paths, batch, self._executor))
+            self._try(f"release array {job_id}", lambda: self._release(batch))
 
     def _options(self, minutes: int | None, share: int | None) -> ArrayOptions:
         options: ArrayOptions = {}
@@ -229,19 +229,21 @@ class Dispatcher:
     def _steer_array(self, batch: Batch, job_id: str, states: set[str], share: int | None) -> None:
         may_start = not self.paused and share != 0
         if "held" in states and may_start:
-            self._try(f"release array {job_id}", lambda: release(self._paths, batch, self._executor))
+            self._try(f"release array {job_id}", lambda: self._release(batch))
         if "pending" in states and not may_start:
             self._try(f"hold array {job_id}", lambda: self._executor.hold(job_id))
         if may_start and states.intersection(WAITING):
             self._throttle(batch, job_id, share)
 
+    def _release(self, batch: Batch) -> None:
+        release(self._paths, self._journal.study, batch, self._executor)
+
     def _throttle(self, batch: Batch, job_id: str, share: int | None) -> None:
-        path = self._paths.batch(batch.id).record
-        record = BatchRecord.read(path)
-        if record.at_once == share:
+        record = batch_record(self._paths, self._journal.study, batch)
+        if record is None or record.at_once == share:
             return
         if self._try(f"throttle array {job_id}", lambda: self._executor.throttle(job_id, share)):
-            write_json(path, replace(record, at_once=share).to_json())
+            write_json(self._paths.batch(batch.id).record, replace(record, at_once=share).to_json())
 
     def _shares(self) -> dict[str, int]:
         """batch -> how many of its tasks may run at once; empty where there is no limit."""

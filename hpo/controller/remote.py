@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class Remote:
         proposer: makes the specs from the answer.
         clock: seconds since the epoch.
         say: told of what did not work and will be tried again.
+        targets: that the user's configuration names, so that the job may import them.
     """
 
     paths: StudyPaths
@@ -49,6 +50,7 @@ class Remote:
     proposer: Proposer
     clock: Callable[[], float]
     say: Callable[[str], None]
+    targets: Sequence[str] = ()
 
     def propose(self, room: int, live: Mapping[Task, TaskView] | None) -> list[ProposedTrial]:
         """The answer to the present request; a new request where there is none.
@@ -77,7 +79,7 @@ class Remote:
         name = f"propose-{study.requests:04d}-{uuid.uuid4().hex[:6]}"
         folder = self.paths.helper(name)
         folder.mkdir(parents=True)
-        arguments = [(str(self.paths.folder), name, str(room))]
+        arguments = [(str(self.paths.folder), name, str(room), *self.targets)]
         try:
             job_id = self.executor.submit(
                 name=study_prefix(study) + name,
@@ -132,15 +134,17 @@ class Remote:
             raise StudyError(message, hint="controller.propose_on=login proposes in the controller itself")
 
 
-def main(study_folder: str, request: str, room: str) -> None:
+def main(study_folder: str, request: str, room: str, *targets: str) -> None:
     """Propose, in a job: what `Remote` submits.
 
     Args:
         study_folder: of the study.
         request: its name.
         room: how many trials are wanted.
+        *targets: executors and trial kinds that the controller was told of by its user.
     """
     from hpo.controller.assembly import assemble
+    from hpo.controller.targets import refuse_unknown_targets
     from hpo.study.store import read_configuration
 
     paths = StudyPaths(Path(study_folder))
@@ -149,7 +153,9 @@ def main(study_folder: str, request: str, room: str) -> None:
         return
     study = load_study(paths.journal)
     now: dict[str, Any] = {key: value for key, value in study.settings.items() if key != "executor"}
-    proposer = assemble({**read_configuration(paths)["config"], **now}, []).proposer()
+    raw = {**read_configuration(paths)["config"], **now}
+    refuse_unknown_targets(raw, targets)
+    proposer = assemble(raw, []).proposer()
     proposals = [make_trials.to_event() for make_trials in proposer.propose(study, int(room))]
     write_json_once(answer, {"proposals": proposals, "exhausted": proposer.exhausted})
     print(f"{len(proposals)} proposals", flush=True)

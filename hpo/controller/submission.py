@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from hpo.controller.proposer import Proposer
 from hpo.paths import StudyPaths
 from hpo.ports import OVER, ArrayOptions, Executor, Task, TaskView
-from hpo.records import BatchRecord, TrialSpec, write_json
-from hpo.study.state import Batch, Study
+from hpo.records import BatchRecord, RecordError, TrialSpec, set_aside, write_json
+from hpo.study.state import Batch, Study, Trial
 
 
 def write_specs(paths: StudyPaths, specs: Sequence[TrialSpec]) -> None:
@@ -63,6 +66,47 @@ def array_request(
     }
 
 
+def batch_record(paths: StudyPaths, study: Study, batch: Batch) -> BatchRecord | None:
+    """What is recorded of a batch; None where nothing is.
+
+    A damaged record is set aside. Where the journal names the array, it is written anew: a task of that array
+    does nothing without one. Where it does not, the array is still held, and is swept away.
+    """
+    path = paths.batch(batch.id).record
+    try:
+        return BatchRecord.read(path)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except RecordError:
+        set_aside(path)
+    if batch.job_id is None:
+        return None
+    name = array_name(study, batch.id)
+    record = BatchRecord(batch.id, name, batch.trials, state="submitted", job_id=batch.job_id)
+    write_json(path, record.to_json())
+    return record
+
+
+def mend_spec(paths: StudyPaths, study: Study, proposer: Proposer, trial: Trial) -> bool:
+    """Write anew what a trial is to run, where its file is damaged or missing.
+
+    Returns:
+        Whether it can be read now; what cannot be made again as it was is left.
+    """
+    path = paths.trial(trial.id).spec
+    with suppress(FileNotFoundError, RecordError):
+        return bool(TrialSpec.read(path))
+    earlier = {name: one for name, one in study.trials.items() if one.number < trial.number}
+    chosen = [(trial.params, trial.origin, "")]
+    made = proposer.make_trials(replace(study, trials=earlier), chosen)
+    if not made or (made[0].spec.trial, made[0].spec.params) != (trial.id, trial.params):
+        return False
+    if path.exists():
+        set_aside(path)
+    write_specs(paths, [made[0].spec])
+    return True
+
+
 def submit_held(
     paths: StudyPaths,
     study: Study,
@@ -91,7 +135,7 @@ def submit_held(
     """
     files = paths.batch(batch.id)
     files.submission.mkdir(parents=True, exist_ok=True)
-    present = BatchRecord.read(files.record) if files.record.exists() else None
+    present = batch_record(paths, study, batch)
     if present is not None and present.job_id is not None:
         return present.job_id
     name = array_name(study, batch.id) + uuid.uuid4().hex[:6]
@@ -103,15 +147,16 @@ def submit_held(
     return job_id
 
 
-def release(paths: StudyPaths, batch: Batch, executor: Executor) -> None:
+def release(paths: StudyPaths, study: Study, batch: Batch, executor: Executor) -> None:
     """Let a submitted array start, and record it; harmless when repeated.
 
     Raises:
         RuntimeError: of the executor's family: the array stays held.
     """
     files = paths.batch(batch.id)
-    record = BatchRecord.read(files.record)
-    assert record.job_id is not None, "only what is recorded as submitted is released"
+    record = batch_record(paths, study, batch)
+    assert record is not None, "only what is recorded as submitted is released"
+    assert record.job_id is not None, "likewise"
     executor.release(record.job_id)
     if record.state != "released":
         write_json(files.record, replace(record, state="released").to_json())
@@ -127,7 +172,12 @@ def unrecorded(paths: StudyPaths, study: Study, live: Mapping[Task, TaskView]) -
         if view["state"] != OVER and view["name"].startswith(prefix) and task[0] not in known
     }
     if found:  # a controller that was killed between batch.json and the journal
-        files = (paths.batch(batch.id).record for batch in study.batches.values())
-        recorded = {BatchRecord.read(path).job_id for path in files if path.exists()}
+        recorded = {_recorded(paths.batch(batch.id).record) for batch in study.batches.values()}
         found = {task for task in found if task[0] not in recorded}
     return found
+
+
+def _recorded(path: Path) -> str | None:
+    with suppress(FileNotFoundError, RecordError):
+        return BatchRecord.read(path).job_id
+    return None

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from hpo.evaluation.deltas import FOUR_BIT, UNTUNED, DocumentScores, Part
 from hpo.paths import StudyPaths, TrialPaths
-from hpo.records import TrialResult, TrialSpec, read_json
+from hpo.records import RecordError, TrialResult, TrialSpec, read_json
 from hpo.study.recipe import content_hash
 from hpo.study.state import Study, Trial, TrialState
+
+# A file that is torn, missing or of another kind takes what it tells out of the table, not the table.
+DAMAGED = (FileNotFoundError, RecordError, KeyError, TypeError, AttributeError)
 
 
 def reference(recipe: Mapping[str, Any], base: str, default: Mapping[str, Any]) -> str:
@@ -49,7 +53,8 @@ def read_parts(
     for trial in study.trials.values():
         files = paths.trial(trial.id)
         if not told and trial.state is TrialState.COMPLETED:
-            told = TrialResult.read(files.metrics).details["scores"]
+            with suppress(*DAMAGED):
+                told = list(TrialResult.read(files.metrics).details["scores"])
         parts.append(_part(files, trial, source, default))
     return told, parts
 
@@ -57,10 +62,12 @@ def read_parts(
 def _part(files: TrialPaths, trial: Trial, source: Study, default: Mapping[str, Any]) -> Part:
     subject, base = str(trial.params["subject"]), str(trial.params["base"])
     tuned = source.trials.get(subject)
-    to = reference(TrialSpec.read(files.spec).recipe, base, default) if tuned else None
+    to: str | None = None
     documents: dict[str, DocumentScores] = {}
-    if trial.state is TrialState.COMPLETED:
-        found = read_json(files.documents)["documents"]
+    with suppress(*DAMAGED):
+        to = reference(TrialSpec.read(files.spec).recipe, base, default) if tuned else None
+    with suppress(*DAMAGED):
+        found = read_json(files.documents)["documents"] if trial.state is TrialState.COMPLETED else {}
         documents = {name: DocumentScores(one["digest"], one["values"]) for name, one in found.items()}
     return Part(
         subject, tuned.id if tuned else None, base, to, trial.id, trial.state.value, trial.message,

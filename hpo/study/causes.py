@@ -72,7 +72,7 @@ class AttemptCost:
 
 def unsettled(files: TrialPaths, trial: Trial) -> list[int]:
     """The attempts that have begun and are not in the journal as ended, in order."""
-    begun = {int(path.stem) for path in files.attempts.glob("*.json") if path.stem.isdigit()}
+    begun = {int(path.stem) for path in files.attempts.glob("*.json") if path.stem.isdecimal()}
     with suppress(FileNotFoundError, RecordError):
         begun.add(Lease.read(files.lease).attempt)
     return sorted(begun - trial.ended_attempts.keys())

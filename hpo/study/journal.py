@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hpo.records import SCHEMA_VERSION, append_jsonl, mend_torn_tail, read_jsonl, utc_now
+from hpo.records import SCHEMA_VERSION, RecordError, append_jsonl, mend_torn_tail, read_jsonl, utc_now
 from hpo.study.replay import apply, replay
 from hpo.study.state import Event, Study
 
@@ -27,7 +27,7 @@ class Journal:
         self._listener = listener
         self._keep: int | None = None  # how much of the file counts, while the last line may not
         mend_torn_tail(path)
-        self.study = replay(read_jsonl(path))
+        self.study = load_study(path)
 
     def record(self, event: Event, **fields: Any) -> None:
         """Append one event, durably, and apply it.
@@ -47,5 +47,12 @@ class Journal:
 
 
 def load_study(path: Path) -> Study:
-    """The study that a journal tells of, read-only."""
-    return replay(read_jsonl(path))
+    """The study that a journal tells of, read-only.
+
+    Raises:
+        RecordError: it is damaged before its last line, or tells of none.
+    """
+    study = replay(read_jsonl(path))
+    if not study.uid:
+        raise RecordError(f"{path}: expected the events of a study, got none")
+    return study

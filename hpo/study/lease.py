@@ -7,12 +7,13 @@ import socket
 import time
 import uuid
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hpo.errors import InputError, StudyError
-from hpo.records import Record, RecordError, utc_now, write_json, write_json_once
+from hpo.records import Record, RecordError, set_aside, utc_now, write_json, write_json_once
 
+DAMAGED_S = 60.0  # a living controller writes its lease anew long before
 RENEW_S = 20.0  # a heartbeat is one write to a shared disk: often enough to be seen, no oftener
 
 
@@ -70,7 +71,10 @@ class HeldLease:
         Raises:
             StudyError: the lease has been taken over.
         """
-        present = ControllerLease.read(self._path) if self._path.exists() else None
+        try:
+            present = ControllerLease.read(self._path) if self._path.exists() else None
+        except RecordError:  # of a damaged disk: who took it over would write it anew, and so do we
+            present = replace(self._lease, heartbeat=0.0)
         if present is None or present.token != self._lease.token:
             owner = f"pid {present.pid} on {present.host}" if present else "nobody"
             raise StudyError(f"{self._path}: this controller's lease was taken over by {owner}")
@@ -93,6 +97,9 @@ def refuse_second_controller(path: Path, stale_s: float = 180.0) -> None:
         lease = ControllerLease.read(path)
     except FileNotFoundError:
         return
+    except RecordError as error:
+        _refuse_lately_damaged(path, error)
+        return
     if owner_alive(lease, stale_s):
         raise InputError(
             f"study {path.parent.name} is driven by another controller: pid {lease.pid} on {lease.host} "
@@ -101,10 +108,26 @@ def refuse_second_controller(path: Path, stale_s: float = 180.0) -> None:
         )
 
 
+def _refuse_lately_damaged(path: Path, error: RecordError) -> None:
+    """Raise InputError while a controller may be alive that will mend its lease at its next pass."""
+    with suppress(FileNotFoundError):
+        age_s = time.time() - path.stat().st_mtime
+        if 0 <= age_s < DAMAGED_S:
+            raise InputError(
+                f"{error}; it was changed {age_s:.0f} s ago, so a controller may be at work",
+                hint=f"once it is {DAMAGED_S:.0f} s old, the same command takes it out of the way",
+            ) from error
+
+
 def _clear_if_dead(path: Path, stale_s: float) -> None:
     try:
         seen = ControllerLease.read(path)
     except FileNotFoundError:
+        return
+    except RecordError as error:
+        _refuse_lately_damaged(path, error)
+        with suppress(FileNotFoundError):
+            set_aside(path)
         return
     refuse_second_controller(path, stale_s)
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.stale")

@@ -62,10 +62,15 @@ class QueueFile:
 
 def read_queue(path: Path) -> QueueView:
     """What the controller kept; nothing where it has kept nothing."""
-    try:
-        return QueueView.read(path)
-    except (FileNotFoundError, RecordError):
-        return QueueView()
+    with suppress(FileNotFoundError, RecordError):
+        view = QueueView.read(path)
+        if all(_is_told(task) for task in view.tasks.values()):
+            return view
+    return QueueView()
+
+
+def _is_told(task: object) -> bool:
+    return isinstance(task, list) and len(task) == 3 and all(isinstance(word, str) for word in task)
 
 
 def waiting(queue: QueueView) -> Mapping[str, int]:

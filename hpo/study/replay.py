@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
-from hpo.records import Cause, Metric, RecordError
+from hpo.records import Cause, RecordError, read_metric
 from hpo.study.state import AttemptEnd, Batch, Event, MissingTask, ProposalRequest, Study, Trial, TrialState
 
 # Interruptions that are nobody's fault: only a trial that does not get on between them uses up its budget.
 COUNTED_WHERE_STUCK = frozenset({Cause.PREEMPTED, Cause.NODE_FAILURE, Cause.TIMED_OUT, Cause.LOST})
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+\[\]-]*")
 
 
 def replay(events: Iterable[Mapping[str, Any]]) -> Study:
@@ -22,21 +27,35 @@ def replay(events: Iterable[Mapping[str, Any]]) -> Study:
     for number, event in enumerate(events, start=1):
         try:
             apply(study, event)
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
             what = f"journal record {number} ({event.get('event')!r})"
             raise RecordError(f"{what} does not fit those before it: {error}") from error
     return study
 
 
 def apply(study: Study, event: Mapping[str, Any]) -> None:
-    """Bring the study up to date with one more event."""
+    """Bring the study up to date with one more event.
+
+    Raises:
+        ValueError: an event that is none, or one whose names would be a way out of the study folder; also
+            KeyError, TypeError and AttributeError.
+    """
+    if datetime.fromisoformat(event["at"]).tzinfo is None:
+        raise ValueError(f"at: expected a time with its zone, got {event['at']!r}")
     _HANDLERS[Event(event["event"])](study, event)
     if event["event"] != Event.NOTIFIED:  # telling of the end is no part of the study's time
         study.last_at = event["at"]
 
 
+def _named(given: object) -> str:
+    """A name of ours or the scheduler's, which becomes part of a path, or an argument of a program."""
+    if not isinstance(given, str) or not _NAME.fullmatch(given):
+        raise ValueError(f"expected a name of letters, digits and ._:@+[]-, got {given!r:.80}")
+    return given
+
+
 def _created(study: Study, event: Mapping[str, Any]) -> None:
-    study.uid, study.name, study.created_at = event["uid"], event["study"], event["at"]
+    study.uid, study.name, study.created_at = _named(event["uid"]), _named(event["study"]), event["at"]
     study.earlier = dict(event.get("earlier") or {})
     _configure(study, event)
 
@@ -64,11 +83,11 @@ def _configure(study: Study, event: Mapping[str, Any]) -> None:
 def _planned(study: Study, event: Mapping[str, Any]) -> None:
     for proposal in event["proposals"]:
         trial = Trial(
-            id=proposal["trial"],
-            number=proposal["number"],
+            id=_named(proposal["trial"]),
+            number=int(proposal["number"]),
             params=dict(proposal["params"]),
             origin=proposal["origin"],
-            batch=event["batch"],
+            batch=_named(event["batch"]),
             planned_at=event["at"],
         )
         study.trials[trial.id] = trial
@@ -76,7 +95,7 @@ def _planned(study: Study, event: Mapping[str, Any]) -> None:
         study.trials[name].state = TrialState.OPEN
         study.trials[name].batch = event["batch"]
     trials = [*(proposal["trial"] for proposal in event["proposals"]), *event["retries"]]
-    study.batches[event["batch"]] = Batch(event["batch"], trials, planned_at=event["at"])
+    study.batches[event["batch"]] = Batch(_named(event["batch"]), trials, planned_at=event["at"])
     if event.get("request"):
         study.request, study.failed_requests = None, 0
     study.finished = ""
@@ -85,7 +104,7 @@ def _planned(study: Study, event: Mapping[str, Any]) -> None:
 def _split(study: Study, event: Mapping[str, Any]) -> None:
     """What the scheduler did not take in one piece becomes two batches."""
     batch = study.batches[event["batch"]]
-    other = Batch(event["into"], batch.trials[event["keep"] :], planned_at=event["at"])
+    other = Batch(_named(event["into"]), batch.trials[event["keep"] :], planned_at=event["at"])
     batch.trials = batch.trials[: event["keep"]]
     batch.refusals, batch.failed_at = 0, 0.0
     study.batches[other.id] = other
@@ -94,7 +113,7 @@ def _split(study: Study, event: Mapping[str, Any]) -> None:
 
 
 def _submitted(study: Study, event: Mapping[str, Any]) -> None:
-    study.batches[event["batch"]].job_id = event["job_id"]
+    study.batches[event["batch"]].job_id = _named(event["job_id"])
 
 
 def _submission_failed(study: Study, event: Mapping[str, Any]) -> None:
@@ -107,7 +126,9 @@ def _submission_failed(study: Study, event: Mapping[str, Any]) -> None:
 
 
 def _requested(study: Study, event: Mapping[str, Any]) -> None:
-    study.request = ProposalRequest(event["request"], event["job_id"], event["room"], event["since"])
+    study.request = ProposalRequest(
+        _named(event["request"]), _named(event["job_id"]), event["room"], event["since"]
+    )
     study.requests += 1
     study.helpers.add(event["job_id"])
 
@@ -177,7 +198,7 @@ def _attempt_ended(study: Study, event: Mapping[str, Any]) -> None:
 def _completed(study: Study, event: Mapping[str, Any]) -> None:
     trial = study.trials[event["trial"]]
     trial.state, trial.ended_at, trial.cause, trial.message = TrialState.COMPLETED, event["at"], None, ""
-    trial.metrics = {name: Metric(**metric) for name, metric in event["metrics"].items()}
+    trial.metrics = {name: read_metric(name, metric, "journal") for name, metric in event["metrics"].items()}
     trial.missing = None
     _end(study, event, None)
     study.errors = []

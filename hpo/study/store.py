@@ -19,9 +19,10 @@ from hpo import __version__
 from hpo.clocks import clocks_as_text
 from hpo.errors import InputError
 from hpo.paths import StudyPaths
-from hpo.records import SCHEMA_VERSION, RecordError, append_jsonl, utc_now, write_text
+from hpo.records import SCHEMA_VERSION, RecordError, append_jsonl, set_aside, utc_now, write_text
 from hpo.study.recipe import content_hash
 from hpo.study.state import Event, Study
+from hpo.study.trust import refuse_ways_out
 
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "botorch", "gpytorch", "submitit", "hydra-core")
 
@@ -30,18 +31,37 @@ def find_study(name: str, root: Path) -> StudyPaths:
     """The study folder of this name or path.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or reading it would read what is outside.
     """
     for folder in (Path(name), root / name):
         paths = StudyPaths(folder.resolve())
         if paths.journal.exists():
+            refuse_ways_out(paths.folder)
             return paths
+        if paths.configuration.exists():
+            raise InputError(
+                f"{paths.journal}: there is no such file; expected the events of the study",
+                hint=f"`frontrunner doctor {folder}` rebuilds it from the study's other files",
+            )
     known = sorted(path.parent.name for path in root.glob("*/journal.jsonl"))
     raise InputError(
         f"no study {name!r}: expected a study folder, or one of the studies under {root.resolve()}: "
         f"{', '.join(known) or 'there are none'}",
         hint="`frontrunner tune study.name=NAME` starts one; --root names another study root",
     )
+
+
+def find_folder(name: str, root: Path) -> StudyPaths:
+    """The study folder of this name or path, whatever has become of its files.
+
+    Raises:
+        InputError: there is none.
+    """
+    for folder in (Path(name), root / name):
+        paths = StudyPaths(folder.resolve())
+        if paths.configuration.exists():
+            return paths
+    return find_study(name, root)
 
 
 def identity(
@@ -109,6 +129,13 @@ def _fill(
 ) -> None:
     paths.trials.mkdir()
     paths.batches.mkdir()
+    _write_configuration(paths, config, same)
+    event = {"schema_version": SCHEMA_VERSION, "at": utc_now(), "event": Event.STUDY_CREATED.value}
+    uid = uuid.uuid4().hex[:6]  # tells its arrays from those of a study of the same name elsewhere
+    append_jsonl(paths.journal, {**event, "study": name, "uid": uid, "identity": dict(same), **created})
+
+
+def _write_configuration(paths: StudyPaths, config: Mapping[str, Any], same: Mapping[str, Any]) -> None:
     record = {
         "schema_version": SCHEMA_VERSION,
         "created_at": utc_now(),
@@ -117,26 +144,36 @@ def _fill(
         "config": dict(config),
     }
     write_text(paths.configuration, yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
-    event = {"schema_version": SCHEMA_VERSION, "at": utc_now(), "event": Event.STUDY_CREATED.value}
-    uid = uuid.uuid4().hex[:6]  # tells its arrays from those of a study of the same name elsewhere
-    append_jsonl(paths.journal, {**event, "study": name, "uid": uid, "identity": dict(same), **created})
+
+
+def mend_configuration(paths: StudyPaths, config: Mapping[str, Any], same: Mapping[str, Any]) -> None:
+    """Write study.yaml anew where it is damaged or missing; for who has just composed the study's own."""
+    try:
+        read_configuration(paths)
+    except RecordError:
+        if paths.configuration.exists():
+            set_aside(paths.configuration)
+        _write_configuration(paths, config, same)
 
 
 def read_configuration(paths: StudyPaths) -> dict[str, Any]:
     """study.yaml.
 
     Raises:
-        RecordError: it is no mapping of this version.
+        RecordError: there is none, or it is no mapping of this version.
     """
+    again = "the study's own `tune` (`evaluate`, `train`) command writes it anew"
     try:
         text = paths.configuration.read_text(encoding="utf-8")
         record = yaml.load(text, clocks_as_text(yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        raise RecordError(f"{paths.configuration}: expected YAML: {error}") from error
-    if not isinstance(record, dict) or "config" not in record:
-        raise RecordError(
-            f"{paths.configuration}: expected the mapping that a controller wrote, got {record!r:.80}"
-        )
+    except FileNotFoundError as error:
+        raise RecordError(f"{paths.configuration}: there is no such file; {again}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        wrong = " ".join(str(error).split())
+        raise RecordError(f"{paths.configuration}: expected YAML: {wrong}; {again}") from error
+    if not isinstance(record, dict) or not isinstance(record.get("config"), dict):
+        got = f"expected the mapping that a controller wrote, got {record!r:.80}"
+        raise RecordError(f"{paths.configuration}: {got}; {again}")
     return record
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator, Sequence
 from itertools import combinations
@@ -22,8 +23,10 @@ from hpo.study.snapshot import measured_trials, pareto_trials
 from hpo.study.state import Trial
 
 mpl.use("agg")
+mpl.rcParams["text.parse_math"] = False  # names and values of a study are text, dollars and all
 
 _DPI = 130
+_NO_NAME = re.compile(r"[^\w.+-]")  # of a metric, in a file's name
 _FONT = 7.0  # points
 _MOST_LABELS = 25
 
@@ -40,7 +43,7 @@ def draw(material: Material, folder: Path) -> list[Path]:
     """
     drawn = []
     for name, figure in _figures(material):
-        path = folder / f"{name}.png"
+        path = folder / f"{_NO_NAME.sub('_', name)}.png"
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
         try:
             figure.savefig(temporary, dpi=_DPI, format="png")
