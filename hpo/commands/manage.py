@@ -12,7 +12,7 @@ from rich.console import Console
 
 from hpo.controller.assembly import executor_of
 from hpo.controller.collect import Collector
-from hpo.controller.compose import CONF
+from hpo.controller.groups import CONF
 from hpo.errors import InputError
 from hpo.paths import StudyPaths
 from hpo.ports import Executor
