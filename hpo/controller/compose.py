@@ -180,6 +180,9 @@ def _prepared(overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
         except HydraException as error:
             problems.append((text, f"is not an override: {_first_line(error)}; expected KEY=VALUE"))
             continue
+        if not parsed.key_or_group:
+            problems.append((text, "is not an override: it names no key; expected KEY=VALUE"))
+            continue
         texts.append(_quoted(parsed, text))
     return texts, problems
 
