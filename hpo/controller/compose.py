@@ -15,12 +15,15 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from hpo.controller.groups import CONF, options, options_with, with_fitting_refill, without_misplaced
 from hpo.errors import InputError, Problem
 
+# Hydra minds the value of a group's choice, such as objectives=0, by a plain ValueError
+REFUSALS = (HydraException, OmegaConfBaseException, ValueError)
 OPEN_GROUPS = ("space.", "objectives.")
 OPEN_MAPPINGS = (
     "cluster.extra",
@@ -54,9 +57,59 @@ def compose_config(
     try:
         with _hydra():
             config, refused = _compose(texts, config_dir)
-    except (HydraException, OmegaConfBaseException) as error:
+    except REFUSALS as error:
         raise InputError(f"the configuration cannot be composed: {_first_line(error)}") from error
     return config, [*problems, *refused]
+
+
+def shown_config(overrides: Sequence[str], config_dir: str | None = None, *, resolve: bool) -> dict[str, Any]:
+    """The composed configuration for people to read.
+
+    Args:
+        overrides: see `compose_config`.
+        config_dir: see `compose_config`.
+        resolve: put values into the place of interpolations.
+
+    Raises:
+        InputError: with every override that does not apply.
+    """
+    config, problems = compose_config(overrides, config_dir)
+    if problems:
+        raise InputError(problems)
+    if resolve:
+        return config
+    with _hydra():
+        return _plain([*_searched(config_dir), *_prepared(overrides)[0]], config_dir, resolve=False)
+
+
+def composed_files(overrides: Sequence[str], config_dir: str | None = None) -> list[tuple[str, str]]:
+    """The files that a configuration is made of, in the order in which they are laid over each other.
+
+    Args:
+        overrides: see `compose_config`.
+        config_dir: see `compose_config`.
+
+    Returns:
+        (name below conf, name of the file that asks for it) of each.
+
+    Raises:
+        InputError: with every override that does not apply.
+    """
+    if problems := compose_config(overrides, config_dir)[1]:
+        raise InputError(problems)
+    with _hydra():
+        loader = GlobalHydra.instance().config_loader()
+        texts = [*_searched(config_dir), *_prepared(overrides)[0]]
+        entries = loader.compute_defaults_list("config", texts, RunMode.RUN).defaults
+    own = [entry for entry in entries if not str(entry.config_path).startswith("hydra/")]
+    return [(str(entry.config_path), str(entry.parent)) for entry in own]
+
+
+def _searched(config_dir: str | None) -> list[str]:
+    """What makes Hydra look into a folder of the user's own as well."""
+    if config_dir and not Path(config_dir).is_dir():
+        raise InputError([("--config-dir", f"expected a folder with configuration groups, got {config_dir}")])
+    return [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
 
 
 def swept(text: str) -> list[str]:
@@ -120,10 +173,10 @@ def _escaped(value: Any) -> Any:
 
 
 def _compose(texts: Sequence[str], config_dir: str | None) -> tuple[dict[str, Any], list[Problem]]:
-    extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
+    extra = _searched(config_dir)
     try:
         return _plain([*extra, *texts], config_dir), []
-    except (HydraException, OmegaConfBaseException):
+    except REFUSALS:
         pass  # find out which ones, so that all are reported together
     good, problems = list(extra), []
     base = _plain(good, config_dir)
@@ -131,7 +184,7 @@ def _compose(texts: Sequence[str], config_dir: str | None) -> tuple[dict[str, An
         try:
             base = _plain([*good, text], config_dir)
             good.append(text)
-        except (HydraException, OmegaConfBaseException) as error:
+        except REFUSALS as error:
             problems.append(_refused(text, error, base, config_dir))
     return base, problems
 
