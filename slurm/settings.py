@@ -80,6 +80,7 @@ def _check_delay(delay_s: int, info: ValidationInfo) -> int:
 
 # `gpu`, `gpu:v100`, `gpu:2`, `gpu:v100:2`; no kind is a number
 _GPUS = re.compile(r"gpu(:(?P<kind>[^:]*[^:\d][^:]*))?(:(?P<count>\d+))?")
+_GRES = re.compile(r"[a-z][\w/.-]*(:[\w.][\w.+-]*)?(:\d+[kmgtp]?)?", re.IGNORECASE)
 _COUNTING_OPTIONS = ("gpus", "gpus-per-node", "gpus-per-task")
 
 
@@ -92,6 +93,8 @@ def _check_gres(gres: str | None, info: ValidationInfo) -> str | None:
     """Refuse another number of GPUs than trials use, and put it in where none is given."""
     gpus = info.data.get("gpus")
     parts = gres.split(",") if gres else []
+    if wrong := [part for part in parts if not _GRES.fullmatch(part)]:
+        raise ValueError(f"expected gpu, gpu:KIND, gpu:NUMBER or gpu:KIND:NUMBER, got {wrong[0]!r}")
     found = {part: match for part in parts if (match := _GPUS.fullmatch(part))}
     if len(found) == 1:
         ((part, match),) = found.items()
@@ -117,8 +120,14 @@ def _check_extra(extra: dict[str, OptionValue], info: ValidationInfo) -> dict[st
     return options
 
 
+def _check_word(text: str) -> str:
+    if not text or any(sign.isspace() or not sign.isprintable() for sign in text):
+        raise ValueError("expected one word without blanks, or null")
+    return text
+
+
 # One line without blanks: it becomes a line of the sbatch script. A list is joined by commas.
-Word = Annotated[str, BeforeValidator(joined), Field(pattern=r"^\S+$")]
+Word = Annotated[str, BeforeValidator(joined), AfterValidator(_check_word)]
 Size = Annotated[float, Field(gt=0)]
 
 

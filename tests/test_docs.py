@@ -14,6 +14,9 @@ import pytest
 import yaml
 
 from hpo.cli import main
+from hpo.controller.assembly import assemble
+from hpo.controller.compose import compose_config
+from hpo.errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -86,6 +89,34 @@ def test_overrides_are_accepted_as_written(
         pytest.skip("no Slurm client here: cluster=slurm cannot be planned")
     assert status == 0, shown.err
     assert "First batch" in shown.out
+
+
+def _single_overrides() -> list[str]:
+    """Every override that the text of a page shows by itself; capitals stand for what the reader fills in."""
+    keys = yaml.safe_load((REPOSITORY / "conf" / "config.yaml").read_text(encoding="utf-8"))
+    groups = {path.name for path in (REPOSITORY / "conf").iterdir() if path.is_dir()}
+    shown = {text for page in PAGES for text in re.findall(r"`([^`\n]+)`", page.read_text(encoding="utf-8"))}
+    form = re.compile(r"'?[+~]*([a-z_]+)[\w.]*=(?!.*(NAME|METRIC|\.\.\.))(\S+|.*')")
+    own = (text for text in shown if (match := form.fullmatch(text)) and match[1] in {*keys, *groups})
+    return sorted(word for text in own for word in shlex.split(text))
+
+
+@pytest.mark.parametrize("override", _single_overrides())
+def test_single_override_on_the_default_study(override: str) -> None:
+    """What is wrong, if anything, is the value that was given or what it is for: no key that nobody named."""
+    raw, problems = compose_config([override])
+    assert [text for _, text in problems if not text.endswith("it")] == []  # evaluation=tasks has it
+    try:
+        assemble(raw, problems)
+    except InputError as error:
+        unnamed = ("there is no such key", "is missing", "unknown key", "missing, expected")
+        strange = [
+            (key, text)
+            for key, text in error.problems
+            if key != override.partition("=")[0] and not key.startswith("space.")
+            if any(words in text for words in unnamed)
+        ]
+        assert strange == []
 
 
 def _output(command: list[str], folder: Path, timeout_s: float | None = None) -> str:

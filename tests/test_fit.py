@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.fit import CARDS, PAGE, STUDIES, anatomy_section, fit_of, sections, summed
 from benchmarks.table import rows_of
-from hpo.controller.compose import CONF
+from hpo.controller.groups import CONF
 
 
 def _part(name: str) -> str:

@@ -30,6 +30,8 @@ overrides have the form KEY=VALUE, as in Hydra:
   space.target_modules='choice(qv, attention, all)' '~space.lora_alpha'
 every key and its default is in the YAML files of conf/.
 """
+CONFIG_DIR = "FRONTRUNNER_CONFIG_DIR"  # the folder of a site's own profiles, for all its users
+SHOWN = "configuration"  # what any command with overrides becomes by --cfg or --info
 EXIT_CODES = "exit codes: 0 done, 1 failed, 2 bad input, 3 interrupted but resumable"
 
 
@@ -44,6 +46,8 @@ def read_command(arguments: Sequence[str] | None) -> argparse.Namespace:
     wrong = [text for text in rest if text.startswith("-") or not hasattr(options, "overrides")]
     if wrong:
         parser.error(f"unrecognized arguments: {' '.join(wrong)}")
+    if getattr(options, "cfg", None) or getattr(options, "info", None):
+        options.command = SHOWN
     if rest:  # argparse gives up on `*` once an option has come after the first positional
         options.overrides += rest
     if named := getattr(options, "trust", None):  # jobs and processes that go on with the command know it too
@@ -109,6 +113,10 @@ def command_parser() -> argparse.ArgumentParser:
     for acting in (train, evaluate, cancel, retry, pause, resume, throttle):
         trust = "act although the folder is this owner's, or names this executor or trial kind, not ours"
         acting.add_argument("--trust", action="append", metavar="NAME", help=trust)
+    text = "print the line of code by which a shell completes commands, groups and keys on Tab"
+    completion = commands.add_parser("completion", help=text, description=text)
+    completion.add_argument("shell", choices=("bash", "zsh", "words"), help="words: what may stand last")
+    completion.add_argument("words", nargs=argparse.REMAINDER, metavar="WORD", help="what was typed so far")
     return parser
 
 
@@ -126,11 +134,20 @@ def _add_configured(
         parser.add_argument(
             "-m", "--multirun", action="store_true", help="one study per combination of values: seed=1,2,3"
         )
-    parser.add_argument("--config-dir", metavar="DIR", help="a folder with configuration groups of your own")
+    _add_config_dir(parser)
+    shown = "print the composed configuration as YAML, and do nothing else"
+    parser.add_argument("--cfg", choices=("job",), help=shown)
+    parser.add_argument("--resolve", action="store_true", help="with --cfg: values in place of ${...}")
+    parser.add_argument("--info", choices=("defaults",), help="print the files that it is composed of")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides of the configuration")
     if name == "doctor":
         parser.usage = "frontrunner doctor [--config-dir DIR] [KEY=VALUE ...] | [--root ROOT] STUDY"
         parser.add_argument("--root", default="studies", help="the study root of STUDY (default: studies)")
+
+
+def _add_config_dir(parser: argparse.ArgumentParser) -> None:
+    text = f"a folder with configuration groups of your own (default: ${CONFIG_DIR})"
+    parser.add_argument("--config-dir", metavar="DIR", default=os.environ.get(CONFIG_DIR) or None, help=text)
 
 
 def _add_derived(commands: Commands, name: str, text: str) -> argparse.ArgumentParser:
@@ -138,7 +155,7 @@ def _add_derived(commands: Commands, name: str, text: str) -> argparse.ArgumentP
     parser.add_argument(
         "--name", metavar="NAME", help="of what is made (default: from the study's and its own)"
     )
-    parser.add_argument("--config-dir", metavar="DIR", help="a folder with configuration groups of your own")
+    _add_config_dir(parser)
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="overrides of what the study ran")
     return parser
 
@@ -282,6 +299,20 @@ def _throttle(options: argparse.Namespace, out: Console) -> int:
     return throttle(options.study, Path(options.root), options.at_once, out)
 
 
+def _completion(options: argparse.Namespace, out: Console) -> int:
+    from hpo.commands.completion import completion
+
+    return completion(options.shell, options.words, command_parser(), out)
+
+
+def _configuration(options: argparse.Namespace, out: Console) -> int:
+    from hpo.commands.configuration import show_config, show_defaults
+
+    if options.info:
+        return show_defaults(options.overrides, options.config_dir, out)
+    return show_config(options.overrides, options.config_dir, out, resolve=options.resolve)
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
     "tune": _tune,
     "step": _tune,
@@ -300,4 +331,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int]] = {
     "pause": _pause,
     "resume": _resume,
     "throttle": _throttle,
+    "completion": _completion,
+    SHOWN: _configuration,
 }

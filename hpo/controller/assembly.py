@@ -12,10 +12,10 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from hpo.controller.batch_sizes import BatchSizes, batch_sizes
-from hpo.controller.config import RECIPE_GROUPS, StudyConfig, read_config, without_target
+from hpo.controller.config import RECIPE_GROUPS, StudyConfig, StudySettings, read_config, without_target
 from hpo.controller.given_trials import GivenTrials
 from hpo.controller.limits import Limits
-from hpo.controller.proposer import Proposer, SearchProposer
+from hpo.controller.proposer import Proposer, SearchProposer, enqueued_params
 from hpo.errors import InputError, Problem
 from hpo.forecasts.memory import Forecaster
 from hpo.objectives import Objective, describe_objectives, parse_objectives
@@ -31,6 +31,7 @@ from hpo.study.warm_start import gather
 from hpo.validation import problems_of, strategy_settings
 
 GPUS = ["trainer", "gpus"]
+GROUPS = (*RECIPE_GROUPS, "study", "space", "objectives", "strategy", "cluster")
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,8 @@ def assemble(raw: Mapping[str, Any], problems: list[Problem]) -> Assembly:
     found = list(problems)
     config, own = read_config(raw)
     found += own
+    if any(not isinstance(raw.get(group), Mapping) for group in GROUPS):
+        raise InputError(_unique(found))  # nothing else can be said of it
     space = _collect(found, lambda: parse_space(raw["space"]))
     objectives = _collect(found, lambda: parse_objectives(raw["objectives"]))
     kind = cast(TrialKind | None, _collect(found, lambda: _target(raw, "trainer")()))
@@ -161,6 +164,8 @@ def assemble(raw: Mapping[str, Any], problems: list[Problem]) -> Assembly:
         found += _recipe_problems(kind, recipe, space, objectives)
     if space is not None and objectives:
         found += _strategy_problems(raw, space, objectives)
+    if config and space is not None:
+        found += _enqueued_problems(config.study, space)
     tuned = [name for name in space.parameters if key_path(name, recipe) == GPUS] if space else []
     found += [
         (f"space.{name}", "expected no parameter: the trials of an array get the same") for name in tuned
@@ -290,12 +295,16 @@ def _strategy_problems(
         ]
     except TypeError as error:
         found.append(("strategy", str(error)))
-    enqueued = raw["study"].get("enqueue") or []
-    for number, params in enumerate(enqueued if isinstance(enqueued, list) else []):
+    return found
+
+
+def _enqueued_problems(study: StudySettings, space: SearchSpace) -> list[Problem]:
+    found: list[Problem] = []
+    for number, params in enumerate(study.enqueue):
         try:
-            space.check(params)
+            enqueued_params(space, params, study.seed, number)
         except InputError as error:
-            found += [(f"study.enqueue[{number}] {key}", text) for key, text in error.problems]
+            found += [(f"study.enqueue[{number}] {key}".strip(), text) for key, text in error.problems]
     return found
 
 

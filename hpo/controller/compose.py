@@ -15,13 +15,16 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
-from omegaconf import OmegaConf, _utils
+from hydra.types import RunMode
+from omegaconf import OmegaConf, _utils, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from hpo.clocks import clocks_as_text
+from hpo.controller.groups import CONF, options, options_with, with_fitting_refill, without_misplaced
 from hpo.errors import InputError, Problem
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+# Hydra minds the value of a group's choice, such as objectives=0, by a plain ValueError
+REFUSALS = (HydraException, OmegaConfBaseException, ValueError)
 OPEN_GROUPS = ("space.", "objectives.")
 OPEN_MAPPINGS = (
     "cluster.extra",
@@ -56,9 +59,59 @@ def compose_config(
     try:
         with _hydra():
             config, refused = _compose(texts, config_dir)
-    except (HydraException, OmegaConfBaseException) as error:
+    except REFUSALS as error:
         raise InputError(f"the configuration cannot be composed: {_first_line(error)}") from error
     return config, [*problems, *refused]
+
+
+def shown_config(overrides: Sequence[str], config_dir: str | None = None, *, resolve: bool) -> dict[str, Any]:
+    """The composed configuration for people to read.
+
+    Args:
+        overrides: see `compose_config`.
+        config_dir: see `compose_config`.
+        resolve: put values into the place of interpolations.
+
+    Raises:
+        InputError: with every override that does not apply.
+    """
+    config, problems = compose_config(overrides, config_dir)
+    if problems:
+        raise InputError(problems)
+    if resolve:
+        return config
+    with _hydra():
+        return _plain([*_searched(config_dir), *_prepared(overrides)[0]], config_dir, resolve=False)
+
+
+def composed_files(overrides: Sequence[str], config_dir: str | None = None) -> list[tuple[str, str]]:
+    """The files that a configuration is made of, in the order in which they are laid over each other.
+
+    Args:
+        overrides: see `compose_config`.
+        config_dir: see `compose_config`.
+
+    Returns:
+        (name below conf, name of the file that asks for it) of each.
+
+    Raises:
+        InputError: with every override that does not apply.
+    """
+    if problems := compose_config(overrides, config_dir)[1]:
+        raise InputError(problems)
+    with _hydra():
+        loader = GlobalHydra.instance().config_loader()
+        texts = [*_searched(config_dir), *_prepared(overrides)[0]]
+        entries = loader.compute_defaults_list("config", texts, RunMode.RUN).defaults
+    own = [entry for entry in entries if not str(entry.config_path).startswith("hydra/")]
+    return [(str(entry.config_path), str(entry.parent)) for entry in own]
+
+
+def _searched(config_dir: str | None) -> list[str]:
+    """What makes Hydra look into a folder of the user's own as well."""
+    if config_dir and not Path(config_dir).is_dir():
+        raise InputError([("--config-dir", f"expected a folder with configuration groups, got {config_dir}")])
+    return [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
 
 
 def swept(text: str) -> list[str]:
@@ -98,10 +151,11 @@ def override_config(
         See `compose_config`.
     """
     texts, problems = _prepared(overrides)
-    choices = [text for text in texts if _options(text.partition("=")[0], config_dir)]
+    choices = [text for text in texts if options(text.partition("=")[0], config_dir)]
     values = [text for text in texts if text not in choices]
+    preset = [] if any(_key(text) == "experiment" for text in choices) else ["experiment=none"]
     with _hydra():
-        chosen, refused = _compose(choices, config_dir)
+        chosen, refused = _compose([*preset, *choices], config_dir)
     groups = {key: chosen[key] for text in choices if (key := text.partition("=")[0]) in chosen}
     with tempfile.TemporaryDirectory() as folder:
         content = yaml.safe_dump(_escaped({**base, **groups}), allow_unicode=True, sort_keys=False)
@@ -127,27 +181,37 @@ def _escaped(value: Any) -> Any:
 
 
 def _compose(texts: Sequence[str], config_dir: str | None) -> tuple[dict[str, Any], list[Problem]]:
-    extra = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"] if config_dir else []
+    extra = _searched(config_dir)
     try:
-        return _plain([*extra, *texts]), []
-    except (HydraException, OmegaConfBaseException):
+        return _plain([*extra, *texts], config_dir), []
+    except REFUSALS:
         pass  # find out which ones, so that all are reported together
     good, problems = list(extra), []
-    base = _plain(good)
+    base = _plain(good, config_dir)
     for text in sorted(texts, key=lambda text: "." in text.split("=")[0]):  # groups before values
         try:
-            base = _plain([*good, text])
+            base = _plain([*good, text], config_dir)
             good.append(text)
-        except (HydraException, OmegaConfBaseException) as error:
+        except REFUSALS as error:
             problems.append(_refused(text, error, base, config_dir))
     return base, problems
 
 
-def _plain(texts: Sequence[str]) -> dict[str, Any]:
-    config = compose("config", overrides=list(texts))
-    container = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+def _plain(texts: Sequence[str], config_dir: str | None, *, resolve: bool = True) -> dict[str, Any]:
+    config = compose("config", overrides=list(texts), return_hydra_config=True)
+    choices = dict(config.hydra.runtime.choices)
+    with open_dict(config):
+        del config["hydra"]
+    container = OmegaConf.to_container(config, resolve=resolve, throw_on_missing=True)
     assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}
+    plain = {str(key): value for key, value in container.items()}
+    named = {_key(text) for text in texts}
+    return with_fitting_refill(without_misplaced(plain, choices, named, config_dir), named)
+
+
+def _key(text: str) -> str:
+    """The key or group that an override is about."""
+    return text.lstrip("+~").split("=", 1)[0].split("@", 1)[0]
 
 
 class _hydra:
@@ -184,6 +248,9 @@ def _prepared(overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
         except HydraException as error:
             problems.append((text, f"is not an override: {_first_line(error)}; expected KEY=VALUE"))
             continue
+        if not parsed.key_or_group:
+            problems.append((text, "is not an override: it names no key; expected KEY=VALUE"))
+            continue
         texts.append(_quoted(parsed, text))
     return texts, problems
 
@@ -206,22 +273,20 @@ def _in_quotes(text: str) -> str:
 
 
 def _refused(text: str, error: Exception, base: Mapping[str, Any], config_dir: str | None) -> Problem:
-    key = text.lstrip("+~").split("=", 1)[0].split("@", 1)[0]
-    options = _options(key, config_dir)
-    if options:
-        return key, f"expected one of {', '.join(options)}, got {text.partition('=')[2]}"
+    key = _key(text)
+    if names := options(key, config_dir):
+        return key, f"expected one of {', '.join(names)}, got {text.partition('=')[2]}"
     known = sorted(set(_keys(base)))
     if key in known:
         return key, _first_line(error)
+    if choices := options_with(key, config_dir):
+        return (
+            key,
+            f"there is no such key; {' and '.join(choices)} {'has' if len(choices) == 1 else 'have'} it",
+        )
     near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
     advice = f"; did you mean {' or '.join(near)}?" if near else ""
     return key, f"there is no such key{advice}"
-
-
-def _options(group: str, config_dir: str | None) -> list[str]:
-    """The choices of a configuration group; none where there is no such group."""
-    places = [CONF / group, *([Path(config_dir) / group] if config_dir else [])]
-    return sorted({path.stem for place in places for path in place.glob("*.yaml")})
 
 
 def _keys(config: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -6,6 +6,7 @@ The defaults live in `conf/`; a key that is missing here is a key that is missin
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Annotated, Any, Literal
@@ -23,14 +24,33 @@ Count = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 
 
+def _text(pattern: str, expected: str) -> PlainValidator:
+    """Text of a form, which messages tell in words."""
+
+    def check(given: Any) -> str:
+        if isinstance(given, str) and re.fullmatch(pattern, given):
+            return given
+        raise ValueError(f"expected {expected}")
+
+    return PlainValidator(check)
+
+
+_NAME = _text(
+    "[A-Za-z0-9][A-Za-z0-9._-]{0,63}",
+    "a name of letters, digits, '.', '_' and '-', the first a letter or digit, 64 at most",
+)
+# the owner keeps every right: without them the study could not be written or read again
+_UMASK = _text("0?0[0-7]{2}", 'text of octal digits in quotes, 0 for the owner: "077", "027" or "022"')
+
+
 @dataclass(frozen=True, config=STRICT)
 class StudySettings:
     """Which study, and where."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    name: Annotated[str, _NAME]
     root: Annotated[str, Field(min_length=1)]
     seed: NotNegative
-    umask: Annotated[str, Field(pattern=r"^0?[0-7]{3}$")]
+    umask: Annotated[str, _UMASK]
     enqueue: list[dict[str, Any]]
     known: list[str]
     related: list[str]

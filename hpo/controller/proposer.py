@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from hpo.forecasts.memory import Forecaster
+from hpo.models.history import derive_seed
 from hpo.objectives import Objective
 from hpo.optimizer import Optimizer
 from hpo.records import Params, ParamValue, TrialSpec
+from hpo.space.partial import completed_params
 from hpo.space.space import SearchSpace
 from hpo.study.recipe import apply_params, content_hash
 from hpo.study.results import tell_results
@@ -59,7 +61,7 @@ class SearchProposer:
         strategy: name and settings of the strategy.
         recipe: of every trial, before its parameters are applied.
         seed: of the study.
-        enqueue: parameters to try first, in this order.
+        enqueue: parameters to try first, in this order; some may be missing.
         cache: absolute path of the cache.
         forecaster: of what trials take of a card; None: nothing is foretold.
     """
@@ -79,7 +81,7 @@ class SearchProposer:
         if room <= 0:
             return []
         first = study.next_number
-        given = self.enqueue[first : first + room]
+        given = self._enqueued(first, room)
         chosen = [(params, "enqueued", "") for params in given]
         wanted = room - len(given)
         if wanted:
@@ -90,6 +92,11 @@ class SearchProposer:
             self.exhausted = len(proposals) < wanted
             chosen += [(proposal.params, proposal.origin, proposal.note) for proposal in proposals]
         return self.make_trials(study, chosen)
+
+    def _enqueued(self, first: int, room: int) -> list[Params]:
+        """What was given by hand for trials from number `first` on; what is missing is filled in."""
+        given = enumerate(self.enqueue[first : first + room], first)
+        return [enqueued_params(self.space, params, self.seed, number) for number, params in given]
 
     def make_trials(self, study: Study, chosen: Sequence[tuple[Params, str, str]]) -> list[ProposedTrial]:
         """The next trials of a study, from (parameters, origin, note) of each."""
@@ -126,6 +133,17 @@ class SearchProposer:
             recipe_hash=content_hash(self.recipe),
             memory_factor=self.forecaster.memory(study).factor if self.forecaster else 1.0,
         )
+
+
+def enqueued_params(space: SearchSpace, given: Params, study_seed: int, number: int) -> Params:
+    """The configuration of an enqueued trial: a function of these alone, so that a replay gives the same.
+
+    Nothing is known yet of first trials; what is not given is where the study's Sobol sequence has it.
+
+    Raises:
+        InputError: the values are not of the space, or no configuration has them.
+    """
+    return completed_params(space, given, derive_seed(study_seed, "sobol"), number)
 
 
 def trial_seed(study_seed: int, number: int) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from hpo.controller.compose import CONF
+from hpo.controller.groups import CONF
 from hpo.errors import InputError
 from hpo.study.trust import TRUST, trusted_names
 

@@ -93,7 +93,9 @@ def all_cells(place: int, dimension: Dimension) -> Iterator[float]:
     return (dimension.grid.unit(index) for index in range(dimension.levels or 0))
 
 
-def _nearest_first(point: Sequence[float]) -> Options:
+def nearest_first(point: Sequence[float]) -> Options:
+    """Options: coordinates of a dimension in the order of their distance from a point's."""
+
     def options(place: int, dimension: Dimension) -> Iterator[float]:
         wanted = min(max(float(point[place]), 0.0), 1.0)
         if dimension.levels is not None:
@@ -124,7 +126,7 @@ def feasible_near(steps: Sequence[Step], point: Sequence[float], known: Point) -
         point: d coordinates in [0, 1].
         known: an allowed point, from which the way is halved where the search finds none.
     """
-    nearest = next(FeasiblePoints(steps, _nearest_first(point), _NEAR).points(), None)
+    nearest = next(FeasiblePoints(steps, nearest_first(point), _NEAR).points(), None)
     if nearest is not None:
         return nearest
     here, there = list(known), [float(unit) for unit in point]
@@ -143,7 +145,7 @@ def find_feasible(steps: Sequence[Step]) -> Point | None:
     size = sum(step.coordinate is not None for step in steps)
     for point in islice(_spread(size), _CHECKED):
         is_feasible(steps, point)
-    search = FeasiblePoints(steps, _nearest_first([0.5] * size), _NEAR)
+    search = FeasiblePoints(steps, nearest_first([0.5] * size), _NEAR)
     central = next(search.points(), None)
     finite = all(step.parameter.levels is not None for step in steps)
     if central is not None or (finite and not search.cut_short):
@@ -153,7 +155,7 @@ def find_feasible(steps: Sequence[Step]) -> Point | None:
         if is_feasible(steps, point):
             return point
     starts = islice(_spread(size), _STARTS)
-    searches = (FeasiblePoints(steps, _nearest_first(start), _NEAR).points() for start in starts)
+    searches = (FeasiblePoints(steps, nearest_first(start), _NEAR).points() for start in starts)
     return next((point for points in searches for point in points), None)
 
 

@@ -225,9 +225,14 @@ class SearchSpace:
         for number in range(self.size):
             yield self._numbered(number, counts)
 
-    def combinations(self, axes: Sequence[Sequence[float]]) -> Iterator[Point]:
-        """Every allowed point, once, whose active coordinates are among those given for its dimensions."""
-        yield from FeasiblePoints(self._steps, lambda place, _: axes[place]).points()
+    def combinations(self, axes: Sequence[Sequence[float]], tries: float = math.inf) -> Iterator[Point]:
+        """Every allowed point, once, whose active coordinates are among those given for its dimensions.
+
+        Args:
+            axes: one sequence of coordinates a dimension.
+            tries: values to try before giving up.
+        """
+        yield from FeasiblePoints(self._steps, lambda place, _: axes[place], tries).points()
 
     def _numbered(self, number: int, counts: Sequence[int]) -> Point:
         indices: list[int] = []

@@ -51,7 +51,12 @@ Parts = Annotated[int, Field(ge=3), AfterValidator(_odd)]
 def _problems(name: str, objectives: int) -> list[Problem]:
     if objectives == 1:
         return []
-    return [("strategy.name", f"{name} expects one objective, got {objectives}: use bo or nsga2")]
+    return [
+        (
+            "strategy.name",
+            f"{name} expects one objective, got {objectives}: use bo or nsga2, or objectives=loss",
+        )
+    ]
 
 
 @dataclass(frozen=True, config=STRICT)

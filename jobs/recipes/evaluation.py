@@ -29,13 +29,22 @@ def _as_trained_first(chosen: list[JudgedBase]) -> list[JudgedBase]:
     return chosen
 
 
+def _some(names: list[str]) -> list[str]:
+    if not names or not all(name.strip() for name in names):
+        raise ValueError(f"got {names}, expected at least one name, and none that is empty; null for all")
+    return names
+
+
+Names = Annotated[list[str], AfterValidator(_some)]
+
+
 @dataclass(frozen=True, config=STRICT)
 class TaskRecipe:
     """Tasks of lm-eval, by name or from a folder of task files."""
 
-    names: list[str] | None  # tasks, groups and tags; null: every task of the folder
+    names: Names | None  # tasks, groups and tags; null: every task of the folder
     folder: str | None
-    metrics: list[str] | None  # null: all that the tasks name
+    metrics: Names | None  # null: all that the tasks name
     limit: Count | None  # the first documents of each task; null: all
     fewshot: Annotated[int, Field(ge=0)] | None  # null: what the task says
     chat_template: bool

@@ -18,6 +18,7 @@ from jobs.errors import sound
 from jobs.recipes import targets
 from jobs.recipes.data import DataRecipe
 from jobs.recipes.evaluation import EvaluationRecipe
+from jobs.recipes.model_sizes import known_sizes
 
 STRICT = ConfigDict(extra="forbid", protected_namespaces=())
 Count = Annotated[int, Field(ge=1)]
@@ -65,7 +66,8 @@ class ModelRecipe:
     package: str | None
     file: str | None
     trust_remote_code: bool
-    sizes: dict[str, Any] | None = None  # what its config.json says, for forecasts before it is here
+    # what its config.json says, for forecasts before it is here
+    sizes: Annotated[dict[str, Any] | None, AfterValidator(known_sizes)] = None
 
 
 def _known_targets(chosen: str | list[str]) -> str | list[str]:

@@ -75,7 +75,9 @@ def model_problems(model: ModelRecipe) -> list[tuple[str, str]]:
 
 
 def _packaged(model: ModelRecipe) -> Path:
-    found = importlib.util.find_spec(model.package) if model.package else None
+    # of a dotted name the parents would be imported to look for it
+    named = model.package is not None and model.package.isidentifier() and model.package != "__main__"
+    found = importlib.util.find_spec(str(model.package)) if named else None
     if found is None or not found.submodule_search_locations:
         raise ModelError(
             f"model.package: got {model.package!r}, expected an installed package that holds {model.file}",

@@ -11,7 +11,8 @@ from hpo.cli import main
 from hpo.commands.arms import arms_of
 from hpo.commands.sweep import expand
 from hpo.comparison.arm_gains import gains_of
-from hpo.controller.compose import CONF, compose_config
+from hpo.controller.compose import compose_config
+from hpo.controller.groups import CONF
 from hpo.errors import InputError
 from hpo.objectives import parse_objectives
 from hpo.records import Metric

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from hpo.controller.assembly import assemble
-from hpo.controller.compose import CONF, compose_config
+from hpo.controller.compose import compose_config
+from hpo.controller.groups import CONF
 
 # what the script asks for, beside what conf/cluster/base.yaml says
 PROFILES = {

@@ -73,3 +73,21 @@ def test_earlier_studies_are_learned_from_as_the_journal_keeps_them() -> None:
 
     assert origins("known") == ["model", "model"]
     assert origins("related") == ["related", "centre"]
+
+
+def test_enqueued_trials_may_leave_values_out() -> None:
+    """What is missing is where the study's own Sobol sequence has it; a replay from any trial on agrees."""
+    given = [{"lora_rank": 8}, {}, {"optimizer": "sgd", "lora_rank": 4}]
+
+    def proposer(enqueue: list[Any]) -> SearchProposer:
+        objectives = parse_objectives({"loss": "min"})
+        return SearchProposer(parse_space(SPACE), objectives, {"name": "sobol"}, RECIPE, 7, enqueue, "/cache")
+
+    study = Study(uid="000000", name="study")
+    whole = [proposed.spec.params for proposed in proposer(given).propose(study, 4)]
+    assert [params["lora_rank"] for params in (whole[0], whole[2])] == [8, 4]
+    assert [parse_space(SPACE).problems(params) for params in whole] == [[]] * 4
+    for number in range(2):
+        study.trials[f"{number:04}"] = Trial(f"{number:04}", number, dict(whole[number]), "enqueued", "0", "")
+    again = [proposed.spec.params for proposed in proposer(given).propose(study, 2)]
+    assert again == whole[2:]

@@ -67,6 +67,8 @@ def test_every_problem_is_told_by_its_key_path(recipe: dict[str, Any], tmp_path:
         ("data", "template", "alpacca", "expected 'alpaca'"),
         ("data", "validation_fraction", 0, "expected more than 0"),
         ("model", "trust_remote_code", None, "expected boolean"),
+        ("model", "sizes", {"hidden_size": "wide"}, "hidden_size: 'wide', expected numbers of at least 1"),
+        ("model", "sizes", {"hidden_size": 8, "vocab_size": 9}, "got no num_attention_heads or n_head"),
     ],
 )
 def test_wrong_value_says_what_is_expected(
