@@ -150,8 +150,8 @@ class Executor(Protocol):
     def endings(self, tasks: Collection[Task]) -> Mapping[Task, Sequence[Ending]] | None:
         """Every execution of each task, oldest first, in one query; None: no accounting, or no answer."""
 
-    def last_log_lines(self, folder: str, task: Task) -> str:
-        """The last lines that a task wrote to its error log; "" if there are none.
+    def last_log_lines(self, folder: str, task: Task) -> str | None:
+        """The last lines that a task wrote to its error log; None if there are none, "" if none blames it.
 
         Args:
             folder: where its array was submitted from.

@@ -159,7 +159,7 @@ class LocalExecutor:
         """None: there is no accounting here."""
         return None
 
-    def last_log_lines(self, folder: str, task: Task) -> str:
+    def last_log_lines(self, folder: str, task: Task) -> str | None:
         """The last lines of a task's error log; each launch has one of its own."""
         job_id, index = task
         found = (Path(folder) / job_id).glob(f"{index}-*/*_log.err")

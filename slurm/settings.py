@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo
 from pydantic.dataclasses import dataclass
@@ -173,6 +173,7 @@ class ClusterSettings:
     mem_gb: Annotated[float, Field(gt=0)]
     time_limit: Annotated[int | str, AfterValidator(_check_limit_or_auto)]
     max_parallel: Annotated[int, Field(ge=1)] | None
+    on_scancel: Literal["stop", "forget", "retry"]  # read by the controller alone
     setup: list[str]
     python: Annotated[str, Field(min_length=1)] | None
     extra: Annotated[dict[str, OptionValue], AfterValidator(_check_extra)]

@@ -166,8 +166,8 @@ class SlurmExecutor:
             self._accounting = False
         return sacct.read_endings(outcome.stdout, tasks) if outcome.ok else None
 
-    def last_log_lines(self, folder: str, task: Task) -> str:
-        """The last lines that a task wrote to its error log; "" if there are none.
+    def last_log_lines(self, folder: str, task: Task) -> str | None:
+        """The last lines that a task wrote to its error log; None if there are none, "" if none blames it.
 
         Args:
             folder: where its array was submitted from.

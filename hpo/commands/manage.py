@@ -96,7 +96,7 @@ def retry(name: str, root: Path, trials: Sequence[str], console: Console) -> int
         for trial in again:
             paths.trial(trial.id).cancel.unlink(missing_ok=True)
             journal.record(Event.TRIAL_REOPENED, trial=trial.id)
-        if journal.study.stopped:
+        if journal.study.stopped or journal.study.excluded:  # nodes that were left out may have been mended
             journal.record(Event.STUDY_REOPENED)
             paths.stop.unlink(missing_ok=True)
     console.print(f"{len(again)} trials get another attempt with the next `tune`", highlight=False)

@@ -26,10 +26,11 @@ from hpo.paths import StudyPaths
 from hpo.records import write_json
 from hpo.study.journal import Journal, load_study
 from hpo.study.lease import HeldLease, refuse_second_controller
-from hpo.study.state import Event, Study
+from hpo.study.state import Event, Study, TrialState
 from hpo.study.store import create_study, refuse_other_configuration, refuse_unwritable, set_umask
 
-INTERRUPTED = 3  # exit code: stopped by the user, and resumable
+FAILED = 1  # exit codes: the study has ended, and no trial has completed
+INTERRUPTED = 3  # stopped by the user, and resumable
 CHAIN_WAIT_S = 240.0  # longer than it takes until a dead controller's lease is stale
 CHAIN_LINGER_S = 600.0  # how long a step of a chain waits for what no array in the queue will bring
 
@@ -69,7 +70,7 @@ def tune(
         again: overrides of the steps that `controller.chain` takes later; None: the same.
 
     Returns:
-        0 when the study is complete or the pass is done, 3 when interrupted.
+        0 when the study is complete or the pass is done, 1 when it ended without a result, 3 if interrupted.
 
     Raises:
         FrontrunnerError: bad input (2), or a study that cannot go on (1).
@@ -82,9 +83,9 @@ def tune(
         _begin(parts, console)
     elif _complete(parts, study := load_study(paths.journal)):
         _tell_late(parts, study, console)
-        show_end(paths, console, f"study {paths.name} is complete; nothing to do")
+        show_end(paths, console, f"study {paths.name} {study.ending}; nothing to do")
         reports.conclude()  # as an earlier controller could not, if it was killed
-        return 0
+        return _exit_code(study)
     else:
         _take_up(parts, study, console, once=once)
     wait_s = CHAIN_WAIT_S if chain else 0.0
@@ -186,11 +187,11 @@ def drive(
         parts: the study's.
         lease: of its controller.
         console: where to show it.
-        show_end: called with a headline once the study is complete.
+        show_end: called with a headline once the study has ended.
         ways: how it is driven; None: to its end.
 
     Returns:
-        0, or 3 when interrupted.
+        0, 1 when the study ended without a result, or 3 when interrupted.
 
     Raises:
         FrontrunnerError: the study cannot go on.
@@ -210,9 +211,16 @@ def drive(
         return INTERRUPTED
     finally:
         view.close()
-    if ended:
-        show_end(parts, console, f"study {parts.paths.name} is complete")
-    return 0
+    if not ended:
+        return 0
+    study = controller.journal.study
+    show_end(parts, console, f"study {parts.paths.name} {study.ending}")
+    return _exit_code(study)
+
+
+def _exit_code(study: Study) -> int:
+    """Of a study that has ended."""
+    return 0 if study.in_state(TrialState.COMPLETED) else FAILED
 
 
 def _work(parts: Assembly, controller: Controller, view: View, ways: DriveOptions) -> bool:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from hpo.controller.config import RECIPE_GROUPS, StudyConfig, read_config, without_target
 from hpo.controller.given_trials import GivenTrials
-from hpo.controller.limits import Limits
+from hpo.controller.limits import Limits, scancels_allowed
 from hpo.controller.proposer import Proposer, SearchProposer
 from hpo.errors import InputError, Problem
 from hpo.forecasts.memory import Forecaster
@@ -20,7 +20,7 @@ from hpo.objectives import Objective, describe_objectives, parse_objectives
 from hpo.optimizer import Optimizer
 from hpo.paths import StudyPaths, cache_root
 from hpo.ports import Executor, TrialKind
-from hpo.records import ParamValue
+from hpo.records import Cause, ParamValue
 from hpo.space.extremes import extreme_values
 from hpo.space.space import SearchSpace, parse_space
 from hpo.study.recipe import apply_params, completed, key_path, unknown_names
@@ -91,17 +91,20 @@ class Assembly:
         """Budget, batch sizes and retry budgets."""
         config, gone_s = self.config, self.config.controller.gone_seconds
         traits = self.executor.traits
+        identical = config.controller.identical_errors
+        scancels, again = scancels_allowed(config.cluster.get("on_scancel"), config.batch.size, identical)
         return Limits(
             trials=config.budget.trials,
             wall_hours=config.budget.wall_hours,
             gpu_hours=config.budget.gpu_hours,
             batch_size=config.batch.size,
             refill=config.batch.refill,
-            identical_errors=config.controller.identical_errors,
+            identical_errors=identical,
             node_failures=config.controller.node_failures,
             submit_tries=config.controller.submit_tries,
             gone_s=traits["gone_s"] if gone_s is None else gone_s,
-            retries=asdict(config.controller.retries),
+            retries={**asdict(config.controller.retries), Cause.CANCELLED.value: again},
+            scancels=scancels,
             max_parallel=config.cluster.get("max_parallel") if traits["keeps_max_parallel"] else None,
             auto_time_limit=config.cluster.get("time_limit") == "auto",
             propose_on_job=config.controller.propose_on == "job",

@@ -17,6 +17,10 @@ from hpo.study.causes import attempt_cost, end_cause, record_of, requeue_cause, 
 from hpo.study.findings import Cancelled, Completed, Ended, Finding, NotSeen, SeenAgain
 from hpo.study.state import MissingTask, Study, Trial, TrialState
 
+FROM_OUTSIDE = "by scancel, not by `frontrunner cancel`"
+# Ends that the scheduler explains and that keep a task from coming as far as our code.
+OUT_OF_ROOM = (Cause.HOST_OUT_OF_MEMORY, Cause.TIMED_OUT)
+
 
 @dataclass
 class Collector:
@@ -53,7 +57,7 @@ class Collector:
                 found += [Cancelled(trial.id, "before it began")] if self._marked(trial) else []
             elif live is not None:
                 found += self._seen(trial, task, live.get(task), now, gone)
-        return [*found, *self._verdicts(gone)]
+        return [*found, *self._verdicts(study, gone)]
 
     def _written(self, trial: Trial) -> Iterator[Finding]:
         """What the trial's own files say of its end, the attempts before it first."""
@@ -110,7 +114,7 @@ class Collector:
         gone[task] = (trial, missing)
         return []
 
-    def _verdicts(self, gone: Mapping[Task, tuple[Trial, MissingTask]]) -> Iterator[Finding]:
+    def _verdicts(self, study: Study, gone: Mapping[Task, tuple[Trial, MissingTask]]) -> Iterator[Finding]:
         """One accounting query at most, for the tasks of which the scheduler had no word left."""
         unknown = [task for task, (trial, missing) in gone.items() if not missing.ending]
         accounted = (self.executor.endings(unknown) if unknown else None) or {}
@@ -125,31 +129,53 @@ class Collector:
                 last = told[-1]
                 detail = f"exit code {last['exit']}"
                 missing = MissingTask(missing.since, last["ending"], detail, last["node"])
-            yield from self._verdict(trial, task, missing)
+            yield from self._verdict(study, trial, task, missing)
 
-    def _verdict(self, trial: Trial, task: Task, missing: MissingTask) -> Iterator[Finding]:
+    def _verdict(self, study: Study, trial: Trial, task: Task, missing: MissingTask) -> Iterator[Finding]:
         files = self.paths.trial(trial.id)
         begun = unsettled(files, trial)
         for earlier in begun[:-1]:
             yield self._requeued(trial, earlier)
         attempt = begun[-1] if begun else None
-        record = None if attempt is None else record_of(files, attempt)
-        cause = Cause.CANCELLED if self._marked(trial) else end_cause(missing.ending, record)
-        message = _told(missing, attempt)
-        if cause is Cause.LOST:
-            log_lines = self.executor.last_log_lines(str(self.paths.batch(trial.batch).submission), task)
-            if log_lines and attempt is None:
-                # It never came as far as our code: Python, its packages or the set-up lines are to blame.
-                cause, message = Cause.ERROR, log_lines
-            elif log_lines:
-                message = f"{message}; its log ends with: {log_lines.splitlines()[-1]}"
-        cost = attempt_cost(files, attempt, cause, missing.node)
-        if cause is not Cause.CANCELLED:
-            yield Ended(trial.id, trial.batch, cause, message, cost)
+        if self._marked(trial):
+            if attempt is not None:
+                cost = attempt_cost(files, attempt, Cause.CANCELLED, missing.node)
+                message = _told(missing, attempt)
+                yield Ended(trial.id, trial.batch, Cause.CANCELLED, message, cost, requeued=True)
+            yield Cancelled(trial.id, "")
             return
+        cause = end_cause(missing.ending, None if attempt is None else record_of(files, attempt))
+        cause, message, blocked = self._explained(trial, task, missing, cause, attempt)
+        blocked = blocked and not self._begun(study)
+        cost = attempt_cost(files, attempt, cause, missing.node)
+        yield Ended(trial.id, trial.batch, cause, message, cost, blocked=blocked)
+
+    def _explained(
+        self, trial: Trial, task: Task, missing: MissingTask, cause: Cause, attempt: int | None
+    ) -> tuple[Cause, str, bool]:
+        """Cause and message of an end, and whether its task ran and did not come as far as our code."""
+        message = _told(missing, attempt)
+        if cause is Cause.CANCELLED:
+            return cause, FROM_OUTSIDE, False
+        if cause is not Cause.LOST:
+            return cause, message, attempt is None and bool(missing.node) and cause in OUT_OF_ROOM
+        lines = self.executor.last_log_lines(str(self.paths.batch(trial.batch).submission), task)
         if attempt is not None:
-            yield Ended(trial.id, trial.batch, cause, message, cost, requeued=True)
-        yield Cancelled(trial.id, "" if self._marked(trial) else "by scancel, not by `frontrunner cancel`")
+            last = f"; its log ends with: {lines.splitlines()[-1]}" if lines else ""
+            return cause, message + last, False
+        if lines:  # Python, its packages or the set-up lines are to blame
+            return Cause.ERROR, lines, True
+        if lines is None and missing.node:
+            return cause, f"{message} and wrote nothing: {self._unseen()}", True
+        return cause, message, False
+
+    def _unseen(self) -> str:
+        return f"the nodes may not see {self.paths.folder}, or cluster.setup or cluster.python says nothing"
+
+    def _begun(self, study: Study) -> bool:
+        """Whether any attempt of the study has ever begun."""
+        ended = any(end.attempt is not None for end in study.ends)
+        return ended or any(unsettled(self.paths.trial(trial.id), trial) for trial in study.in_flight)
 
 
 def task_of(study: Study, trial: Trial) -> Task | None:

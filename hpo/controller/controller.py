@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from hpo.controller.collect import Collector
+from hpo.controller.collect import FROM_OUTSIDE, Collector
 from hpo.controller.dispatch import Dispatcher
-from hpo.controller.health import failing_nodes, repeated_error
+from hpo.controller.health import failing_nodes, repeated_error, stop_message
 from hpo.controller.limits import Budget, Limits
 from hpo.controller.proposer import ProposedTrial, Proposer
 from hpo.controller.remote import Remote
@@ -22,6 +22,11 @@ from hpo.study.gpu_hours import account
 from hpo.study.journal import Journal
 from hpo.study.lease import HeldLease
 from hpo.study.state import Event, Study, TrialState
+
+SCANCEL_HINT = (
+    "the same command goes on, without these trials and without counting them as spent; `frontrunner retry` "
+    "gives them another attempt; cluster.on_scancel says what follows such an end"
+)
 
 
 class Controller:
@@ -102,6 +107,7 @@ class Controller:
             self._dispatcher.rescue_stalled(live)
         self._settle_interrupted()
         self._look_for_faults()
+        self._look_for_scancels()
         self._stop_on_request()
         if live is not None:
             self._dispatcher.sweep(live)
@@ -121,7 +127,8 @@ class Controller:
             ended = trial.retries.get(cause, 0)
             action = Action.CANCEL if cancelled else decide(cause, ended, self._limits.retries)
             if action is Action.CANCEL:
-                self.journal.record(Event.TRIAL_CANCELLED, trial=trial.id)
+                outside = {} if cancelled else {"outside": True, "message": trial.message}
+                self.journal.record(Event.TRIAL_CANCELLED, trial=trial.id, **outside)
             elif action is Action.FAIL:
                 self.journal.record(
                     Event.TRIAL_FAILED, trial=trial.id, cause=cause.value, message=trial.message
@@ -137,14 +144,18 @@ class Controller:
             self.journal.record(Event.NODE_EXCLUDED, node=node, message=why)
         error = repeated_error(study, self._limits.identical_errors, nodes)
         if error:
-            message = f"{len(study.errors)} attempts in a row ended with the same error: {error}"
-            folder = self.paths.trial(study.errors[-1].trial).folder
-            self.journal.record(Event.STUDY_STOPPED, message=message)
-            raise StudyError(
-                message,
-                hint=f"the traceback is in {folder}; after mending it, "
-                f"`frontrunner retry {self.paths.folder}` gives the failed trials another attempt",
-            )
+            self._stop(*stop_message(study.errors, error, self.paths))
+
+    def _look_for_scancels(self) -> None:
+        """Stop where somebody else cancels what is submitted: whoever it is would not want more of it."""
+        study, most = self.study, self._limits.scancels
+        if study.scancelled >= most:
+            tasks = "tasks were" if study.scancelled > 1 else "task was"
+            self._stop(f"{study.scancelled} {tasks} cancelled {FROM_OUTSIDE}", SCANCEL_HINT)
+
+    def _stop(self, message: str, hint: str) -> None:
+        self.journal.record(Event.STUDY_STOPPED, message=message)
+        raise StudyError(f"study {self.paths.name} is stopped: {message}", hint=hint)
 
     def _stop_on_request(self) -> None:
         """Leave, once what `cancel` has stopped is over."""
@@ -218,6 +229,13 @@ class Controller:
         study, limits = self.study, self._limits
         in_flight = len(study.in_flight)
         full = in_flight > limits.batch_size - limits.refill
-        if full or self._dispatcher.paused or self._budget_spent():
+        if full or self._dispatcher.paused or self._budget_spent() or self._being_cancelled():
             return 0
-        return min(limits.batch_size - in_flight, limits.trials - len(study.trials))
+        return min(limits.batch_size - in_flight, limits.trials - study.spent)
+
+    def _being_cancelled(self) -> bool:
+        """Whether more may have been cancelled from outside than was seen: running tasks take a while."""
+        jobs = {batch.job_id for batch in self.study.open_batches}
+        states = {view["state"] for (job, _), view in (self.live or {}).items() if job in jobs}
+        ending = "completing" in states or any(trial.missing for trial in self.study.in_flight)
+        return self.study.scancelled > 0 and ending

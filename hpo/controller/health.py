@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hpo.paths import StudyPaths
 from hpo.records import Cause
 from hpo.study.state import AttemptEnd, Study
 
@@ -33,10 +34,19 @@ def _all_bad(ends: list[AttemptEnd]) -> bool:
 
 
 def _common(study: Study, ends: list[AttemptEnd]) -> bool:
-    """Whether other nodes see the same errors, so that it is not this node's fault."""
-    gists = {end.gist for end in ends if end.cause is Cause.ERROR}
-    nodes = {end.node for end in ends}
-    return any(end.gist in gists and end.node not in nodes for end in study.ends)
+    """Whether other nodes see the same, so that it is not this node's fault.
+
+    An error tells what it is; a task that vanished before its trial began does not, so that it counts only
+    where it is the last that was heard of another node.
+    """
+    here = {"", *(end.node for end in ends)}
+    others = [end for end in study.ends if end.node not in here and end.cause in SUSPICIOUS]
+    newest = list({end.node: end for end in study.ends if end.node not in here}.values())
+    return any(
+        one.like(other)
+        for one in ends
+        for other in (others if one.cause is Cause.ERROR else newest if one.attempt is None else ())
+    )
 
 
 def repeated_error(study: Study, limit: int, nodes: int) -> str:
@@ -55,4 +65,23 @@ def repeated_error(study: Study, limit: int, nodes: int) -> str:
     seen_on = {end.node for end in errors}
     can_exclude = "" not in seen_on and nodes // 2 - len(study.excluded) > 0
     enough = len(seen_on) > 1 or not can_exclude or len({end.trial for end in errors}) < 2
-    return errors[-1].message if enough else ""
+    return errors[-1].message if enough or _common(study, errors) else ""
+
+
+def stop_message(errors: list[AttemptEnd], error: str, paths: StudyPaths) -> tuple[str, str]:
+    """What is said where equal errors stop a study, and the hint.
+
+    Args:
+        errors: the last ones in a row.
+        error: the message of them all.
+        paths: the study's files.
+    """
+    last = errors[-1]
+    if last.blocked:
+        what = f"{len(errors)} tasks ended before a trial began, and none of this study ever has: {error}"
+        logs = paths.batch(last.batch).submission
+        mend = f"cluster.setup and cluster.python run before it; the logs are in {logs}"
+        return what, f"{mend}; once that is mended, the same command goes on"
+    what = f"{len(errors)} attempts in a row ended with the same error: {error}"
+    again = f"`frontrunner retry {paths.folder}` gives the failed trials another attempt"
+    return what, f"the traceback is in {paths.trial(last.trial).folder}; after mending it, {again}"

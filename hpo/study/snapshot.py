@@ -74,7 +74,8 @@ class Snapshot:
     def state(self) -> str:
         """One word or a few for the whole study."""
         if self.study.finished:
-            return f"complete: {self.study.finished}"
+            done = "complete" if self.study.in_state(TrialState.COMPLETED) else self.study.ending
+            return f"{done}: {self.study.finished}"
         if self.study.stopped:
             return f"stopped: {self.study.stopped}"
         if self.controller:

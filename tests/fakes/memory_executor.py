@@ -34,7 +34,8 @@ class Scheduler:
     submissions: int = 0
     over: dict[tuple[str, int], str] = field(default_factory=dict)  # ended tasks that are still shown -> word
     accounting: dict[tuple[str, int], list[dict[str, Any]]] | None = None
-    last_log_lines: dict[tuple[str, int], str] = field(default_factory=dict)
+    nodes: dict[tuple[str, int], str] = field(default_factory=dict)  # of ended tasks, where it is not n1
+    last_log_lines: dict[tuple[str, int], str | None] = field(default_factory=dict)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)  # job id -> of its submission
     throttles: dict[str, int | None] = field(default_factory=dict)
     polls: int = 0
@@ -134,7 +135,7 @@ class MemoryExecutor:
             key: {
                 "state": "over",
                 "detail": word.upper(),
-                "node": "n1",
+                "node": self.scheduler.nodes.get(key, "n1"),
                 "name": names[key[0]],
                 "ending": word,
             }
@@ -151,7 +152,7 @@ class MemoryExecutor:
             return None
         return {task: self.scheduler.accounting.get(task, []) for task in tasks}
 
-    def last_log_lines(self, folder: str, task: tuple[str, int]) -> str:
+    def last_log_lines(self, folder: str, task: tuple[str, int]) -> str | None:
         return self.scheduler.last_log_lines.get(task, "")
 
     def cancel(self, tasks: Collection[tuple[str, int]]) -> None:
