@@ -86,6 +86,9 @@ class Executor(Protocol):
     def traits(self) -> ExecutorTraits:
         """What differs from other executors; asks the site nothing."""
 
+    def silence(self) -> str:
+        """Why the scheduler cannot be asked anything now, in its own words; "" where it answers."""
+
     def limits(self) -> SiteLimits:
         """What the site allows; asked once, and answered with defaults where the site cannot be asked."""
 

@@ -68,6 +68,10 @@ class LocalExecutor:
         wanted = self.settings
         return devices.slots(wanted.max_parallel, wanted.cpus, cpu_count, len(self._gpus), wanted.cards)
 
+    def silence(self) -> str:
+        """Nothing: there is no scheduler here that could be away."""
+        return ""
+
     def limits(self) -> SiteLimits:
         """What this machine allows: one node, and whatever time and size of array."""
         return {

@@ -41,6 +41,11 @@ class SlurmExecutor:
         self._array_size: int | None = None
         self._partition: site_limits.PartitionSize | None = None
 
+    def silence(self) -> str:
+        """What `scontrol ping` says where no controller answers."""
+        outcome = run(["scontrol", "ping"])  # 0 as soon as one controller of several is up
+        return "" if outcome.ok else outcome.describe()
+
     def limits(self) -> SiteLimits:
         """What the site allows; what it has answered once is not asked again."""
         self._array_size = self._array_size or site_limits.ask_array_size()

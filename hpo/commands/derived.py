@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from hpo.commands.tune import configured, drive, refuse_foreign_folder
+from hpo.commands.tune import configured, drive, refuse_foreign_folder, refuse_silent
 from hpo.controller.assembly import Assembly
 from hpo.controller.compose import override_config
 from hpo.controller.config import RECIPE_GROUPS
@@ -203,6 +203,7 @@ def run(
     elif paths.folder.exists():
         refuse_foreign_folder(paths)
     else:
+        refuse_silent(parts)
         refuse_unwritable(paths.folder.parent)
     prepare()
     if not paths.journal.exists():

@@ -189,9 +189,10 @@ def _chosen(study: Study, names: Sequence[str]) -> list[Trial]:
 def _executor(paths: StudyPaths) -> Executor:
     """The study's own, which an earlier version may have begun: it knew fewer keys of the cluster."""
     raw = read_configuration(paths)["config"]
+    cluster = load_study(paths.journal).settings.get("cluster") or raw["cluster"]  # as it is by now
     base = yaml.safe_load((CONF / "cluster" / "base.yaml").read_text(encoding="utf-8"))
-    helper = {**base["helper"], **raw["cluster"].get("helper", {})}
-    return executor_of({**raw, "cluster": {**base, **raw["cluster"], "helper": helper}})
+    helper = {**base["helper"], **cluster.get("helper", {})}
+    return executor_of({**raw, "cluster": {**base, **cluster, "helper": helper}}, [paths])
 
 
 def _task(study: Study, trial: Trial) -> tuple[str, int] | None:

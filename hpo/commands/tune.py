@@ -108,6 +108,7 @@ def _begin(parts: Assembly, console: Console) -> None:
     """Create the study, once all that can be wrong with it has been looked at."""
     if parts.paths.folder.exists():
         refuse_foreign_folder(parts.paths)
+    refuse_silent(parts)
     earlier = parts.earlier()
     refuse_unwritable(parts.paths.folder.parent)
     _prepare(parts, console)
@@ -168,6 +169,15 @@ def refuse_foreign_folder(paths: StudyPaths) -> None:
         f"study.name: expected a new folder or one of ours, got {paths.folder}, which holds no journal.jsonl",
         hint="study.name=ANOTHER or study.root=PATH names another place",
     )
+
+
+def refuse_silent(parts: Assembly) -> None:
+    """Raise StudyError: nothing is begun where the scheduler does not answer."""
+    if silence := parts.executor.silence():
+        raise StudyError(
+            f"the scheduler does not answer, so study {parts.paths.name} was not begun: {silence}",
+            hint="the same command begins it once it answers; cluster=local runs trials on this machine",
+        )
 
 
 def _show_end(parts: Assembly, console: Console, headline: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from hpo.ports import Executor, TrialKind
 from hpo.records import Cause, ParamValue
 from hpo.space.extremes import extreme_values
 from hpo.space.space import SearchSpace, parse_space
+from hpo.study.journal import load_study
 from hpo.study.recipe import apply_params, completed, key_path, unknown_names
 from hpo.study.store import identity
 from hpo.study.warm_start import gather
@@ -48,7 +50,7 @@ class Assembly:
     @property
     def paths(self) -> StudyPaths:
         """The study's files."""
-        return StudyPaths(Path(self.config.study.root).resolve() / self.config.study.name)
+        return paths_of(self.config)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -132,12 +134,18 @@ class Assembly:
         return Forecaster(self.kind, self.space, self.recipe, self.cache, *given)
 
 
-def assemble(raw: Mapping[str, Any], problems: list[Problem]) -> Assembly:
+def paths_of(config: StudyConfig) -> StudyPaths:
+    """The files of the study that a configuration names."""
+    return StudyPaths(Path(config.study.root).resolve() / config.study.name)
+
+
+def assemble(raw: Mapping[str, Any], problems: list[Problem], source: StudyPaths | None = None) -> Assembly:
     """Build a study's parts.
 
     Args:
         raw: the composed configuration.
         problems: those found while composing; reported with the others.
+        source: the study that this one is made out of.
 
     Raises:
         InputError: with every problem of the configuration, by key path.
@@ -148,7 +156,8 @@ def assemble(raw: Mapping[str, Any], problems: list[Problem]) -> Assembly:
     space = _collect(found, lambda: parse_space(raw["space"]))
     objectives = _collect(found, lambda: parse_objectives(raw["objectives"]))
     kind = cast(TrialKind | None, _collect(found, lambda: _target(raw, "trainer")()))
-    executor = cast(Executor | None, _collect(found, lambda: executor_of(raw)))
+    places = [paths for paths in (config and paths_of(config), source) if paths]
+    executor = cast(Executor | None, _collect(found, lambda: executor_of(raw, places)))
     recipe: dict[str, Any] = {name: without_target(raw[name]) for name in RECIPE_GROUPS}
     if kind:
         found += _recipe_problems(kind, recipe, space, objectives)
@@ -204,12 +213,20 @@ def gpus_of(raw: Mapping[str, Any]) -> int | None:
     return gpus if isinstance(gpus, int) and gpus >= 1 else None  # else the trainer complains
 
 
-def executor_of(raw: Mapping[str, Any]) -> Executor:
+def _begun_with(places: Sequence[StudyPaths]) -> str:
+    """The executor that the first of these studies that is there was begun with; "" for none."""
+    there = next((paths.journal for paths in places if paths.journal.exists()), None)
+    return str(load_study(there).settings.get("executor") or "") if there else ""
+
+
+def executor_of(raw: Mapping[str, Any], places: Sequence[StudyPaths] = ()) -> Executor:
     """The executor of a configuration.
 
     Args:
         raw: a composed configuration, of which only `cluster` and `trainer.gpus` are read: tasks of a study
             can be stopped with what an earlier version of this program wrote.
+        places: the study, and what it is made out of: a builder with an argument `executor` is told with
+            which they were begun, as it would otherwise choose by what it sees today.
 
     Raises:
         InputError: with every problem of `cluster`, by key path.
@@ -219,6 +236,8 @@ def executor_of(raw: Mapping[str, Any]) -> Executor:
     if "gpus" in settings:
         raise InputError([("cluster.gpus", "there is no such key; set trainer.gpus")])
     try:
+        if "executor" in inspect.signature(build).parameters:
+            settings["executor"] = _begun_with(places) or None
         return cast(Executor, build(**settings, gpus=gpus_of(raw)))
     except ValidationError as error:
         raise InputError(problems_of(error, "cluster")) from error

@@ -70,6 +70,9 @@ class MemoryExecutor:
     name: str = "slurm"
     traits: dict[str, Any] = field(default_factory=lambda: dict(TRAITS))
 
+    def silence(self) -> str:
+        return "" if self.scheduler.answers else "nobody answers"
+
     def limits(self) -> dict[str, int]:
         return {
             "array_size": self.array_size,
