@@ -132,6 +132,9 @@ class Executor(Protocol):
             RuntimeError: of the executor's own family; also where there is no scheduler that could.
         """
 
+    def following(self, name: str) -> Collection[str] | None:
+        """The jobs of this name by `follow` that are not over, but for our own; None: no answer."""
+
     def release(self, job_id: str) -> None:
         """Let a held array start; harmless when repeated, when it is over, and for an unknown one."""
 

@@ -126,6 +126,10 @@ class LocalExecutor:
             f"{name}: a local executor cannot follow an array with a job", "use cluster=slurm, or `tune`"
         )
 
+    def following(self, name: str) -> Collection[str]:
+        """None: see `follow`."""
+        return ()
+
     def adopt(self, folder: str) -> None:
         """Take on the arrays that any executor has submitted to a folder; harmless when repeated."""
         for array in local_array.load(Path(folder)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -99,6 +100,11 @@ class SlurmExecutor:
             delay_s=delay_s,
             setup=self.settings.setup,
         )
+
+    def following(self, name: str) -> Collection[str] | None:
+        """The ids of the jobs of a name that wait or run, but for our own; None if squeue failed."""
+        outcome = run(["squeue", "-h", "--me", "-n", name, "-o", "%A"])
+        return set(outcome.stdout.split()) - {os.environ.get("SLURM_JOB_ID")} if outcome.ok else None
 
     def release(self, job_id: str) -> None:
         """Let a held array start.

@@ -48,15 +48,28 @@ def cancel(name: str, root: Path, trials: Sequence[str], console: Console) -> in
         executor.adopt(str(paths.batch(batch).submission))
     executor.cancel([task for trial in chosen if (task := _task(study, trial))])
     console.print(f"cancelled {len(chosen)} trials in flight of study {study.name}", highlight=False)
-    with suppress(InputError), HeldLease(paths.controller):
-        _record(paths, executor, {trial.id for trial in chosen}, console, whole=not trials)
+    with suppress(InputError), HeldLease(paths.controller) as lease:
+        _record(
+            Journal(paths.journal, confirm=lease.renew),
+            paths,
+            executor,
+            {trial.id for trial in chosen},
+            console,
+            whole=not trials,
+        )
     return 0
 
 
 def _record(
-    paths: StudyPaths, executor: Executor, chosen: set[str], console: Console, *, whole: bool
+    journal: Journal,
+    paths: StudyPaths,
+    executor: Executor,
+    chosen: set[str],
+    console: Console,
+    *,
+    whole: bool,
 ) -> None:
-    journal, collector = Journal(paths.journal), Collector(paths, executor, gone_s=0.0)
+    collector = Collector(paths, executor, gone_s=0.0, confirm=journal.confirm)
     chosen &= {trial.id for trial in journal.study.in_flight}  # a controller may just have recorded them
     deadline = time.monotonic() + SETTLE_S
     while chosen and time.monotonic() < deadline:
@@ -86,8 +99,8 @@ def retry(name: str, root: Path, trials: Sequence[str], console: Console) -> int
     """
     paths = find_study(name, root)
     ended = (TrialState.FAILED, TrialState.CANCELLED)
-    with HeldLease(paths.controller):
-        journal = Journal(paths.journal)
+    with HeldLease(paths.controller) as lease:
+        journal = Journal(paths.journal, confirm=lease.renew)
         chosen = _chosen(journal.study, trials)
         wrong = [trial for trial in chosen if trials and trial.state not in ended]
         if wrong:

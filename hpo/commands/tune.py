@@ -23,7 +23,6 @@ from hpo.display.overview import show_end
 from hpo.errors import InputError, StudyError
 from hpo.objectives import describe_objectives
 from hpo.paths import StudyPaths
-from hpo.records import write_json
 from hpo.study.journal import Journal, load_study
 from hpo.study.lease import HeldLease, refuse_second_controller
 from hpo.study.state import Event, Study, TrialState
@@ -224,6 +223,7 @@ def drive(
     if not ended:
         return 0
     study = controller.journal.study
+    controller.journal.confirm()  # what is shown may be written as well
     show_end(parts, console, f"study {parts.paths.name} {study.ending}")
     return _exit_code(study)
 
@@ -240,8 +240,7 @@ def _work(parts: Assembly, controller: Controller, view: View, ways: DriveOption
     if ways.chain and not ended:
         ended = loop.until_settled(CHAIN_LINGER_S)
     if ways.chain and not ended:
-        jobs = follow_up(controller, parts.executor, parts.paths, ways.chain)
-        view.say(f"the study goes on by itself, next with {', '.join(jobs) or 'the jobs in the queue'}")
+        view.say(follow_up(controller, parts.executor, parts.paths, ways.chain))
     return ended
 
 
@@ -254,17 +253,24 @@ def _tell(parts: Assembly, journal: Journal, say: Callable[[str], None]) -> None
 def _tell_late(parts: Assembly, study: Study, console: Console) -> None:
     """Tell of an end that an earlier controller could not tell of, as it was killed."""
     if study.untold and parts.config.notify.command:
-        with suppress(InputError), HeldLease(parts.paths.controller):  # another controller tells of it
-            _tell(parts, Journal(parts.paths.journal), lambda line: console.print(line, markup=False))
+        with (
+            suppress(InputError),
+            HeldLease(parts.paths.controller) as lease,
+        ):  # another controller tells of it
+            _tell(
+                parts,
+                Journal(parts.paths.journal, confirm=lease.renew),
+                lambda line: console.print(line, markup=False),
+            )
 
 
 def _controller(parts: Assembly, lease: HeldLease, view: View, *, anew: bool) -> Controller:
-    journal = Journal(parts.paths.journal, view.event)
+    journal = Journal(parts.paths.journal, view.event, lease.renew)
     study = journal.study
     if anew or not study.started:  # a step of many says nothing of itself
         baseline = parts.kind.baseline(parts.recipe, parts.cache)
         if (samples := parts.kind.samples(parts.recipe, parts.cache)) is not None:
-            write_json(parts.paths.base_samples, dict(samples))
+            journal.write(parts.paths.base_samples, dict(samples))
         journal.record(Event.CONTROLLER_STARTED, baseline=dict(baseline or {}))
     if (study.settings, study.identity) != (parts.settings, parts.identity):
         journal.record(Event.SETTINGS_CHANGED, **configured(parts), identity=parts.identity)

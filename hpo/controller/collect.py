@@ -6,7 +6,7 @@ A result file outranks every state of the scheduler; a scheduler that cannot be 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,11 +30,13 @@ class Collector:
         paths: the study's files.
         executor: asked for the accounting and the log of tasks that are gone.
         gone_s: a task that has not been live for so long, without a result, is over.
+        confirm: see `Journal`; only who drives a study moves a damaged result aside.
     """
 
     paths: StudyPaths
     executor: Executor
     gone_s: float
+    confirm: Callable[[], None] = lambda: None
     _warned_s: dict[str, float | None] = field(default_factory=dict)
 
     def findings(self, study: Study, live: Mapping[Task, TaskView] | None, now: float) -> list[Finding]:
@@ -62,7 +64,7 @@ class Collector:
     def _written(self, trial: Trial) -> Iterator[Finding]:
         """What the trial's own files say of its end, the attempts before it first."""
         files = self.paths.trial(trial.id)
-        last = _result(files, trial) or _failure(files, trial)
+        last = _result(files, trial, self.confirm) or _failure(files, trial)
         if last is None:
             return
         final = last.cost.attempt
@@ -190,7 +192,7 @@ def _told(missing: MissingTask, attempt: int | None) -> str:
     return f"its task ended {when}" + (f" ({words})" if words else "")
 
 
-def _result(files: TrialPaths, trial: Trial) -> Completed | Ended | None:
+def _result(files: TrialPaths, trial: Trial, confirm: Callable[[], None]) -> Completed | Ended | None:
     if not files.metrics.exists():
         return None
     try:
@@ -202,6 +204,7 @@ def _result(files: TrialPaths, trial: Trial) -> Completed | Ended | None:
     except RecordError as error:
         # A commit is whole or not at all, so this is a damaged disk or somebody's hand. Out of the way with
         # it: as long as it is there, another attempt would take the trial for done.
+        confirm()
         files.metrics.rename(files.folder / f"metrics.damaged-{uuid.uuid4().hex[:8]}.json")
         return _settled(files, trial, Cause.LOST, str(error), next(reversed(unsettled(files, trial)), None))
     return Completed(trial.id, trial.batch, result, attempt_cost(files, result.attempt, None))

@@ -38,7 +38,7 @@ class Controller:
         executor: where arrays run.
         proposer: makes the specs of new trials.
         limits: budget, batch sizes and retry budgets.
-        lease: renewed on every pass.
+        lease: renewed on every pass; the journal confirms it before every write.
         target: `module:function` that runs a trial.
         clock: seconds since the epoch; replaced in tests.
         say: told of what did not work and will be tried again.
@@ -59,7 +59,7 @@ class Controller:
         self.paths, self.journal, self.executor = paths, journal, executor
         self._proposer, self._limits, self.lease = proposer, limits, lease
         self._clock = clock
-        self._collector = Collector(paths, executor, limits.gone_s)
+        self._collector = Collector(paths, executor, limits.gone_s, lease.renew)
         self._dispatcher = Dispatcher(paths, journal, executor, limits, target, clock, say)
         self._remote = Remote(paths, journal, executor, proposer, clock, say)
         self._budget = Budget(limits, paths, clock)
@@ -197,12 +197,12 @@ class Controller:
         retries = [trial.id for trial in study.in_state(TrialState.INTERRUPTED)]
         request = study.request.id if study.request else None
         specs = self._proposals(live)
-        write_specs(self.paths, [proposed.spec for proposed in specs])
+        write_specs(self.journal, self.paths, [proposed.spec for proposed in specs])
         wanted: list[str | ProposedTrial] = [*retries, *specs]
         size = self.executor.limits()["array_size"]
         for start in range(0, len(wanted), size):
             part = wanted[start : start + size]
-            forget(self.paths, study.next_batch)
+            forget(self.journal, self.paths, study.next_batch)
             self.journal.record(
                 Event.BATCH_PLANNED,
                 batch=study.next_batch,

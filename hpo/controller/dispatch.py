@@ -18,7 +18,7 @@ from hpo.controller.submission import release, submit_held, unrecorded
 from hpo.errors import StudyError
 from hpo.paths import StudyPaths
 from hpo.ports import OVER, WAITING, ArrayOptions, Executor, Task, TaskView, of_an_executor
-from hpo.records import BatchRecord, Cause, write_json
+from hpo.records import BatchRecord, Cause
 from hpo.study.journal import Journal
 from hpo.study.state import ENDED, Batch, Event, TrialState
 
@@ -105,7 +105,9 @@ class Dispatcher:
         options = self._options(minutes, share)
         warned = warned_s(minutes or site["default_minutes"], site["warning_s"])
         try:
-            job_id = submit_held(self._paths, study, batch, self._executor, self._target, options, warned)
+            job_id = submit_held(
+                self._journal, self._paths, batch, self._executor, self._target, options, warned
+            )
         except RuntimeError as error:
             if not of_an_executor(error):
                 raise
@@ -113,7 +115,9 @@ class Dispatcher:
             return
         self._journal.record(Event.BATCH_SUBMITTED, batch=batch.id, job_id=job_id)
         if share is None or share > 0:
-            self._try(f"release array {job_id}", lambda: release(self._paths, batch, self._executor))
+            self._try(
+                f"release array {job_id}", lambda: release(self._journal, self._paths, batch, self._executor)
+            )
 
     def _options(self, minutes: int | None, share: int | None) -> ArrayOptions:
         options: ArrayOptions = {}
@@ -202,7 +206,9 @@ class Dispatcher:
     def _steer_array(self, batch: Batch, job_id: str, states: set[str], share: int | None) -> None:
         may_start = not self.paused and share != 0
         if "held" in states and may_start:
-            self._try(f"release array {job_id}", lambda: release(self._paths, batch, self._executor))
+            self._try(
+                f"release array {job_id}", lambda: release(self._journal, self._paths, batch, self._executor)
+            )
         if "pending" in states and not may_start:
             self._try(f"hold array {job_id}", lambda: self._executor.hold(job_id))
         if may_start and states.intersection(WAITING):
@@ -214,7 +220,7 @@ class Dispatcher:
         if record.at_once == share:
             return
         if self._try(f"throttle array {job_id}", lambda: self._executor.throttle(job_id, share)):
-            write_json(path, replace(record, at_once=share).to_json())
+            self._journal.write(path, replace(record, at_once=share).to_json())
 
     def _shares(self) -> dict[str, int]:
         """batch -> how many of its tasks may run at once; empty where there is no limit."""
@@ -229,6 +235,7 @@ class Dispatcher:
 
     def _try(self, what: str, act: Callable[[], None]) -> bool:
         """Do what the next look at the queue will do again where it fails; returns whether it worked."""
+        self._journal.confirm()  # to another controller's journal, other tasks are strays
         try:
             act()
         except RuntimeError as error:

@@ -15,28 +15,32 @@ from typing import Any
 
 from hpo.paths import StudyPaths
 from hpo.ports import OVER, ArrayOptions, Executor, Task, TaskView
-from hpo.records import BatchRecord, TrialSpec, write_json
+from hpo.records import BatchRecord, TrialSpec
+from hpo.study.journal import Journal
 from hpo.study.state import Batch, Study
 
 
-def write_specs(paths: StudyPaths, specs: Sequence[TrialSpec]) -> None:
+def write_specs(journal: Journal, paths: StudyPaths, specs: Sequence[TrialSpec]) -> None:
     """Write what each trial of a batch is to run; before the journal names them."""
     for spec in specs:
         trial = paths.trial(spec.trial)
+        journal.confirm()
         trial.folder.mkdir(exist_ok=True)
-        write_json(trial.spec, spec.to_json())
+        journal.write(trial.spec, spec.to_json())
 
 
-def forget(paths: StudyPaths, batch: str) -> None:
+def forget(journal: Journal, paths: StudyPaths, batch: str) -> None:
     """Drop what is recorded of a batch that is yet to be planned.
 
     A journal that lost its last line, as after a power cut, no longer knows that batch; its array is held and
     is swept away, so the record must not be taken for that of the batch that now gets its number.
 
     Args:
+        journal: of the study.
         paths: the study's files.
         batch: id of the next batch.
     """
+    journal.confirm()
     paths.batch(batch).record.unlink(missing_ok=True)
 
 
@@ -64,8 +68,8 @@ def array_request(
 
 
 def submit_held(
+    journal: Journal,
     paths: StudyPaths,
-    study: Study,
     batch: Batch,
     executor: Executor,
     target: str,
@@ -75,8 +79,8 @@ def submit_held(
     """Bring a batch to where its array is in the queue, held, from wherever a killed controller left it.
 
     Args:
+        journal: of the study.
         paths: the study's files.
-        study: as its journal tells it.
         batch: what to submit.
         executor: where; its queue has been swept of unrecorded arrays.
         target: `module:function` that runs a trial.
@@ -88,22 +92,24 @@ def submit_held(
 
     Raises:
         RuntimeError: of the executor's family: the submission failed, and may have succeeded all the same.
+        StudyError: another controller has taken over, meanwhile perhaps: what was submitted is swept away.
     """
     files = paths.batch(batch.id)
+    journal.confirm()
     files.submission.mkdir(parents=True, exist_ok=True)
     present = BatchRecord.read(files.record) if files.record.exists() else None
     if present is not None and present.job_id is not None:
         return present.job_id
-    name = array_name(study, batch.id) + uuid.uuid4().hex[:6]
+    name = array_name(journal.study, batch.id) + uuid.uuid4().hex[:6]
     at_once = options.get("at_once")
     record = BatchRecord(batch.id, name, batch.trials, state="intent", at_once=at_once, warned_s=warned_s)
-    write_json(files.record, record.to_json())
+    journal.write(files.record, record.to_json())
     job_id = executor.submit(**array_request(paths, batch, name, target, options))
-    write_json(files.record, replace(record, state="submitted", job_id=job_id).to_json())
+    journal.write(files.record, replace(record, state="submitted", job_id=job_id).to_json())
     return job_id
 
 
-def release(paths: StudyPaths, batch: Batch, executor: Executor) -> None:
+def release(journal: Journal, paths: StudyPaths, batch: Batch, executor: Executor) -> None:
     """Let a submitted array start, and record it; harmless when repeated.
 
     Raises:
@@ -114,7 +120,7 @@ def release(paths: StudyPaths, batch: Batch, executor: Executor) -> None:
     assert record.job_id is not None, "only what is recorded as submitted is released"
     executor.release(record.job_id)
     if record.state != "released":
-        write_json(files.record, replace(record, state="released").to_json())
+        journal.write(files.record, replace(record, state="released").to_json())
 
 
 def unrecorded(paths: StudyPaths, study: Study, live: Mapping[Task, TaskView]) -> set[Task]:

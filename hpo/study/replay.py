@@ -43,6 +43,7 @@ def _created(study: Study, event: Mapping[str, Any]) -> None:
 
 def _started(study: Study, event: Mapping[str, Any]) -> None:
     _lifted(study, event)
+    study.next_step = None
     if study.untold == "stopped":
         study.untold = ""  # somebody has taken it up: that it had stopped is no news any more
     study.started, study.failed_requests = True, 0
@@ -212,7 +213,8 @@ def _excluded(study: Study, event: Mapping[str, Any]) -> None:
 
 
 def _followed(study: Study, event: Mapping[str, Any]) -> None:
-    study.followed.update(event["batches"])
+    study.followed.update(dict.fromkeys(event["batches"], event["job_id"]))
+    study.next_step = event["job_id"], event["at"]
 
 
 def _accounted(study: Study, event: Mapping[str, Any]) -> None:

@@ -166,7 +166,8 @@ class Study:
     requests: int = 0
     failed_requests: int = 0  # in a row
     helpers: set[str] = field(default_factory=set)  # job ids of arrays that are no trials
-    followed: set[str] = field(default_factory=set)  # batches after which a `step` has been scheduled
+    followed: dict[str, str] = field(default_factory=dict)  # batch -> job of the `step` scheduled after it
+    next_step: tuple[str, str] | None = None  # the job scheduled last, and when
     executions: dict[str, list[list[Any]]] = field(default_factory=dict)  # see `hpo.study.gpu_hours`
     earlier: dict[str, Any] = field(
         default_factory=dict

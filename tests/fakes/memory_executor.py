@@ -39,6 +39,7 @@ class Scheduler:
     options: dict[str, dict[str, Any]] = field(default_factory=dict)  # job id -> of its submission
     throttles: dict[str, int | None] = field(default_factory=dict)
     polls: int = 0
+    followers: list[str] | None = None
 
     def start_all(self) -> list[tuple[str, ...]]:
         """Start every released task; returns their arguments, and takes them for ended."""
@@ -108,7 +109,13 @@ class MemoryExecutor:
     def follow(
         self, *, name: str, folder: str, command: Sequence[str], after: Collection[str], delay_s: float = 0.0
     ) -> str:
-        raise Refused("nothing can follow an array here", busy=False)
+        if self.scheduler.followers is None:
+            raise Refused("nothing can follow an array here", busy=False)
+        self.scheduler.followers.append(f"f{len(self.scheduler.followers)}")
+        return self.scheduler.followers[-1]
+
+    def following(self, name: str) -> Collection[str] | None:
+        return self.scheduler.followers if self.scheduler.answers else None
 
     def release(self, job_id: str) -> None:
         for (job, _), task in self.scheduler.tasks.items():
