@@ -30,7 +30,8 @@ def failing_nodes(study: Study, streak: int, nodes: int) -> Iterator[tuple[str, 
 
 
 def _all_bad(ends: list[AttemptEnd]) -> bool:
-    return all(end.cause in SUSPICIOUS for end in ends) and len({end.trial for end in ends}) > 1
+    bad = all(end.cause in SUSPICIOUS and not end.blocked for end in ends)
+    return bad and len({end.trial for end in ends}) > 1
 
 
 def _common(study: Study, ends: list[AttemptEnd]) -> bool:
@@ -52,7 +53,7 @@ def _common(study: Study, ends: list[AttemptEnd]) -> bool:
 def repeated_error(study: Study, limit: int, nodes: int) -> str:
     """The message of an error that stops the study; "" if there is none.
 
-    Errors of one node alone are that node's, as long as it can be excluded.
+    Errors of one node alone are that node's, as long as it can be excluded and something has ever worked.
 
     Args:
         study: with its last errors in a row.
@@ -63,7 +64,7 @@ def repeated_error(study: Study, limit: int, nodes: int) -> str:
     if len(errors) < limit:
         return ""
     seen_on = {end.node for end in errors}
-    can_exclude = "" not in seen_on and nodes // 2 - len(study.excluded) > 0
+    can_exclude = "" not in seen_on and nodes // 2 - len(study.excluded) > 0 and not errors[-1].blocked
     enough = len(seen_on) > 1 or not can_exclude or len({end.trial for end in errors}) < 2
     return errors[-1].message if enough or _common(study, errors) else ""
 
@@ -80,7 +81,12 @@ def stop_message(errors: list[AttemptEnd], error: str, paths: StudyPaths) -> tup
     if last.blocked:
         what = f"{len(errors)} tasks ended before a trial began, and none of this study ever has: {error}"
         logs = paths.batch(last.batch).submission
-        mend = f"cluster.setup and cluster.python run before it; the logs are in {logs}"
+        nodes = {end.node for end in errors}
+        one = f"only {last.node} was tried, which 'cluster.extra={{exclude: {last.node}}}' leaves out; "
+        mend = (
+            f"{one if len(nodes) == 1 and last.node else ''}cluster.setup and cluster.python run before it; "
+        )
+        mend += f"the logs are in {logs}"
         return what, f"{mend}; once that is mended, the same command goes on"
     what = f"{len(errors)} attempts in a row ended with the same error: {error}"
     again = f"`frontrunner retry {paths.folder}` gives the failed trials another attempt"
