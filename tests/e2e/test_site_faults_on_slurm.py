@@ -10,7 +10,8 @@ import pytest
 from conditions import wait_until
 from study_runs import SYNTHETIC, StudyRun
 
-from slurm.devcluster.files import Layout
+from slurm.devcluster import cluster as devcluster
+from slurm.devcluster.files import Layout, Options
 
 pytestmark = pytest.mark.slurm
 
@@ -116,3 +117,46 @@ def test_a_study_in_which_every_trial_fails_ends_with_1(run: StudyRun) -> None:
         done = run.run(*run.command()[3:])
         assert done.returncode == 1, done.stdout
         assert "ended without a result: no trial has completed" in done.stdout
+
+
+PROGRAM = """echo start >> "$1/starts"
+trap 'echo term >> "$1/terms"; exit 0' TERM
+for _ in $(seq 40); do sleep 0.1; done
+echo '{"loss": 1}' > "$2"
+"""
+
+
+@pytest.mark.slow
+def test_a_program_that_term_has_ended_is_not_started_before_the_kill(
+    require_slurm: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Preempted by TERM alone, with a grace time: one start before and one after, and one TERM."""
+    layout = devcluster.up(
+        tmp_path / "cluster", Options(nodes=1, grace_s=4, extra=("AuthInfo=cred_expire=5",))
+    )
+    monkeypatch.setenv("SLURM_CONF", str(layout.configuration))
+    try:
+        script = tmp_path / "program.sh"
+        script.write_text(PROGRAM)
+        options = [
+            "experiment=command",
+            "cluster=slurm",
+            "cluster.mem_gb=0.25",
+            "controller.poll_seconds=0.5",
+        ]
+        argv = f'trainer.argv=[/bin/sh,{script},"{{folder}}","{{metrics}}","{{x}}","{{batch_size}}"]'
+        size = ["budget.trials=1", "batch.size=1", "batch.refill=1"]
+        space = ["~space.learning_rate", "~space.ridge", "~space.steps", "space.x='interval(0,1)'"]
+        run = StudyRun(tmp_path / "studies", options=[*options, argv, *size, *space])
+        controller = run.start()
+        program = run.paths.trial("0000").program
+        wait_until(lambda: (program / "starts").exists() or controller.poll() is not None, 30)
+        urgent = ["--partition=urgent", "--exclusive", "--mem=1", "--wrap=sleep 1", "--output=/dev/null"]
+        subprocess.run(["sbatch", *urgent], check=True, capture_output=True)
+        output, _ = controller.communicate(timeout=90)
+        assert controller.returncode == 0, output
+        assert (program / "starts").read_text().split() == ["start"] * 2
+        assert (program / "terms").read_text().split() == ["term"]
+        assert run.attempts() == {"0000": 2}
+    finally:
+        devcluster.down(tmp_path / "cluster")
