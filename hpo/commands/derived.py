@@ -15,7 +15,7 @@ from rich.console import Console
 
 from hpo.commands.tune import configured, drive, refuse_foreign_folder, refuse_silent
 from hpo.controller.assembly import Assembly
-from hpo.controller.compose import override_config
+from hpo.controller.compose import override_config, with_cluster_defaults
 from hpo.controller.config import RECIPE_GROUPS
 from hpo.errors import InputError, Problem
 from hpo.paths import StudyPaths
@@ -105,7 +105,7 @@ def source(name: str, root: Path) -> SourceStudy:
     """
     paths = find_study(name, root)
     study, raw = load_study(paths.journal), read_configuration(paths)["config"]
-    now = {"cluster": study.settings.get("cluster", raw["cluster"])}
+    now = {"cluster": with_cluster_defaults(study.settings.get("cluster", raw["cluster"]))}
     recipe = {name: group for name in RECIPE_GROUPS if (group := study.identity.get(name))}  # paths absolute
     return SourceStudy(paths, study, {**raw, **now, **with_targets(raw, recipe)})
 

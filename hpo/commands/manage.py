@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 
 from hpo.controller.assembly import executor_of
 from hpo.controller.collect import Collector
-from hpo.controller.compose import CONF
+from hpo.controller.compose import with_cluster_defaults
 from hpo.errors import InputError
 from hpo.paths import StudyPaths
 from hpo.ports import Executor
@@ -203,9 +202,7 @@ def _executor(paths: StudyPaths) -> Executor:
     """The study's own, which an earlier version may have begun: it knew fewer keys of the cluster."""
     raw = read_configuration(paths)["config"]
     cluster = load_study(paths.journal).settings.get("cluster") or raw["cluster"]  # as it is by now
-    base = yaml.safe_load((CONF / "cluster" / "base.yaml").read_text(encoding="utf-8"))
-    helper = {**base["helper"], **cluster.get("helper", {})}
-    return executor_of({**raw, "cluster": {**base, **cluster, "helper": helper}}, [paths])
+    return executor_of({**raw, "cluster": with_cluster_defaults(cluster)}, [paths])
 
 
 def _task(study: Study, trial: Trial) -> tuple[str, int] | None:

@@ -108,6 +108,12 @@ def override_config(
     return config, [*problems, *refused, *wrong]
 
 
+def with_cluster_defaults(cluster: Mapping[str, Any]) -> dict[str, Any]:
+    """A group `cluster` that an earlier version composed, with the keys that it did not know yet."""
+    base = yaml.safe_load((CONF / "cluster" / "base.yaml").read_text(encoding="utf-8"))
+    return {**base, **cluster, "helper": {**base["helper"], **cluster.get("helper", {})}}
+
+
 def _escaped(value: Any) -> Any:
     """Plain values in which nothing is taken for an interpolation."""
     if isinstance(value, Mapping):

@@ -10,6 +10,7 @@ from controlled_site import Site
 from memory_executor import MemoryExecutor, Scheduler
 
 from hpo.cli import main
+from hpo.commands.derived import source
 from hpo.commands.manage import _executor
 from hpo.controller.assembly import executor_of
 from hpo.paths import StudyPaths
@@ -49,6 +50,14 @@ def test_commands_go_to_where_the_study_is_by_now(tmp_path: Path) -> None:
     paths = _begin(tmp_path, "moved", cluster=RAW["cluster"])
     paths.configuration.write_text("config: {cluster: {_target_: nowhere.at_all}, trainer: {}}")
     assert _executor(paths).name == "moved"
+
+
+def test_what_is_made_out_of_an_older_study_has_the_keys_of_today(tmp_path: Path) -> None:
+    """Its cluster was composed before there were all of them."""
+    paths = _begin(tmp_path, "slurm", cluster={"_target_": "t", "mem_gb": 3})
+    paths.configuration.write_text("config: {cluster: {_target_: t}, study: {}}")
+    cluster = source(str(paths.folder), tmp_path).raw["cluster"]
+    assert (cluster["mem_gb"], cluster["on_scancel"], cluster["helper"]["cpus"]) == (3, "forget", 2)
 
 
 def test_no_study_is_begun_while_the_scheduler_is_silent(
