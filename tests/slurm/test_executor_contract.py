@@ -23,7 +23,20 @@ if TYPE_CHECKING:
 
 Wait = Callable[..., None]
 METHODS = [
-    *("limits", "submit", "follow", "release", "hold", "throttle", "warn", "adopt", "poll", "endings"),
+    *(
+        "limits",
+        "following",
+        "silence",
+        "submit",
+        "follow",
+        "release",
+        "hold",
+        "throttle",
+        "warn",
+        "adopt",
+        "poll",
+        "endings",
+    ),
     *("last_log_lines", "cancel", "preview", "test_submit", "check"),
 ]
 
@@ -67,6 +80,11 @@ def test_every_method_of_the_port_is_looked_at() -> None:
 def test_a_method_of_the_port_is_there_with_the_same_parameters(implementation: type, method: str) -> None:
     """Neither package imports the other, so this is where they are held together."""
     assert parameters(getattr(implementation, method)) == parameters(getattr(ports.Executor, method))
+
+
+def test_nothing_follows_and_nobody_is_silent(executor: Executor) -> None:
+    """Where no job was asked to follow another, and somebody answers."""
+    assert (list(executor.following("nobody's") or ()), executor.silence()) == ([], "")
 
 
 def test_an_executor_tells_of_itself_in_the_ports_words(executor: Executor) -> None:
