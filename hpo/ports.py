@@ -99,6 +99,9 @@ class Executor(Protocol):
     def traits(self) -> ExecutorTraits:
         """What differs from other executors; asks the site nothing."""
 
+    def silence(self) -> str:
+        """Why the scheduler cannot be asked anything now, in its own words; "" where it answers."""
+
     def limits(self) -> SiteLimits:
         """What the site allows; asked once, and answered with defaults where the site cannot be asked."""
 
@@ -145,6 +148,9 @@ class Executor(Protocol):
             RuntimeError: of the executor's own family; also where there is no scheduler that could.
         """
 
+    def following(self, name: str) -> Collection[str] | None:
+        """The jobs of this name by `follow` that are not over, but for our own; None: no answer."""
+
     def release(self, job_id: str) -> None:
         """Let a held array start; harmless when repeated, when it is over, and for an unknown one."""
 
@@ -166,8 +172,8 @@ class Executor(Protocol):
     def endings(self, tasks: Collection[Task]) -> Mapping[Task, Sequence[Ending]] | None:
         """Every execution of each task, oldest first, in one query; None: no accounting, or no answer."""
 
-    def last_log_lines(self, folder: str, task: Task) -> str:
-        """The last lines that a task wrote to its error log; "" if there are none.
+    def last_log_lines(self, folder: str, task: Task) -> str | None:
+        """The last lines that a task wrote to its error log; None if there are none, "" if none blames it.
 
         Args:
             folder: where its array was submitted from.

@@ -93,6 +93,7 @@ class CommandTrial:
     def _execute(self) -> dict[str, Metric] | None:
         """Run the program once; None if it ended because it was told to."""
         attempt, recipe, given = self._attempt, self._recipe, self._given()
+        attempt.signals.outlive()  # Slurm's second TERM, at the end of a grace time, is for no new program
         attempt.owner.confirm()
         self._metrics.unlink(missing_ok=True)  # of an execution that did not end as it should
         self._metrics.parent.mkdir(parents=True, exist_ok=True)

@@ -68,6 +68,10 @@ class LocalExecutor:
         wanted = self.settings
         return devices.slots(wanted.max_parallel, wanted.cpus, cpu_count, len(self._gpus), wanted.cards)
 
+    def silence(self) -> str:
+        """Nothing: there is no scheduler here that could be away."""
+        return ""
+
     def limits(self) -> SiteLimits:
         """What this machine allows: one node, and whatever time and size of array."""
         return {
@@ -129,6 +133,10 @@ class LocalExecutor:
             f"{name}: a local executor cannot follow an array with a job", "use cluster=slurm, or `tune`"
         )
 
+    def following(self, name: str) -> Collection[str]:
+        """None: see `follow`."""
+        return ()
+
     def adopt(self, folder: str) -> None:
         """Take on the arrays that any executor has submitted to a folder; harmless when repeated."""
         for array in local_array.load(Path(folder)):
@@ -166,7 +174,7 @@ class LocalExecutor:
         """None: there is no accounting here."""
         return None
 
-    def last_log_lines(self, folder: str, task: Task) -> str:
+    def last_log_lines(self, folder: str, task: Task) -> str | None:
         """The last lines of a task's error log; each launch has one of its own."""
         job_id, index = task
         found = (Path(folder) / job_id).glob(f"{index}-*/*_log.err")

@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo
 from pydantic.dataclasses import dataclass
@@ -175,6 +175,7 @@ class ClusterSettings:
     mem_per_gpu_gb: OtherSize
     time_limit: Annotated[int | str, AfterValidator(_check_limit_or_auto)]
     max_parallel: Annotated[int, Field(ge=1)] | None
+    on_scancel: Literal["stop", "forget", "retry"]  # read by the controller alone
     setup: list[str]
     python: Annotated[str, Field(min_length=1)] | None
     extra: Annotated[

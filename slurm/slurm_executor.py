@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -41,6 +42,11 @@ class SlurmExecutor:
         self._array_size: int | None = None
         self._partition: site_limits.PartitionSize | None = None
         self._room: Room | None = None
+
+    def silence(self) -> str:
+        """What `scontrol ping` says where no controller answers."""
+        outcome = run(["scontrol", "ping"])  # 0 as soon as one controller of several is up
+        return "" if outcome.ok else outcome.describe()
 
     def limits(self) -> SiteLimits:
         """What the site allows; what it has answered once is not asked again."""
@@ -102,6 +108,11 @@ class SlurmExecutor:
             delay_s=delay_s,
             setup=self.settings.setup,
         )
+
+    def following(self, name: str) -> Collection[str] | None:
+        """The ids of the jobs of a name that wait or run, but for our own; None if squeue failed."""
+        outcome = run(["squeue", "-h", "--me", "-n", name, "-o", "%A"])
+        return set(outcome.stdout.split()) - {os.environ.get("SLURM_JOB_ID")} if outcome.ok else None
 
     def release(self, job_id: str) -> None:
         """Let a held array start.
@@ -174,8 +185,8 @@ class SlurmExecutor:
             self._accounting = False
         return sacct.read_endings(outcome.stdout, tasks) if outcome.ok else None
 
-    def last_log_lines(self, folder: str, task: Task) -> str:
-        """The last lines that a task wrote to its error log; "" if there are none.
+    def last_log_lines(self, folder: str, task: Task) -> str | None:
+        """The last lines that a task wrote to its error log; None if there are none, "" if none blames it.
 
         Args:
             folder: where its array was submitted from.

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from hpo.commands.tune import configured, drive, refuse_foreign_folder, refuse_impossible
+from hpo.commands.tune import configured, drive, refuse_foreign_folder, refuse_impossible, refuse_silent
 from hpo.controller.assembly import Assembly
 from hpo.controller.compose import override_config, whole_cluster
 from hpo.controller.config import RECIPE_GROUPS, StudyConfig
@@ -215,6 +215,7 @@ def run(
     elif paths.folder.exists():
         refuse_foreign_folder(paths)
     else:
+        refuse_silent(parts)
         refuse_unwritable(paths.folder.parent)
         refuse_impossible(parts, len(given.trials))
     for line in programs(parts.raw):

@@ -26,7 +26,7 @@ from hpo.records import (
     read_json,
     set_aside,
 )
-from hpo.study.journal import load_study
+from hpo.study.journal import Journal, load_study
 from hpo.study.lease import HeldLease
 from hpo.study.queue_view import QueueView
 from hpo.study.rebuilding import rebuild_journal
@@ -110,16 +110,17 @@ def _assembly(raw: Mapping[str, Any] | None) -> Assembly | None:
 
 def _damaged(paths: StudyPaths, study: Study, raw: Mapping[str, Any] | None) -> Iterator[Line]:
     """A line for each record that cannot be read, which is set aside."""
+    journal = Journal(paths.journal)
     for batch in study.batches.values():
         if wrong := _problem(paths.batch(batch.id).record, BatchRecord.read):
-            mended = batch_record(paths, study, batch)
+            mended = batch_record(journal, paths, batch)
             what = "rebuilt from the journal" if mended else "its array never ran: it is submitted anew"
             yield "warn", f"{wrong}; set aside, {what}", ""
     broken = [trial for trial in study.trials.values() if _spec_problem(paths, trial.id)]
     proposer = parts.proposer() if broken and (parts := _assembly(raw)) else None
     for trial in broken:
         wrong = _spec_problem(paths, trial.id)
-        if proposer and mend_spec(paths, study, proposer, trial):
+        if proposer and mend_spec(journal, paths, proposer, trial):
             yield "warn", f"{wrong}; made again from the journal and the configuration", ""
         else:
             yield "fail", f"{wrong}; it cannot be made again", "`tune` does so for trials that have not ended"

@@ -142,7 +142,7 @@ def _assemble(
     bases = _bases(choice.bases, raw)
     asked = {key: value for key, value in raw["evaluation"].items() if key != "samples"}  # of trials alone
     raw["evaluation"] = {**asked, "bases": [FOUR_BIT]}
-    parts = assemble(raw, problems)
+    parts = assemble(raw, problems, own.paths)
     adapters = adapters_of(parts.kind, raw["trainer"].get("_target_"))
     scores = adapters.scores(parts.recipe)
     if not scores:
@@ -201,7 +201,8 @@ def _sized(parts: Assembly, given: GivenTrials) -> Assembly:
     count = len(study.trials) + len(given.missing(study))
     raw = {**parts.raw, "budget": {**parts.raw["budget"], "trials": count}}
     raw["batch"] = {**parts.raw["batch"], "size": count, "refill": 1}
-    return replace(assemble(raw, []), objectives=parts.objectives, given=given)
+    sized = assemble(raw, [])
+    return replace(sized, objectives=parts.objectives, given=given, executor=parts.executor)
 
 
 def _distinct(given: Sequence[GivenTrial]) -> list[Mapping[str, Any]]:

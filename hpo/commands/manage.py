@@ -48,15 +48,28 @@ def cancel(name: str, root: Path, trials: Sequence[str], console: Console) -> in
         executor.adopt(str(paths.batch(batch).submission))
     executor.cancel([task for trial in chosen if (task := _task(study, trial))])
     console.print(f"cancelled {len(chosen)} trials in flight of study {study.name}", highlight=False)
-    with suppress(InputError), HeldLease(paths.controller):
-        _record(paths, executor, {trial.id for trial in chosen}, console, whole=not trials)
+    with suppress(InputError), HeldLease(paths.controller) as lease:
+        _record(
+            Journal(paths.journal, confirm=lease.renew),
+            paths,
+            executor,
+            {trial.id for trial in chosen},
+            console,
+            whole=not trials,
+        )
     return 0
 
 
 def _record(
-    paths: StudyPaths, executor: Executor, chosen: set[str], console: Console, *, whole: bool
+    journal: Journal,
+    paths: StudyPaths,
+    executor: Executor,
+    chosen: set[str],
+    console: Console,
+    *,
+    whole: bool,
 ) -> None:
-    journal, collector = Journal(paths.journal), Collector(paths, executor, gone_s=0.0)
+    collector = Collector(paths, executor, gone_s=0.0, confirm=journal.confirm)
     chosen &= {trial.id for trial in journal.study.in_flight}  # a controller may just have recorded them
     deadline = time.monotonic() + SETTLE_S
     while chosen and time.monotonic() < deadline:
@@ -86,8 +99,8 @@ def retry(name: str, root: Path, trials: Sequence[str], console: Console) -> int
     """
     paths = _own_study(name, root)
     ended = (TrialState.FAILED, TrialState.CANCELLED)
-    with HeldLease(paths.controller):
-        journal = Journal(paths.journal)
+    with HeldLease(paths.controller) as lease:
+        journal = Journal(paths.journal, confirm=lease.renew)
         chosen = _chosen(journal.study, trials)
         wrong = [trial for trial in chosen if trials and trial.state not in ended]
         if wrong:
@@ -96,7 +109,7 @@ def retry(name: str, root: Path, trials: Sequence[str], console: Console) -> int
         for trial in again:
             paths.trial(trial.id).cancel.unlink(missing_ok=True)
             journal.record(Event.TRIAL_REOPENED, trial=trial.id)
-        if journal.study.stopped:
+        if journal.study.stopped or journal.study.excluded:  # nodes that were left out may have been mended
             journal.record(Event.STUDY_REOPENED)
             paths.stop.unlink(missing_ok=True)
     console.print(f"{len(again)} trials get another attempt with the next `tune`", highlight=False)
@@ -195,13 +208,14 @@ def _chosen(study: Study, names: Sequence[str]) -> list[Trial]:
 
 def _executor(paths: StudyPaths) -> Executor:
     """The study's own, which an earlier version may have begun."""
+    study = load_study(paths.journal)
     try:
         raw = read_configuration(paths)["config"]
     except RecordError:  # the journal has what it takes to stop tasks
-        study = load_study(paths.journal)
-        raw = {"cluster": study.settings["cluster"], "trainer": study.identity["trainer"]}
-    refuse_unknown_targets({"cluster": raw["cluster"]})
-    return executor_of({**raw, "cluster": whole_cluster(raw["cluster"])})
+        raw = {"trainer": study.identity["trainer"]}
+    cluster = study.settings.get("cluster") or raw["cluster"]  # as it is by now
+    refuse_unknown_targets({"cluster": cluster})
+    return executor_of({**raw, "cluster": whole_cluster(cluster)}, [paths])
 
 
 def _task(study: Study, trial: Trial) -> tuple[str, int] | None:

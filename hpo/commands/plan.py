@@ -41,7 +41,7 @@ def plan(overrides: Sequence[str], config_dir: str | None, console: Console) -> 
         f"study {study.name}, {parts.paths.folder}; cluster: {parts.executor.name}", highlight=False
     )
     console.print(_space_table(parts))
-    room = min(parts.limits.batch_size, parts.limits.trials - len(study.trials))
+    room = min(parts.limits.batch_size, parts.limits.trials - study.spent)
     proposals = parts.proposer().propose(study, room)
     gpus, training_s = gpus_of(parts.raw) or 1, _show_forecast(parts, study, proposals, console)
     lines = [
@@ -72,7 +72,7 @@ def cost_lines(
         gpus: of each trial.
         training_s: how long a training is foretold to take; None: not known.
     """
-    left = max(0, limits.trials - len(study.trials))
+    left = max(0, limits.trials - study.spent)
     completed = len(study.in_state(TrialState.COMPLETED))
     usage = used(study)
     hours = site["default_minutes"] / 60

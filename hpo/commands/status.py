@@ -87,7 +87,7 @@ def to_json(snapshot: Snapshot) -> dict[str, Any]:
         "usage": snapshot.usage.to_json(),
         "batches": [
             {"batch": one.batch.id, "job_id": one.batch.job_id, "states": one.states, "nodes": one.nodes}
-            for one in batch_states(study, snapshot.queue)
+            for one in batch_states(study, snapshot.queue, snapshot.over)
         ],
         "queue_seen_at": snapshot.queue.at if snapshot.queue.tasks else None,
         "excluded_nodes": study.excluded,

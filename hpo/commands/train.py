@@ -114,7 +114,7 @@ def _training(
     raw, problems = derive(_as_it_ran(own, spec.recipe), overrides, allowed, config_dir, changes)
     params = _now(raw, trial)
     raw["space"] = constants(params)
-    parts = assemble(raw, problems)
+    parts = assemble(raw, problems, own.paths)
     adapter = None
     if wanted.from_adapter:
         adapter = own.adapter(trial)
@@ -196,7 +196,7 @@ def _merge(
         "objectives": ANY_METRIC,
     }
     raw, problems = derive(_as_it_ran(own, spec.recipe), overrides, RUNNING, config_dir, changes)
-    parts = assemble(raw, problems)
+    parts = assemble(raw, problems, own.paths)
     adapters = adapters_of(parts.kind, raw["trainer"].get("_target_"))
     into = str(folder / "model")
     given = GivenTrial({"trial": trial.id}, {**parts.recipe, "merge": {"into": into}}, spec.seed, adapter)

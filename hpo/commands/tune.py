@@ -25,10 +25,9 @@ from hpo.errors import InputError, StudyError
 from hpo.objectives import describe_objectives
 from hpo.paths import StudyPaths
 from hpo.ports import ArrayOptions
-from hpo.records import write_json
 from hpo.study.journal import Journal, load_study
 from hpo.study.lease import HeldLease, refuse_second_controller
-from hpo.study.state import Event, Study
+from hpo.study.state import Event, Study, TrialState
 from hpo.study.store import (
     create_study,
     mend_configuration,
@@ -38,7 +37,8 @@ from hpo.study.store import (
 )
 from hpo.study.trust import refuse_foreign
 
-INTERRUPTED = 3  # exit code: stopped by the user, and resumable
+FAILED = 1  # exit codes: the study has ended, and no trial has completed
+INTERRUPTED = 3  # stopped by the user, and resumable
 CHAIN_WAIT_S = 240.0  # longer than it takes until a dead controller's lease is stale
 CHAIN_LINGER_S = 600.0  # how long a step of a chain waits for what no array in the queue will bring
 
@@ -78,7 +78,7 @@ def tune(
         again: overrides of the steps that `controller.chain` takes later; None: the same.
 
     Returns:
-        0 when the study is complete or the pass is done, 3 when interrupted.
+        0 when the study is complete or the pass is done, 1 when it ended without a result, 3 if interrupted.
 
     Raises:
         FrontrunnerError: bad input (2), or a study that cannot go on (1).
@@ -91,9 +91,9 @@ def tune(
         _begin(parts, console)
     elif _complete(parts, study := _own_study(paths)):
         _tell_late(parts, study, console)
-        show_end(paths, console, f"study {paths.name} is complete; nothing to do")
+        show_end(paths, console, f"study {paths.name} {study.ending}; nothing to do")
         reports.conclude()  # as an earlier controller could not, if it was killed
-        return 0
+        return _exit_code(study)
     else:
         _take_up(parts, study, console, once=once)
     wait_s = CHAIN_WAIT_S if chain else 0.0
@@ -116,6 +116,7 @@ def _begin(parts: Assembly, console: Console) -> None:
     """Create the study, once all that can be wrong with it has been looked at."""
     if parts.paths.folder.exists():
         refuse_foreign_folder(parts.paths)
+    refuse_silent(parts)
     earlier = parts.earlier()
     refuse_unwritable(parts.paths.folder.parent)
     refuse_impossible(parts, parts.limits.batch_size)
@@ -210,6 +211,15 @@ def refuse_foreign_folder(paths: StudyPaths) -> None:
     )
 
 
+def refuse_silent(parts: Assembly) -> None:
+    """Raise StudyError: nothing is begun where the scheduler does not answer."""
+    if silence := parts.executor.silence():
+        raise StudyError(
+            f"the scheduler does not answer, so study {parts.paths.name} was not begun: {silence}",
+            hint="the same command begins it once it answers; cluster=local runs trials on this machine",
+        )
+
+
 def _show_end(parts: Assembly, console: Console, headline: str) -> None:
     show_end(parts.paths, console, headline)
 
@@ -227,11 +237,11 @@ def drive(
         parts: the study's.
         lease: of its controller.
         console: where to show it.
-        show_end: called with a headline once the study is complete.
+        show_end: called with a headline once the study has ended.
         ways: how it is driven; None: to its end.
 
     Returns:
-        0, or 3 when interrupted.
+        0, 1 when the study ended without a result, or 3 when interrupted.
 
     Raises:
         FrontrunnerError: the study cannot go on.
@@ -251,9 +261,17 @@ def drive(
         return INTERRUPTED
     finally:
         view.close()
-    if ended:
-        show_end(parts, console, f"study {parts.paths.name} is complete")
-    return 0
+    if not ended:
+        return 0
+    study = controller.journal.study
+    controller.journal.confirm()  # what is shown may be written as well
+    show_end(parts, console, f"study {parts.paths.name} {study.ending}")
+    return _exit_code(study)
+
+
+def _exit_code(study: Study) -> int:
+    """Of a study that has ended."""
+    return 0 if study.in_state(TrialState.COMPLETED) else FAILED
 
 
 def _work(parts: Assembly, controller: Controller, view: View, ways: DriveOptions) -> bool:
@@ -263,8 +281,7 @@ def _work(parts: Assembly, controller: Controller, view: View, ways: DriveOption
     if ways.chain and not ended:
         ended = loop.until_settled(CHAIN_LINGER_S)
     if ways.chain and not ended:
-        jobs = follow_up(controller, parts.executor, parts.paths, ways.chain)
-        view.say(f"the study goes on by itself, next with {', '.join(jobs) or 'the jobs in the queue'}")
+        view.say(follow_up(controller, parts.executor, parts.paths, ways.chain))
     return ended
 
 
@@ -277,17 +294,24 @@ def _tell(parts: Assembly, journal: Journal, say: Callable[[str], None]) -> None
 def _tell_late(parts: Assembly, study: Study, console: Console) -> None:
     """Tell of an end that an earlier controller could not tell of, as it was killed."""
     if study.untold and parts.config.notify.command:
-        with suppress(InputError), HeldLease(parts.paths.controller):  # another controller tells of it
-            _tell(parts, Journal(parts.paths.journal), lambda line: console.print(line, markup=False))
+        with (
+            suppress(InputError),
+            HeldLease(parts.paths.controller) as lease,
+        ):  # another controller tells of it
+            _tell(
+                parts,
+                Journal(parts.paths.journal, confirm=lease.renew),
+                lambda line: console.print(line, markup=False),
+            )
 
 
 def _controller(parts: Assembly, lease: HeldLease, view: View, *, anew: bool) -> Controller:
-    journal = Journal(parts.paths.journal, view.event)
+    journal = Journal(parts.paths.journal, view.event, lease.renew)
     study = journal.study
     if anew or not study.started:  # a step of many says nothing of itself
         baseline = parts.kind.baseline(parts.recipe, parts.cache)
         if (samples := parts.kind.samples(parts.recipe, parts.cache)) is not None:
-            write_json(parts.paths.base_samples, dict(samples))
+            journal.write(parts.paths.base_samples, dict(samples))
         journal.record(Event.CONTROLLER_STARTED, baseline=dict(baseline or {}))
     if (study.settings, study.identity) != (parts.settings, parts.identity):
         journal.record(Event.SETTINGS_CHANGED, **configured(parts), identity=parts.identity)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 from hpo.controller.batch_sizes import BatchSizes, batch_sizes
 from hpo.controller.config import RECIPE_GROUPS, StudyConfig, StudySettings, read_config, without_target
 from hpo.controller.given_trials import GivenTrials
-from hpo.controller.limits import Limits
+from hpo.controller.limits import Limits, scancels_allowed
 from hpo.controller.proposer import Proposer, SearchProposer, enqueued_params
 from hpo.errors import InputError, Problem
 from hpo.forecasts.memory import Forecaster
@@ -22,9 +23,10 @@ from hpo.objectives import Objective, describe_objectives, parse_objectives
 from hpo.optimizer import Optimizer
 from hpo.paths import StudyPaths, cache_root
 from hpo.ports import Executor, TrialKind
-from hpo.records import ParamValue
+from hpo.records import Cause, ParamValue
 from hpo.space.extremes import extreme_values
 from hpo.space.space import SearchSpace, parse_space
+from hpo.study.journal import load_study
 from hpo.study.recipe import apply_params, completed, key_path, unknown_names
 from hpo.study.store import identity
 from hpo.study.warm_start import gather
@@ -51,7 +53,7 @@ class Assembly:
     @property
     def paths(self) -> StudyPaths:
         """The study's files."""
-        return StudyPaths(Path(self.config.study.root).resolve() / self.config.study.name)
+        return paths_of(self.config)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -102,17 +104,20 @@ class Assembly:
         """Budget, batch sizes and retry budgets."""
         config, gone_s = self.config, self.config.controller.gone_seconds
         traits = self.executor.traits
+        identical = config.controller.identical_errors
+        scancels, again = scancels_allowed(config.cluster.get("on_scancel"), self.batch.size, identical)
         return Limits(
             trials=config.budget.trials,
             wall_hours=config.budget.wall_hours,
             gpu_hours=config.budget.gpu_hours,
             batch_size=self.batch.size,
             refill=self.batch.refill,
-            identical_errors=config.controller.identical_errors,
+            identical_errors=identical,
             node_failures=config.controller.node_failures,
             submit_tries=config.controller.submit_tries,
             gone_s=traits["gone_s"] if gone_s is None else gone_s,
-            retries=asdict(config.controller.retries),
+            retries={**asdict(config.controller.retries), Cause.CANCELLED.value: again},
+            scancels=scancels,
             max_parallel=config.cluster.get("max_parallel") if traits["keeps_max_parallel"] else None,
             auto_time_limit=config.cluster.get("time_limit") == "auto",
             propose_on_job=config.controller.propose_on == "job",
@@ -140,12 +145,18 @@ class Assembly:
         return Forecaster(self.kind, self.space, self.recipe, self.cache, *given)
 
 
-def assemble(raw: Mapping[str, Any], problems: list[Problem]) -> Assembly:
+def paths_of(config: StudyConfig) -> StudyPaths:
+    """The files of the study that a configuration names."""
+    return StudyPaths(Path(config.study.root).resolve() / config.study.name)
+
+
+def assemble(raw: Mapping[str, Any], problems: list[Problem], source: StudyPaths | None = None) -> Assembly:
     """Build a study's parts.
 
     Args:
         raw: the composed configuration.
         problems: those found while composing; reported with the others.
+        source: the study that this one is made out of.
 
     Raises:
         InputError: with every problem of the configuration, by key path.
@@ -158,7 +169,8 @@ def assemble(raw: Mapping[str, Any], problems: list[Problem]) -> Assembly:
     space = _collect(found, lambda: parse_space(raw["space"]))
     objectives = _collect(found, lambda: parse_objectives(raw["objectives"]))
     kind = cast(TrialKind | None, _collect(found, lambda: _target(raw, "trainer")()))
-    executor = cast(Executor | None, _collect(found, lambda: executor_of(raw)))
+    places = [paths for paths in (config and paths_of(config), source) if paths]
+    executor = cast(Executor | None, _collect(found, lambda: executor_of(raw, places)))
     recipe: dict[str, Any] = {name: without_target(raw[name]) for name in RECIPE_GROUPS}
     if kind:
         found += _recipe_problems(kind, recipe, space, objectives)
@@ -216,12 +228,20 @@ def gpus_of(raw: Mapping[str, Any]) -> int | None:
     return gpus if isinstance(gpus, int) and gpus >= 1 else None  # else the trainer complains
 
 
-def executor_of(raw: Mapping[str, Any]) -> Executor:
+def _begun_with(places: Sequence[StudyPaths]) -> str:
+    """The executor that the first of these studies that is there was begun with; "" for none."""
+    there = next((paths.journal for paths in places if paths.journal.exists()), None)
+    return str(load_study(there).settings.get("executor") or "") if there else ""
+
+
+def executor_of(raw: Mapping[str, Any], places: Sequence[StudyPaths] = ()) -> Executor:
     """The executor of a configuration.
 
     Args:
         raw: a composed configuration, of which only `cluster` and `trainer.gpus` are read: tasks of a study
             can be stopped with what an earlier version of this program wrote.
+        places: the study, and what it is made out of: a builder with an argument `executor` is told with
+            which they were begun, as it would otherwise choose by what it sees today.
 
     Raises:
         InputError: with every problem of `cluster`, by key path.
@@ -231,6 +251,8 @@ def executor_of(raw: Mapping[str, Any]) -> Executor:
     if "gpus" in settings:
         raise InputError([("cluster.gpus", "there is no such key; set trainer.gpus")])
     try:
+        if "executor" in inspect.signature(build).parameters:
+            settings["executor"] = _begun_with(places) or None
         return cast(Executor, build(**settings, gpus=gpus_of(raw)))
     except ValidationError as error:
         raise InputError(problems_of(error, "cluster")) from error

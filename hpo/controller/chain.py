@@ -23,10 +23,8 @@ def settled(controller: Controller) -> bool:
     return bool(in_queue) and not missing and not unsent and study.request is None
 
 
-def follow_up(
-    controller: Controller, executor: Executor, paths: StudyPaths, command: Sequence[str]
-) -> list[str]:
-    """Schedule the next step after each array that has none yet.
+def follow_up(controller: Controller, executor: Executor, paths: StudyPaths, command: Sequence[str]) -> str:
+    """See that a job takes the next step after each array that is in the queue.
 
     Args:
         controller: after its pass.
@@ -35,23 +33,30 @@ def follow_up(
         command: arguments of the program, as in `step key=value`.
 
     Returns:
-        The job ids.
+        What goes on with the study, for people.
 
     Raises:
         RuntimeError: of the executor's family: the scheduler did not take it.
     """
     study, folder = controller.study, paths.helper("step")
+    controller.journal.confirm()
     folder.mkdir(parents=True, exist_ok=True)
-    program = [sys.executable, "-m", "hpo", *command]
     name = study_prefix(study) + "step"
-    fresh = [batch for batch in study.open_batches if batch.job_id and batch.id not in study.followed]
-    jobs = []
+    there = executor.following(name)
+    followed = {batch.id: study.followed.get(batch.id) for batch in study.open_batches if batch.job_id}
+    jobs = [job for job in followed.values() if job and (there is None or job in there)]
+    unsure = there is None and bool(jobs)  # a scheduler that does not answer has not lost them
+
+    def schedule(batches: list[str], after: list[str], delay_s: float) -> None:
+        program = [sys.executable, "-m", "hpo", *command]
+        job_id = executor.follow(name=name, folder=str(folder), command=program, after=after, delay_s=delay_s)
+        controller.journal.record(Event.FOLLOWED, batches=batches, job_id=job_id)
+        jobs.append(job_id)
+
+    fresh = [batch for batch in followed if followed[batch] not in jobs]
     for batch in fresh:
-        job_id = executor.follow(name=name, folder=str(folder), command=program, after=[str(batch.job_id)])
-        controller.journal.record(Event.FOLLOWED, batches=[batch.id], job_id=job_id)
-        jobs.append(job_id)
-    if not jobs and not settled(controller):
-        job_id = executor.follow(name=name, folder=str(folder), command=program, after=[], delay_s=AGAIN_S)
-        controller.journal.record(Event.FOLLOWED, batches=[], job_id=job_id)
-        jobs.append(job_id)
-    return jobs
+        schedule([batch], [str(study.batches[batch].job_id)], 0.0)
+    if not fresh and not settled(controller):
+        schedule([], [], AGAIN_S)
+    known = "whether it is in the queue is not known" if unsure else "in the queue"
+    return f"the study goes on by itself, next with job {', '.join(dict.fromkeys(jobs))}: {known}"

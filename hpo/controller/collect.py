@@ -6,7 +6,7 @@ A result file outranks every state of the scheduler; a scheduler that cannot be 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,10 @@ from hpo.study.causes import attempt_cost, end_cause, record_of, requeue_cause, 
 from hpo.study.findings import Cancelled, Completed, Ended, Finding, NotSeen, SeenAgain
 from hpo.study.state import MissingTask, Study, Trial, TrialState
 
+FROM_OUTSIDE = "by scancel, not by `frontrunner cancel`"
+# Ends that the scheduler explains and that keep a task from coming as far as our code.
+OUT_OF_ROOM = (Cause.HOST_OUT_OF_MEMORY, Cause.TIMED_OUT)
+
 
 @dataclass
 class Collector:
@@ -26,11 +30,13 @@ class Collector:
         paths: the study's files.
         executor: asked for the accounting and the log of tasks that are gone.
         gone_s: a task that has not been live for so long, without a result, is over.
+        confirm: see `Journal`; only who drives a study moves a damaged result aside.
     """
 
     paths: StudyPaths
     executor: Executor
     gone_s: float
+    confirm: Callable[[], None] = lambda: None
     _warned_s: dict[str, float | None] = field(default_factory=dict)
 
     def findings(self, study: Study, live: Mapping[Task, TaskView] | None, now: float) -> list[Finding]:
@@ -53,12 +59,12 @@ class Collector:
                 found += [Cancelled(trial.id, "before it began")] if self._marked(trial) else []
             elif live is not None:
                 found += self._seen(trial, task, live.get(task), now, gone)
-        return [*found, *self._verdicts(gone)]
+        return [*found, *self._verdicts(study, gone)]
 
     def _written(self, trial: Trial) -> Iterator[Finding]:
         """What the trial's own files say of its end, the attempts before it first."""
         files = self.paths.trial(trial.id)
-        last = _result(files, trial) or _failure(files, trial)
+        last = _result(files, trial, self.confirm) or _failure(files, trial)
         if last is None:
             return
         final = last.cost.attempt
@@ -110,7 +116,7 @@ class Collector:
         gone[task] = (trial, missing)
         return []
 
-    def _verdicts(self, gone: Mapping[Task, tuple[Trial, MissingTask]]) -> Iterator[Finding]:
+    def _verdicts(self, study: Study, gone: Mapping[Task, tuple[Trial, MissingTask]]) -> Iterator[Finding]:
         """One accounting query at most, for the tasks of which the scheduler had no word left."""
         unknown = [task for task, (trial, missing) in gone.items() if not missing.ending]
         accounted = (self.executor.endings(unknown) if unknown else None) or {}
@@ -125,31 +131,53 @@ class Collector:
                 last = told[-1]
                 detail = f"exit code {last['exit']}"
                 missing = MissingTask(missing.since, last["ending"], detail, last["node"])
-            yield from self._verdict(trial, task, missing)
+            yield from self._verdict(study, trial, task, missing)
 
-    def _verdict(self, trial: Trial, task: Task, missing: MissingTask) -> Iterator[Finding]:
+    def _verdict(self, study: Study, trial: Trial, task: Task, missing: MissingTask) -> Iterator[Finding]:
         files = self.paths.trial(trial.id)
         begun = unsettled(files, trial)
         for earlier in begun[:-1]:
             yield self._requeued(trial, earlier)
         attempt = begun[-1] if begun else None
-        record = None if attempt is None else record_of(files, attempt)
-        cause = Cause.CANCELLED if self._marked(trial) else end_cause(missing.ending, record)
-        message = _told(missing, attempt)
-        if cause is Cause.LOST:
-            log_lines = self.executor.last_log_lines(str(self.paths.batch(trial.batch).submission), task)
-            if log_lines and attempt is None:
-                # It never came as far as our code: Python, its packages or the set-up lines are to blame.
-                cause, message = Cause.ERROR, log_lines
-            elif log_lines:
-                message = f"{message}; its log ends with: {log_lines.splitlines()[-1]}"
-        cost = attempt_cost(files, attempt, cause, missing.node)
-        if cause is not Cause.CANCELLED:
-            yield Ended(trial.id, trial.batch, cause, message, cost)
+        if self._marked(trial):
+            if attempt is not None:
+                cost = attempt_cost(files, attempt, Cause.CANCELLED, missing.node)
+                message = _told(missing, attempt)
+                yield Ended(trial.id, trial.batch, Cause.CANCELLED, message, cost, requeued=True)
+            yield Cancelled(trial.id, "")
             return
+        cause = end_cause(missing.ending, None if attempt is None else record_of(files, attempt))
+        cause, message, blocked = self._explained(trial, task, missing, cause, attempt)
+        blocked = blocked and not self._begun(study)
+        cost = attempt_cost(files, attempt, cause, missing.node)
+        yield Ended(trial.id, trial.batch, cause, message, cost, blocked=blocked)
+
+    def _explained(
+        self, trial: Trial, task: Task, missing: MissingTask, cause: Cause, attempt: int | None
+    ) -> tuple[Cause, str, bool]:
+        """Cause and message of an end, and whether its task ran and did not come as far as our code."""
+        message = _told(missing, attempt)
+        if cause is Cause.CANCELLED:
+            return cause, FROM_OUTSIDE, False
+        if cause is not Cause.LOST:
+            return cause, message, attempt is None and bool(missing.node) and cause in OUT_OF_ROOM
+        lines = self.executor.last_log_lines(str(self.paths.batch(trial.batch).submission), task)
         if attempt is not None:
-            yield Ended(trial.id, trial.batch, cause, message, cost, requeued=True)
-        yield Cancelled(trial.id, "" if self._marked(trial) else "by scancel, not by `frontrunner cancel`")
+            last = f"; its log ends with: {lines.splitlines()[-1]}" if lines else ""
+            return cause, message + last, False
+        if lines:  # Python, its packages or the set-up lines are to blame
+            return Cause.ERROR, lines, True
+        if lines is None and missing.node:
+            return cause, f"{message} and wrote nothing: {self._unseen()}", True
+        return cause, message, False
+
+    def _unseen(self) -> str:
+        return f"the nodes may not see {self.paths.folder}, or cluster.setup or cluster.python says nothing"
+
+    def _begun(self, study: Study) -> bool:
+        """Whether any attempt of the study has ever begun."""
+        ended = any(end.attempt is not None for end in study.ends)
+        return ended or any(unsettled(self.paths.trial(trial.id), trial) for trial in study.in_flight)
 
 
 def task_of(study: Study, trial: Trial) -> Task | None:
@@ -164,7 +192,7 @@ def _told(missing: MissingTask, attempt: int | None) -> str:
     return f"its task ended {when}" + (f" ({words})" if words else "")
 
 
-def _result(files: TrialPaths, trial: Trial) -> Completed | Ended | None:
+def _result(files: TrialPaths, trial: Trial, confirm: Callable[[], None]) -> Completed | Ended | None:
     if not files.metrics.exists():
         return None
     try:
@@ -176,6 +204,7 @@ def _result(files: TrialPaths, trial: Trial) -> Completed | Ended | None:
     except RecordError as error:
         # A commit is whole or not at all, so this is a damaged disk or somebody's hand. Out of the way with
         # it: as long as it is there, another attempt would take the trial for done.
+        confirm()
         files.metrics.rename(files.folder / f"metrics.damaged-{uuid.uuid4().hex[:8]}.json")
         return _settled(files, trial, Cause.LOST, str(error), next(reversed(unsettled(files, trial)), None))
     return Completed(trial.id, trial.batch, result, attempt_cost(files, result.attempt, None))

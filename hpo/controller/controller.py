@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from hpo.controller.blocked import BlockedTasks
-from hpo.controller.collect import Collector
+from hpo.controller.collect import FROM_OUTSIDE, Collector
 from hpo.controller.dispatch import Dispatcher
-from hpo.controller.health import failing_nodes, repeated_error
+from hpo.controller.health import failing_nodes, repeated_error, stop_message
 from hpo.controller.limits import Budget, Limits
 from hpo.controller.proposer import ProposedTrial, Proposer
 from hpo.controller.remote import Remote
@@ -24,6 +24,11 @@ from hpo.study.journal import Journal
 from hpo.study.lease import HeldLease
 from hpo.study.state import Event, Study, TrialState
 
+SCANCEL_HINT = (
+    "the same command goes on, without these trials and without counting them as spent; `frontrunner retry` "
+    "gives them another attempt; cluster.on_scancel says what follows such an end"
+)
+
 
 class Controller:
     """Drives one study; the caller holds its lease.
@@ -34,7 +39,7 @@ class Controller:
         executor: where arrays run.
         proposer: makes the specs of new trials.
         limits: budget, batch sizes and retry budgets.
-        lease: renewed on every pass.
+        lease: renewed on every pass; the journal confirms it before every write.
         target: `module:function` that runs a trial.
         clock: seconds since the epoch; replaced in tests.
         say: told of what did not work and will be tried again.
@@ -58,7 +63,7 @@ class Controller:
         self._proposer, self._limits, self.lease = proposer, limits, lease
         self._clock, self._say = clock, say
         self._blocked = BlockedTasks()
-        self._collector = Collector(paths, executor, limits.gone_s)
+        self._collector = Collector(paths, executor, limits.gone_s, lease.renew)
         self._dispatcher = Dispatcher(paths, journal, executor, limits, target, clock, say)
         self._remote = Remote(paths, journal, executor, proposer, clock, say, targets)
         self._budget = Budget(limits, paths, clock)
@@ -79,9 +84,9 @@ class Controller:
     def adopt(self) -> None:
         """Tell the executor of the arrays that an earlier controller left in flight, and mend their files."""
         for trial in self.study.in_flight:
-            mend_spec(self.paths, self.study, self._proposer, trial)
+            mend_spec(self.journal, self.paths, self._proposer, trial)
         for batch in self.study.open_batches:
-            batch_record(self.paths, self.study, batch)
+            batch_record(self.journal, self.paths, batch)
             self.executor.adopt(str(self.paths.batch(batch.id).submission))
         if self.study.request is not None:
             self.executor.adopt(str(self.paths.helper(self.study.request.id)))
@@ -110,6 +115,7 @@ class Controller:
             self._look_for_blocked(live)
         self._settle_interrupted()
         self._look_for_faults()
+        self._look_for_scancels()
         self._stop_on_request()
         if live is not None:
             self._dispatcher.sweep(live)
@@ -129,7 +135,8 @@ class Controller:
             ended = trial.retries.get(cause, 0)
             action = Action.CANCEL if cancelled else decide(cause, ended, self._limits.retries)
             if action is Action.CANCEL:
-                self.journal.record(Event.TRIAL_CANCELLED, trial=trial.id)
+                outside = {} if cancelled else {"outside": True, "message": trial.message}
+                self.journal.record(Event.TRIAL_CANCELLED, trial=trial.id, **outside)
             elif action is Action.FAIL:
                 self.journal.record(
                     Event.TRIAL_FAILED, trial=trial.id, cause=cause.value, message=trial.message
@@ -145,14 +152,18 @@ class Controller:
             self.journal.record(Event.NODE_EXCLUDED, node=node, message=why)
         error = repeated_error(study, self._limits.identical_errors, nodes)
         if error:
-            message = f"{len(study.errors)} attempts in a row ended with the same error: {error}"
-            folder = self.paths.trial(study.errors[-1].trial).folder
-            self.journal.record(Event.STUDY_STOPPED, message=message)
-            raise StudyError(
-                message,
-                hint=f"the traceback is in {folder}; after mending it, "
-                f"`frontrunner retry {self.paths.folder}` gives the failed trials another attempt",
-            )
+            self._stop(*stop_message(study.errors, error, self.paths))
+
+    def _look_for_scancels(self) -> None:
+        """Stop where somebody else cancels what is submitted: whoever it is would not want more of it."""
+        study, most = self.study, self._limits.scancels
+        if study.scancelled >= most:
+            tasks = "tasks were" if study.scancelled > 1 else "task was"
+            self._stop(f"{study.scancelled} {tasks} cancelled {FROM_OUTSIDE}", SCANCEL_HINT)
+
+    def _stop(self, message: str, hint: str) -> None:
+        self.journal.record(Event.STUDY_STOPPED, message=message)
+        raise StudyError(f"study {self.paths.name} is stopped: {message}", hint=hint)
 
     def _look_for_blocked(self, live: Mapping[Task, TaskView]) -> None:
         """Say what waits for somebody's help, and stop where waiting is of no use."""
@@ -206,12 +217,12 @@ class Controller:
         retries = [trial.id for trial in study.in_state(TrialState.INTERRUPTED)]
         request = study.request.id if study.request else None
         specs = self._proposals(live)
-        write_specs(self.paths, [proposed.spec for proposed in specs])
+        write_specs(self.journal, self.paths, [proposed.spec for proposed in specs])
         wanted: list[str | ProposedTrial] = [*retries, *specs]
         size = self.executor.limits()["array_size"]
         for start in range(0, len(wanted), size):
             part = wanted[start : start + size]
-            forget(self.paths, study.next_batch)
+            forget(self.journal, self.paths, study.next_batch)
             self.journal.record(
                 Event.BATCH_PLANNED,
                 batch=study.next_batch,
@@ -238,6 +249,13 @@ class Controller:
         study, limits = self.study, self._limits
         in_flight = len(study.in_flight)
         full = in_flight > limits.batch_size - limits.refill
-        if full or self._dispatcher.paused or self._budget_spent():
+        if full or self._dispatcher.paused or self._budget_spent() or self._being_cancelled():
             return 0
-        return min(limits.batch_size - in_flight, limits.trials - len(study.trials))
+        return min(limits.batch_size - in_flight, limits.trials - study.spent)
+
+    def _being_cancelled(self) -> bool:
+        """Whether more may have been cancelled from outside than was seen: running tasks take a while."""
+        jobs = {batch.job_id for batch in self.study.open_batches}
+        states = {view["state"] for (job, _), view in (self.live or {}).items() if job in jobs}
+        ending = "completing" in states or any(trial.missing for trial in self.study.in_flight)
+        return self.study.scancelled > 0 and ending

@@ -18,7 +18,7 @@ from hpo.controller.submission import batch_record, release, submit_held, unreco
 from hpo.errors import StudyError
 from hpo.paths import StudyPaths
 from hpo.ports import OVER, WAITING, ArrayOptions, Executor, Task, TaskView, of_an_executor
-from hpo.records import Cause, write_json
+from hpo.records import Cause
 from hpo.study.journal import Journal
 from hpo.study.state import ENDED, Batch, Event, TrialState
 
@@ -105,7 +105,9 @@ class Dispatcher:
         options = self._options(minutes, share)
         warned = warned_s(minutes or site["default_minutes"], site["warning_s"])
         try:
-            job_id = submit_held(self._paths, study, batch, self._executor, self._target, options, warned)
+            job_id = submit_held(
+                self._journal, self._paths, batch, self._executor, self._target, options, warned
+            )
         except RuntimeError as error:
             if not of_an_executor(error):
                 raise
@@ -236,14 +238,14 @@ class Dispatcher:
             self._throttle(batch, job_id, share)
 
     def _release(self, batch: Batch) -> None:
-        release(self._paths, self._journal.study, batch, self._executor)
+        release(self._journal, self._paths, batch, self._executor)
 
     def _throttle(self, batch: Batch, job_id: str, share: int | None) -> None:
-        record = batch_record(self._paths, self._journal.study, batch)
+        record = batch_record(self._journal, self._paths, batch)
         if record is None or record.at_once == share:
             return
         if self._try(f"throttle array {job_id}", lambda: self._executor.throttle(job_id, share)):
-            write_json(self._paths.batch(batch.id).record, replace(record, at_once=share).to_json())
+            self._journal.write(self._paths.batch(batch.id).record, replace(record, at_once=share).to_json())
 
     def _shares(self) -> dict[str, int]:
         """batch -> how many of its tasks may run at once; empty where there is no limit."""
@@ -258,6 +260,7 @@ class Dispatcher:
 
     def _try(self, what: str, act: Callable[[], None]) -> bool:
         """Do what the next look at the queue will do again where it fails; returns whether it worked."""
+        self._journal.confirm()  # to another controller's journal, other tasks are strays
         try:
             act()
         except RuntimeError as error:

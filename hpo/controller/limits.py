@@ -38,6 +38,25 @@ class Limits:
     max_parallel: int | None = None
     auto_time_limit: bool = False
     propose_on_job: bool = False
+    scancels: int = 3  # tasks cancelled from outside, without a result between them, that stop the study
+
+
+def scancels_allowed(on_scancel: str | None, batch_size: int, identical: int) -> tuple[int, int]:
+    """What `cluster.on_scancel` comes to.
+
+    Args:
+        on_scancel: stop, forget or retry; None of a study that knows no such key: forget.
+        batch_size: trials in flight.
+        identical: `controller.identical_errors`.
+
+    Returns:
+        How many in a row stop the study, and how many further attempts a trial has.
+    """
+    if on_scancel == "stop":
+        return 1, 0
+    if on_scancel == "retry":
+        return identical * batch_size, identical - 1
+    return min(identical, batch_size), 0
 
 
 def array_minutes(study: Study, trials: Sequence[Trial], site: SiteLimits, *, auto: bool) -> int | None:
@@ -116,7 +135,7 @@ class Budget:
     def spent(self, study: Study) -> str:
         """Which part of the budget is spent, in words; "" while there is some left."""
         limits = self.limits
-        if len(study.trials) >= limits.trials:
+        if study.spent >= limits.trials:
             return f"budget.trials={limits.trials} is spent"
         hours = (self.clock() - datetime.fromisoformat(study.created_at).timestamp()) / 3600
         if limits.wall_hours and hours >= limits.wall_hours:

@@ -183,6 +183,7 @@ class Loop:
         elif controller.state()[1:] != before[1:]:  # what was submitted wants to be seen starting
             self._pacer.asked(now, eventful=True)
         queue = seen(controller.study, controller.live)
+        controller.journal.confirm()
         self._queue_file.keep(queue)
         with suppress(RecordError):
             self._view.update(lambda: self._snapshot(queue))

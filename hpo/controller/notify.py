@@ -41,6 +41,7 @@ def tell(
     """
     if not command or not journal.study.untold:
         return
+    journal.confirm()
     message = run(command, json.dumps(news(journal, paths)), timeout_s)
     if message:
         say(f"warning: notify.command did not work, the study is not affected: {message}")

@@ -78,6 +78,7 @@ class Remote:
         study = self.journal.study
         name = f"propose-{study.requests:04d}-{uuid.uuid4().hex[:6]}"
         folder = self.paths.helper(name)
+        self.journal.confirm()
         folder.mkdir(parents=True)
         arguments = [(str(self.paths.folder), name, str(room), *self.targets)]
         try:
@@ -100,6 +101,7 @@ class Remote:
 
     def _release(self, job_id: str) -> None:
         """Let the job start; where that fails, the next look at the queue finds it held and tries again."""
+        self.journal.confirm()
         try:
             self.executor.release(job_id)
         except RuntimeError as error:

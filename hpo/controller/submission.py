@@ -18,28 +18,32 @@ from typing import Any
 from hpo.controller.proposer import Proposer
 from hpo.paths import StudyPaths
 from hpo.ports import OVER, ArrayOptions, Executor, Task, TaskView
-from hpo.records import BatchRecord, RecordError, TrialSpec, set_aside, write_json
+from hpo.records import BatchRecord, RecordError, TrialSpec, set_aside
+from hpo.study.journal import Journal
 from hpo.study.state import Batch, Study, Trial
 
 
-def write_specs(paths: StudyPaths, specs: Sequence[TrialSpec]) -> None:
+def write_specs(journal: Journal, paths: StudyPaths, specs: Sequence[TrialSpec]) -> None:
     """Write what each trial of a batch is to run; before the journal names them."""
     for spec in specs:
         trial = paths.trial(spec.trial)
+        journal.confirm()
         trial.folder.mkdir(exist_ok=True)
-        write_json(trial.spec, spec.to_json())
+        journal.write(trial.spec, spec.to_json())
 
 
-def forget(paths: StudyPaths, batch: str) -> None:
+def forget(journal: Journal, paths: StudyPaths, batch: str) -> None:
     """Drop what is recorded of a batch that is yet to be planned.
 
     A journal that lost its last line, as after a power cut, no longer knows that batch; its array is held and
     is swept away, so the record must not be taken for that of the batch that now gets its number.
 
     Args:
+        journal: of the study.
         paths: the study's files.
         batch: id of the next batch.
     """
+    journal.confirm()
     paths.batch(batch).record.unlink(missing_ok=True)
 
 
@@ -66,7 +70,7 @@ def array_request(
     }
 
 
-def batch_record(paths: StudyPaths, study: Study, batch: Batch) -> BatchRecord | None:
+def batch_record(journal: Journal, paths: StudyPaths, batch: Batch) -> BatchRecord | None:
     """What is recorded of a batch; None where nothing is.
 
     A damaged record is set aside. Where the journal names the array, it is written anew: a task of that array
@@ -81,13 +85,13 @@ def batch_record(paths: StudyPaths, study: Study, batch: Batch) -> BatchRecord |
         set_aside(path)
     if batch.job_id is None:
         return None
-    name = array_name(study, batch.id)
+    name = array_name(journal.study, batch.id)
     record = BatchRecord(batch.id, name, batch.trials, state="submitted", job_id=batch.job_id)
-    write_json(path, record.to_json())
+    journal.write(path, record.to_json())
     return record
 
 
-def mend_spec(paths: StudyPaths, study: Study, proposer: Proposer, trial: Trial) -> bool:
+def mend_spec(journal: Journal, paths: StudyPaths, proposer: Proposer, trial: Trial) -> bool:
     """Write anew what a trial is to run, where its file is damaged or missing.
 
     Returns:
@@ -96,6 +100,7 @@ def mend_spec(paths: StudyPaths, study: Study, proposer: Proposer, trial: Trial)
     path = paths.trial(trial.id).spec
     with suppress(FileNotFoundError, RecordError):
         return bool(TrialSpec.read(path))
+    study = journal.study
     earlier = {name: one for name, one in study.trials.items() if one.number < trial.number}
     chosen = [(trial.params, trial.origin, "")]
     made = proposer.make_trials(replace(study, trials=earlier), chosen)
@@ -103,13 +108,13 @@ def mend_spec(paths: StudyPaths, study: Study, proposer: Proposer, trial: Trial)
         return False
     if path.exists():
         set_aside(path)
-    write_specs(paths, [made[0].spec])
+    write_specs(journal, paths, [made[0].spec])
     return True
 
 
 def submit_held(
+    journal: Journal,
     paths: StudyPaths,
-    study: Study,
     batch: Batch,
     executor: Executor,
     target: str,
@@ -119,8 +124,8 @@ def submit_held(
     """Bring a batch to where its array is in the queue, held, from wherever a killed controller left it.
 
     Args:
+        journal: of the study.
         paths: the study's files.
-        study: as its journal tells it.
         batch: what to submit.
         executor: where; its queue has been swept of unrecorded arrays.
         target: `module:function` that runs a trial.
@@ -132,34 +137,36 @@ def submit_held(
 
     Raises:
         RuntimeError: of the executor's family: the submission failed, and may have succeeded all the same.
+        StudyError: another controller has taken over, meanwhile perhaps: what was submitted is swept away.
     """
     files = paths.batch(batch.id)
+    journal.confirm()
     files.submission.mkdir(parents=True, exist_ok=True)
-    present = batch_record(paths, study, batch)
+    present = batch_record(journal, paths, batch)
     if present is not None and present.job_id is not None:
         return present.job_id
-    name = array_name(study, batch.id) + uuid.uuid4().hex[:6]
+    name = array_name(journal.study, batch.id) + uuid.uuid4().hex[:6]
     at_once = options.get("at_once")
     record = BatchRecord(batch.id, name, batch.trials, state="intent", at_once=at_once, warned_s=warned_s)
-    write_json(files.record, record.to_json())
+    journal.write(files.record, record.to_json())
     job_id = executor.submit(**array_request(paths, batch, name, target, options))
-    write_json(files.record, replace(record, state="submitted", job_id=job_id).to_json())
+    journal.write(files.record, replace(record, state="submitted", job_id=job_id).to_json())
     return job_id
 
 
-def release(paths: StudyPaths, study: Study, batch: Batch, executor: Executor) -> None:
+def release(journal: Journal, paths: StudyPaths, batch: Batch, executor: Executor) -> None:
     """Let a submitted array start, and record it; harmless when repeated.
 
     Raises:
         RuntimeError: of the executor's family: the array stays held.
     """
     files = paths.batch(batch.id)
-    record = batch_record(paths, study, batch)
+    record = batch_record(journal, paths, batch)
     assert record is not None, "only what is recorded as submitted is released"
     assert record.job_id is not None, "likewise"
     executor.release(record.job_id)
     if record.state != "released":
-        write_json(files.record, replace(record, state="released").to_json())
+        journal.write(files.record, replace(record, state="released").to_json())
 
 
 def unrecorded(paths: StudyPaths, study: Study, live: Mapping[Task, TaskView]) -> set[Task]:

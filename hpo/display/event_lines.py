@@ -50,7 +50,7 @@ def event_line(event: Mapping[str, Any], study: Study) -> str:
         case Event.NOTIFIED if not event["message"]:
             return f"told that the study is {event['what']}: notify.command ended well"
         case Event.STUDY_FINISHED:
-            return f"study complete: {event['reason']}"
+            return f"study {study.ending}: {event['reason']}"
     return ""
 
 

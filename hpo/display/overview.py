@@ -86,7 +86,7 @@ def batch_table(snapshot: Snapshot) -> Table:
     table = Table(box=None, pad_edge=False)
     for title in ("batch", "array", "trials", f"states{age}", "nodes"):
         table.add_column(title)
-    for one in batch_states(snapshot.study, snapshot.queue):
+    for one in batch_states(snapshot.study, snapshot.queue, snapshot.over):
         states = ", ".join(f"{count} {state}" for state, count in one.states.items())
         count = str(sum(one.states.values()))
         table.add_row(one.batch.id, one.batch.job_id or "", count, states, " ".join(one.nodes))

@@ -30,7 +30,7 @@ def forecast_end(snapshot: Snapshot) -> EndForecast | None:
     """
     study = snapshot.study
     budget = study.settings.get("budget", {})
-    ended = len(study.trials) - len(study.in_flight)
+    ended = study.spent - len(study.in_flight)
     over = study.finished or study.stopped or snapshot.paths.pause.exists()
     if over or not ended or not budget.get("trials"):
         return None

@@ -31,8 +31,8 @@ def decide(cause: Cause, ended: int, budgets: Mapping[str, int]) -> Action:
         ended: attempts of this trial that ended for this cause, this one included.
         budgets: further attempts allowed, per cause.
     """
-    if cause is Cause.CANCELLED:
-        return Action.CANCEL
+    if cause is Cause.CANCELLED:  # from outside; what `cancel` marked comes before this
+        return Action.RETRY if ended <= budgets.get(cause.value, 0) else Action.CANCEL
     if cause in INFEASIBLE:
         return Action.FAIL
     return Action.RETRY if ended <= budgets[cause.value] else Action.FAIL

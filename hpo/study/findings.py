@@ -30,6 +30,7 @@ class Ended:
     message: str
     cost: AttemptCost
     requeued: bool = False  # the scheduler runs the task again by itself
+    blocked: bool = False  # its task ran and ended before our code began, as every one of the study so far
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def record(journal: Journal, finding: Finding) -> None:
                 batch=finding.batch,
                 cause=finding.cause.value,
                 message=finding.message,
+                **({"blocked": True} if finding.blocked else {}),
                 **finding.cost.to_event(),
             )
         case Cancelled(trial, message):

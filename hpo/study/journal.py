@@ -7,7 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hpo.records import SCHEMA_VERSION, RecordError, append_jsonl, mend_torn_tail, read_jsonl, utc_now
+from hpo.records import (
+    SCHEMA_VERSION,
+    Json,
+    RecordError,
+    append_jsonl,
+    mend_torn_tail,
+    read_jsonl,
+    utc_now,
+    write_json,
+)
 from hpo.study.replay import apply, replay
 from hpo.study.state import Event, Study
 
@@ -20,11 +29,16 @@ class Journal:
     Args:
         path: journal.jsonl; a torn last line, left by a kill, is cut off.
         listener: told of every event appended from here on.
+        confirm: raises StudyError where the lease is another's by now; called before every write.
     """
 
-    def __init__(self, path: Path, listener: Listener | None = None) -> None:
+    def __init__(
+        self, path: Path, listener: Listener | None = None, confirm: Callable[[], None] = lambda: None
+    ) -> None:
         self._path = path
         self._listener = listener
+        self.confirm = confirm
+        confirm()
         self._keep: int | None = None  # how much of the file counts, while the last line may not
         mend_torn_tail(path)
         self.study = load_study(path)
@@ -35,6 +49,7 @@ class Journal:
         Raises:
             OSError: it could not be written; nothing of it counts, and the same call may be repeated.
         """
+        self.confirm()
         entry = {"schema_version": SCHEMA_VERSION, "at": utc_now(), "event": event.value, **fields}
         if self._keep is not None:
             os.truncate(self._path, self._keep)
@@ -44,6 +59,11 @@ class Journal:
         apply(self.study, entry)
         if self._listener:
             self._listener(entry, self.study)
+
+    def write(self, path: Path, content: Json) -> None:
+        """Write another whole file of the study, as its only writer."""
+        self.confirm()
+        write_json(path, content)
 
 
 def load_study(path: Path) -> Study:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,12 +78,18 @@ def waiting(queue: QueueView) -> Mapping[str, int]:
     return Counter(detail or state for state, detail, _ in queue.tasks.values() if state in WAITING)
 
 
-def batch_states(study: Study, queue: QueueView) -> list[BatchState]:
-    """The batches that are not over, by number."""
-    return [_state(study, batch, queue) for batch in study.open_batches]
+def batch_states(study: Study, queue: QueueView, over: Collection[str] = ()) -> list[BatchState]:
+    """The batches that are not over, by number.
+
+    Args:
+        study: as the journal tells it.
+        queue: as the scheduler told it last.
+        over: trials that have ended since.
+    """
+    return [_state(study, batch, queue, over) for batch in study.open_batches]
 
 
-def _state(study: Study, batch: Batch, queue: QueueView) -> BatchState:
+def _state(study: Study, batch: Batch, queue: QueueView, over: Collection[str]) -> BatchState:
     states: Counter[str] = Counter()
     nodes = []
     for index, name in enumerate(batch.trials):
@@ -93,6 +99,8 @@ def _state(study: Study, batch: Batch, queue: QueueView) -> BatchState:
         state, detail, node = queue.tasks.get(f"{batch.id}:{index}", ("", "", ""))
         if trial.state in ENDED:
             states[trial.state.value] += 1
+        elif name in over:
+            states["ended"] += 1
         elif not state:
             states["submitted" if batch.job_id else "not submitted"] += 1
         else:

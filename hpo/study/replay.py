@@ -61,7 +61,8 @@ def _created(study: Study, event: Mapping[str, Any]) -> None:
 
 
 def _started(study: Study, event: Mapping[str, Any]) -> None:
-    study.stopped, study.errors, study.excluded = "", [], {}
+    _lifted(study, event)
+    study.next_step = None
     if study.untold == "stopped":
         study.untold = ""  # somebody has taken it up: that it had stopped is no news any more
     study.started, study.failed_requests = True, 0
@@ -162,6 +163,7 @@ def _end(study: Study, event: Mapping[str, Any], cause: Cause | None) -> Attempt
         gpus=event.get("gpus", 0),
         useful_seconds=event.get("useful_seconds", seconds if cause is None else 0.0),
         at=event["at"],
+        blocked=event.get("blocked", False),
     )
     study.ends.append(end)
     return end
@@ -185,13 +187,14 @@ def _attempt_ended(study: Study, event: Mapping[str, Any]) -> None:
     progressed = event.get("progressed", False)
     if cause in COUNTED_WHERE_STUCK and progressed:
         trial.retries[cause], trial.stalled = 0, 0
-    else:
+    elif not end.blocked:  # that is the site's doing: the trial has all its attempts once it is mended
         trial.retries[cause] = trial.retries.get(cause, 0) + 1
         trial.stalled += cause is Cause.TIMED_OUT
     trial.state, trial.cause, trial.message = TrialState.INTERRUPTED, cause, event["message"]
     trial.missing = None
-    if cause is Cause.ERROR:
-        same = not study.errors or study.errors[-1].gist == end.gist
+    study.scancelled += cause is Cause.CANCELLED
+    if cause is Cause.ERROR or end.blocked:
+        same = not study.errors or study.errors[-1].like(end)
         study.errors = [*(study.errors if same else []), end]
 
 
@@ -201,7 +204,7 @@ def _completed(study: Study, event: Mapping[str, Any]) -> None:
     trial.metrics = {name: read_metric(name, metric, "journal") for name, metric in event["metrics"].items()}
     trial.missing = None
     _end(study, event, None)
-    study.errors = []
+    study.errors, study.scancelled = [], 0
 
 
 def _failed(study: Study, event: Mapping[str, Any]) -> None:
@@ -214,12 +217,14 @@ def _cancelled(study: Study, event: Mapping[str, Any]) -> None:
     trial = study.trials[event["trial"]]
     trial.state, trial.ended_at, trial.cause = TrialState.CANCELLED, event["at"], Cause.CANCELLED
     trial.message, trial.missing = event.get("message", ""), None
+    trial.outside = event.get("outside", False)
 
 
 def _reopened(study: Study, event: Mapping[str, Any]) -> None:
     trial = study.trials[event["trial"]]
     trial.state, trial.retries, trial.ended_at = TrialState.INTERRUPTED, {}, ""
     trial.cause, trial.message = None, ""  # what ended it once is no reason to end it again
+    trial.outside = False
     study.finished = ""
 
 
@@ -229,7 +234,8 @@ def _excluded(study: Study, event: Mapping[str, Any]) -> None:
 
 
 def _followed(study: Study, event: Mapping[str, Any]) -> None:
-    study.followed.update(event["batches"])
+    study.followed.update(dict.fromkeys(event["batches"], event["job_id"]))
+    study.next_step = event["job_id"], event["at"]
 
 
 def _accounted(study: Study, event: Mapping[str, Any]) -> None:
@@ -241,7 +247,7 @@ def _stopped(study: Study, event: Mapping[str, Any]) -> None:
 
 
 def _lifted(study: Study, event: Mapping[str, Any]) -> None:
-    study.stopped, study.errors = "", []
+    study.stopped, study.errors, study.excluded, study.scancelled = "", [], {}, 0
 
 
 def _finished(study: Study, event: Mapping[str, Any]) -> None:

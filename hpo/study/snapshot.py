@@ -64,21 +64,30 @@ class Snapshot:
         """Why trials wait, in the scheduler's own words, and how many for each reason."""
         return waiting(self.queue)
 
+    @cached_property
+    def over(self) -> set[str]:
+        """The open trials that have ended, as their files say, of which the journal does not know yet."""
+        return {trial.id for trial in self.study.in_state(TrialState.OPEN) if _over(self.paths, trial)}
+
     @property
     def queued(self) -> list[Trial]:
         """The open trials that have not begun."""
-        begun = {running.trial.id for running in self.running}
+        begun = {running.trial.id for running in self.running} | self.over
         return [trial for trial in self.study.in_flight if trial.id not in begun]
 
     @property
     def state(self) -> str:
         """One word or a few for the whole study."""
         if self.study.finished:
-            return f"complete: {self.study.finished}"
+            done = "complete" if self.study.in_state(TrialState.COMPLETED) else self.study.ending
+            return f"{done}: {self.study.finished}"
         if self.study.stopped:
             return f"stopped: {self.study.stopped}"
         if self.controller:
             return f"driven by pid {self.controller.pid} on {self.controller.host}"
+        if self.study.next_step:
+            job, at = self.study.next_step
+            return f"between two steps of a chain: job {job} takes the next, in the queue since {at[:16]} UTC"
         return "no controller is at work; the same `tune` command goes on"
 
 
@@ -96,10 +105,17 @@ def running_trials(paths: StudyPaths, study: Study) -> list[Running]:
     """The open trials that have begun, with their newest progress."""
     found = []
     for trial in study.in_state(TrialState.OPEN):
-        progress = last_progress(paths.trial(trial.id).progress)
+        progress = None if _over(paths, trial) else last_progress(paths.trial(trial.id).progress)
         if progress and progress.attempt not in trial.ended_attempts:
             found.append(Running(trial, progress))
     return found
+
+
+def _over(paths: StudyPaths, trial: Trial) -> bool:
+    """Whether a trial has a result, or a failure of an attempt that the journal does not know of yet."""
+    files = paths.trial(trial.id)
+    failed = (int(path.stem.partition("-")[2]) for path in files.failures())
+    return files.metrics.exists() or any(attempt not in trial.ended_attempts for attempt in failed)
 
 
 def last_progress(path: Path) -> Progress | None:

@@ -86,11 +86,17 @@ class AttemptEnd:
     gpus: int
     useful_seconds: float  # of which the trial's result, or the next attempt, made use
     at: str
+    blocked: bool = False  # its task ended before our code began, as every one of the study before it
 
     @property
     def gist(self) -> str:
-        """The message without its numbers: the same error of two trials differs in steps, ids and sizes."""
-        return re.sub(r"\d+", "#", self.message)
+        """The message without numbers and node: of two trials the same error differs in steps and ids."""
+        node = rf"\b{re.escape(self.node)}\b|\d+" if self.node else r"\d+"
+        return re.sub(node, "#", self.message)
+
+    def like(self, other: AttemptEnd) -> bool:
+        """Whether both ended for what looks like the same reason."""
+        return self.gist == other.gist or (self.blocked and other.blocked)
 
 
 @dataclass
@@ -112,6 +118,7 @@ class Trial:
     stalled: int = 0  # attempts that ran into the time limit without getting on
     missing: MissingTask | None = None
     ended_at: str = ""
+    outside: bool = False  # cancelled by somebody else than `cancel`, so that it does not count as spent
 
 
 @dataclass
@@ -153,12 +160,14 @@ class Study:
     batches: dict[str, Batch] = field(default_factory=dict)
     ends: list[AttemptEnd] = field(default_factory=list)  # every attempt that is over, in order
     errors: list[AttemptEnd] = field(default_factory=list)  # the last ones in a row with the same message
+    scancelled: int = 0  # tasks that were cancelled from outside, since the last result
     excluded: dict[str, str] = field(default_factory=dict)  # node -> why no array goes there any more
     request: ProposalRequest | None = None
     requests: int = 0
     failed_requests: int = 0  # in a row
     helpers: set[str] = field(default_factory=set)  # job ids of arrays that are no trials
-    followed: set[str] = field(default_factory=set)  # batches after which a `step` has been scheduled
+    followed: dict[str, str] = field(default_factory=dict)  # batch -> job of the `step` scheduled after it
+    next_step: tuple[str, str] | None = None  # the job scheduled last, and when
     executions: dict[str, list[list[Any]]] = field(default_factory=dict)  # see `hpo.study.gpu_hours`
     earlier: dict[str, Any] = field(
         default_factory=dict
@@ -181,6 +190,18 @@ class Study:
     def metrics(self) -> list[str]:
         """The name of every metric that a trial has."""
         return list(dict.fromkeys(name for trial in self.trials.values() for name in trial.metrics))
+
+    @property
+    def spent(self) -> int:
+        """The trials that count against `budget.trials`."""
+        return sum(not trial.outside for trial in self.trials.values())
+
+    @property
+    def ending(self) -> str:
+        """What became of a study that is over, in words."""
+        if self.in_state(TrialState.COMPLETED):
+            return "is complete"
+        return "ended without a result: no trial has completed"
 
     @property
     def in_flight(self) -> list[Trial]:

@@ -2,7 +2,8 @@
 
 USR2 (a warning before preemption or the time limit): checkpoint, ask Slurm to requeue this array element,
 wait to be killed. TERM: checkpoint and go on computing, as exiting would count as the end of the element,
-and a requeue would undo a cancellation. The handlers only take notes; the trial acts on them after a step.
+and a requeue would undo a cancellation; a program that has ended is not started again before the kill is
+overdue. The handlers only take notes; the trial acts on them after a step.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Signals:
     Args:
         cancel: marker of a cancelled trial.
         pause: marker of a paused study, whose elements are requeued but not to start.
-        wait_s: for how long to wait for the kill after a requeue.
+        wait_s: for how long to wait for the kill after a requeue, or after TERM.
     """
 
     def __init__(self, cancel: Path, pause: Path, wait_s: float = WAIT_FOR_KILL_S) -> None:
@@ -39,6 +40,7 @@ class Signals:
         self._wait_s = wait_s
         self._requeue = False
         self._checkpoint = False
+        self._term_at: float | None = None
         # The only queue whose `put` may be called from a handler, whatever the main thread is doing.
         self.noticed: SimpleQueue[str] = SimpleQueue()
 
@@ -56,6 +58,7 @@ class Signals:
         if self._cancel.exists():
             os._exit(CANCELLED)  # nothing of a cancelled trial is worth the time that a tidy end takes
         self._checkpoint = True
+        self._term_at = time.monotonic()
         self.noticed.put("TERM")
 
     @property
@@ -77,6 +80,15 @@ class Signals:
         """Do what was asked for, if anything, while there is nothing that a checkpoint could keep."""
         if self.due:
             self.answer()
+
+    def outlive(self) -> None:
+        """Wait for the kill that a TERM has announced; what is started before it would be killed at work.
+
+        If it is overdue, whoever sent the signal meant something else.
+        """
+        while self._term_at is not None and (left := self._term_at + self._wait_s - time.monotonic()) > 0:
+            time.sleep(min(left, LOOK_S))
+            self.answer_if_due()
 
     def wait(self, seconds: float) -> None:
         """Sleep while there is nothing that a checkpoint could keep, and answer what comes meanwhile.

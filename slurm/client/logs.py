@@ -25,17 +25,18 @@ _NOISE = (
 )
 
 
-def last_log_lines(logs: Sequence[Path]) -> str:
-    """The last lines of the newest of these logs that has something to say; "" if none has.
+def last_log_lines(logs: Sequence[Path]) -> str | None:
+    """The last lines of the newest of these logs that has something to say.
 
     Args:
         logs: the newest first; those that are not there are passed over.
+
+    Returns:
+        The lines; None where nothing was written, "" where it was only what Slurm's clients say of an end.
     """
-    for log in logs:
-        told = last_lines(_tail(log))
-        if told:
-            return told
-    return ""
+    texts = [text for log in logs if (text := _tail(log))]
+    told = [lines for text in texts if (lines := last_lines(text))]
+    return told[0] if told else "" if texts else None
 
 
 def last_lines(text: str) -> str:

@@ -63,7 +63,7 @@ class Site:
             cache="/cache",
         )
         lease = HeldLease(self.paths.controller)
-        journal = Journal(self.paths.journal)
+        journal = Journal(self.paths.journal, confirm=lease.renew)
         journal.record(Event.CONTROLLER_STARTED)
         backend: Any = MemoryExecutor(self.scheduler, **executor)
         clock = lambda: self.now  # noqa: E731

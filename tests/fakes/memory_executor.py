@@ -34,11 +34,13 @@ class Scheduler:
     submissions: int = 0
     over: dict[tuple[str, int], str] = field(default_factory=dict)  # ended tasks that are still shown -> word
     accounting: dict[tuple[str, int], list[dict[str, Any]]] | None = None
-    last_log_lines: dict[tuple[str, int], str] = field(default_factory=dict)
+    nodes: dict[tuple[str, int], str] = field(default_factory=dict)  # of ended tasks, where it is not n1
+    last_log_lines: dict[tuple[str, int], str | None] = field(default_factory=dict)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)  # job id -> of its submission
     throttles: dict[str, int | None] = field(default_factory=dict)
     polls: int = 0
     blocked: tuple[str, str, str] | None = None  # of every task that waits: way, the scheduler's words, hint
+    followers: list[str] | None = None
 
     def start_all(self) -> list[tuple[str, ...]]:
         """Start every released task; returns their arguments, and takes them for ended."""
@@ -70,6 +72,9 @@ class MemoryExecutor:
     nodes: int = 4
     name: str = "slurm"
     traits: dict[str, Any] = field(default_factory=lambda: dict(TRAITS))
+
+    def silence(self) -> str:
+        return "" if self.scheduler.answers else "nobody answers"
 
     def limits(self) -> dict[str, int]:
         return {
@@ -110,7 +115,13 @@ class MemoryExecutor:
     def follow(
         self, *, name: str, folder: str, command: Sequence[str], after: Collection[str], delay_s: float = 0.0
     ) -> str:
-        raise Refused("nothing can follow an array here", busy=False)
+        if self.scheduler.followers is None:
+            raise Refused("nothing can follow an array here", busy=False)
+        self.scheduler.followers.append(f"f{len(self.scheduler.followers)}")
+        return self.scheduler.followers[-1]
+
+    def following(self, name: str) -> Collection[str] | None:
+        return self.scheduler.followers if self.scheduler.answers else None
 
     def release(self, job_id: str) -> None:
         for (job, _), task in self.scheduler.tasks.items():
@@ -140,7 +151,7 @@ class MemoryExecutor:
             key: {
                 "state": "over",
                 "detail": word.upper(),
-                "node": "n1",
+                "node": self.scheduler.nodes.get(key, "n1"),
                 "name": names[key[0]],
                 "ending": word,
             }
@@ -162,7 +173,7 @@ class MemoryExecutor:
             return None
         return {task: self.scheduler.accounting.get(task, []) for task in tasks}
 
-    def last_log_lines(self, folder: str, task: tuple[str, int]) -> str:
+    def last_log_lines(self, folder: str, task: tuple[str, int]) -> str | None:
         return self.scheduler.last_log_lines.get(task, "")
 
     def cancel(self, tasks: Collection[tuple[str, int]]) -> None:

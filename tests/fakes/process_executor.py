@@ -87,5 +87,8 @@ class ProcessExecutor(MemoryExecutor):
             self.scheduler.last_log_lines[task] = self._log(task).read_text(encoding="utf-8")
         self.scheduler.tasks.pop(task, None)
 
+    def last_log_lines(self, folder: str, task: Task) -> str | None:
+        return super().last_log_lines(folder, task) or None
+
     def _log(self, task: Task) -> Path:
         return self._submitted[task[0]][0] / f"{task[0]}_{task[1]}.err"

@@ -26,6 +26,8 @@ METHODS = [
     *(
         "limits",
         "room",
+        "following",
+        "silence",
         "submit",
         "follow",
         "release",
@@ -79,6 +81,11 @@ def test_every_method_of_the_port_is_looked_at() -> None:
 def test_a_method_of_the_port_is_there_with_the_same_parameters(implementation: type, method: str) -> None:
     """Neither package imports the other, so this is where they are held together."""
     assert parameters(getattr(implementation, method)) == parameters(getattr(ports.Executor, method))
+
+
+def test_nothing_follows_and_nobody_is_silent(executor: Executor) -> None:
+    """Where no job was asked to follow another, and somebody answers."""
+    assert (list(executor.following("nobody's") or ()), executor.silence()) == ([], "")
 
 
 def test_an_executor_tells_of_itself_in_the_ports_words(executor: Executor) -> None:
@@ -256,8 +263,8 @@ def test_a_failure_leaves_its_last_words(
     job_id = submit(executor, folder, "fail", [str(log.folder), "0"])
     executor.release(job_id)
     wait_until(lambda: states(executor, job_id) == {})
-    assert "RuntimeError: element 0 fails" in executor.last_log_lines(str(folder), (job_id, 0))
-    assert executor.last_log_lines(str(folder), (job_id, 1)) == ""
+    assert "RuntimeError: element 0 fails" in (executor.last_log_lines(str(folder), (job_id, 0)) or "")
+    assert executor.last_log_lines(str(folder), (job_id, 1)) is None
 
 
 def test_limits_are_numbers(executor: Executor) -> None:

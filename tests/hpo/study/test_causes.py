@@ -59,11 +59,12 @@ def test_without_any_word_a_warned_attempt_was_preempted(site: Site) -> None:
 
 
 def test_task_cancelled_by_hand_stays_cancelled(site: Site) -> None:
-    """scancel by somebody is an end like that by `cancel`, and says so."""
+    """scancel of everything is an end like that by `cancel`, which stops the study and says so."""
     controller = site.controller()
     controller.step()
     site.begin("0000", seconds=5.0)
-    site.vanish(controller, "cancelled")
+    with pytest.raises(StudyError, match=r"4 tasks were cancelled by scancel"):
+        site.vanish(controller, "cancelled")
     trials = controller.study.in_state(TrialState.CANCELLED)
     assert len(trials) == 4
     assert "scancel" in trials[0].message

@@ -19,6 +19,7 @@ from conditions import wait_until
 from hpo.paths import TrialPaths
 from hpo.records import AttemptRecord, Failure, Metric, TrialResult, read_json, read_jsonl
 from jobs import run_command
+from jobs.attempt.signals import Signals
 from jobs.errors import Diverged, TrialError
 from jobs.kinds.command import Command
 from jobs.programs.metrics import read_metrics
@@ -286,6 +287,26 @@ def test_on_slurm_the_warned_program_ends_before_the_requeue_is_asked_for(
     process.kill()
     process.wait()
     assert not paths.metrics.exists()
+
+
+STOPPED = (
+    "date +%s.%N >> {folder}/starts; test -e {folder}/term && echo '{{\"loss\": 1}}' > {metrics} && exit; "
+    "trap 'date +%s.%N >> {folder}/term; exit' TERM; kill -TERM $PPID; while :; do sleep 0.05; done"
+)
+
+
+def test_no_program_is_started_in_a_task_that_was_told_that_it_will_be_killed(
+    shell: Callable[..., dict[str, Any]], make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TERM alone, as a preemption sends it: one start until the kill is overdue, and then another."""
+    monkeypatch.setattr(Signals.__init__, "__defaults__", (0.8,))
+    paths = make_trial(shell(STOPPED))
+    assert run(paths) == 0
+    told = [float(line) for line in (paths.program / "term").read_text().split()]
+    starts = [float(line) for line in (paths.program / "starts").read_text().split()]
+    assert len(told) == 1
+    assert len(starts) == 2
+    assert starts[1] - told[0] > 0.5
 
 
 @pytest.mark.slow
