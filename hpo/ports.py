@@ -86,6 +86,10 @@ class Executor(Protocol):
     def traits(self) -> ExecutorTraits:
         """What differs from other executors; asks the site nothing."""
 
+    @property
+    def silence(self) -> str:
+        """The scheduler's own words of why the last `poll` gave no information; "" where it gave some."""
+
     def limits(self) -> SiteLimits:
         """What the site allows; asked once, and answered with defaults where the site cannot be asked."""
 
@@ -174,6 +178,9 @@ class Executor(Protocol):
 
     def test_submit(self, *, name: str, count: int) -> tuple[str, str, str]:
         """(level, what, hint): whether an array of this name and size would be taken; submits nothing."""
+
+    def notices(self) -> Sequence[tuple[str, str, str]]:
+        """(level, what, hint) per line: what the site has set for its scheduler and is not followed."""
 
     def check(self) -> Sequence[tuple[str, str, str]]:
         """(level, what, hint) per line, level one of ok, warn, fail: what `doctor` prints."""
