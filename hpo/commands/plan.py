@@ -52,9 +52,10 @@ def plan(overrides: Sequence[str], config_dir: str | None, console: Console) -> 
     name = array_name(study, study.next_batch) + "nonce"
     console.print("\nwhat would be submitted:", style="bold")
     console.print(_preview(parts, study, proposals, name), markup=False, highlight=False, soft_wrap=True)
-    level, what, hint = parts.executor.test_submit(name=name, count=max(1, len(proposals)))
-    advice = f"\n      hint: {hint}" if hint and level != "ok" else ""
-    console.print(f"{level:4}  {what}{advice}", markup=False, highlight=False, soft_wrap=True)
+    taken = parts.executor.test_submit(name=name, count=max(1, len(proposals)))
+    for level, what, hint in (taken, *parts.executor.notices()):
+        advice = f"\n      hint: {hint}" if hint and level != "ok" else ""
+        console.print(f"{level:4}  {what}{advice}", markup=False, highlight=False, soft_wrap=True)
     return 0
 
 

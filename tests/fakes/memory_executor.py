@@ -67,6 +67,7 @@ class MemoryExecutor:
     array_size: int = 10**6
     nodes: int = 4
     name: str = "slurm"
+    silence: str = "squeue: error: no such option"
     traits: dict[str, Any] = field(default_factory=lambda: dict(TRAITS))
 
     def limits(self) -> dict[str, int]:
@@ -171,6 +172,9 @@ class MemoryExecutor:
 
     def test_submit(self, *, name: str, count: int) -> tuple[str, str, str]:
         return "ok", f"{name}: memory takes {count}", ""
+
+    def notices(self) -> Sequence[tuple[str, str, str]]:
+        return []
 
     def check(self) -> Sequence[tuple[str, str, str]]:
         return [("ok", "the scheduler is a dictionary", "")]

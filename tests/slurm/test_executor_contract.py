@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Wait = Callable[..., None]
 METHODS = [
     *("limits", "submit", "follow", "release", "hold", "throttle", "warn", "adopt", "poll", "endings"),
-    *("last_log_lines", "cancel", "preview", "test_submit", "check"),
+    *("last_log_lines", "cancel", "preview", "test_submit", "notices", "check"),
 ]
 
 
