@@ -44,7 +44,8 @@ def check_caps(configuration: Mapping[str, str], settings: ClusterSettings) -> I
     associations = _ask("assoc", f"user={user}", _ASSOCIATION)
     account = settings.account
     if account is None:
-        account = next((row["DefaultAccount"] for row in _ask("user", user, ("DefaultAccount",))), None)
+        users = _ask("user", user, ("User", "DefaultAccount"))  # the name tells rows from a site's own words
+        account = next((row["DefaultAccount"] for row in users if row["User"] == user), None)
     qos = settings.qos
     for row in associations:
         if row["Account"] == account:

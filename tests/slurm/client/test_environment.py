@@ -8,7 +8,7 @@ SITE = {
     "SLURM_CONF": "/etc/slurm.conf",
     "SLURM_JWT": "secret",
     "SLURM_ROOT": "/opt/slurm",
-    "HOME": "/home/u",
+    "HOME": "/users/u",
     "SLURM_CLUSTERS": "far",
     "SLURM_EXPORT_ENV": "NONE",
     "SLURM_TIME_FORMAT": "relative",
