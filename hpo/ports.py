@@ -102,6 +102,10 @@ class Executor(Protocol):
     def silence(self) -> str:
         """Why the scheduler cannot be asked anything now, in its own words; "" where it answers."""
 
+    @property
+    def unanswered(self) -> str:
+        """The scheduler's own words of why the last `poll` gave no information; "" where it gave some."""
+
     def limits(self) -> SiteLimits:
         """What the site allows; asked once, and answered with defaults where the site cannot be asked."""
 
@@ -201,6 +205,9 @@ class Executor(Protocol):
 
         The level is `fail` where it never would, `warn` where that is not known now, else `ok`.
         """
+
+    def notices(self) -> Sequence[tuple[str, str, str]]:
+        """(level, what, hint) per line: what the site has set for its scheduler and is not followed."""
 
     def check(self) -> Sequence[tuple[str, str, str]]:
         """(level, what, hint) per line, level one of ok, warn, fail: what `doctor` prints."""

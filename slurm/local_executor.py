@@ -47,6 +47,8 @@ class LocalExecutor:
         "follows": False,
     }
 
+    unanswered = ""  # this machine always tells of its tasks
+
     def __init__(self, **settings: Any) -> None:
         self.settings = ClusterSettings(**settings)
         gpus = self.settings.gpus or 1
@@ -213,6 +215,10 @@ class LocalExecutor:
     ) -> tuple[str, str, str]:
         """How many elements would run at once."""
         return "ok", f"this machine runs {min(count, self.slots)} of {count} at once", ""
+
+    def notices(self) -> Sequence[tuple[str, str, str]]:
+        """Nothing: what is set for Slurm is no matter here."""
+        return []
 
     def check(self) -> Sequence[tuple[str, str, str]]:
         """(level, what, hint) per line, level one of ok, warn, fail: what `doctor` prints."""

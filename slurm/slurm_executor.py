@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from slurm.client import logs, sacct, site_limits, squeue
+from slurm.client import logs, rehearsal, sacct, site_limits, squeue
 from slurm.client.cancelled_while_waiting import CancelledWhileWaiting
-from slurm.client.command import Outcome, run
-from slurm.client.refusals import is_busy
-from slurm.errors import SchedulerError
+from slurm.client.command import run
+from slurm.client.environment import not_followed
+from slurm.client.requests import require, task_lists
 from slurm.resources import resources
 from slurm.settings import ClusterSettings
 from slurm.view import ArrayOptions, Ending, ExecutorTraits, Room, SiteLimits, Task, TaskView
-
-# What scontrol and scancel say of a task that has ended, or that Slurm has already forgotten. Of an array of
-# which a part is over they say both: `7_0: Job has already finished`, `7_1-3: No error`, and exit with 1.
-_OVER = ("invalid job id", "already completing or completed", "already finished", ": no error")
 
 
 class SlurmExecutor:
@@ -37,6 +33,7 @@ class SlurmExecutor:
 
     def __init__(self, **settings: Any) -> None:
         self.settings = ClusterSettings(**settings)
+        self.unanswered = ""
         self._accounting = True
         self._cancelled = CancelledWhileWaiting(site_limits.ask_job_age_s)
         self._array_size: int | None = None
@@ -120,7 +117,7 @@ class SlurmExecutor:
         Raises:
             SchedulerError: Slurm did not answer, or refused.
         """
-        _require(run(["scontrol", "release", job_id]), "it stays held until it is released")
+        require(run(["scontrol", "release", job_id]), "it stays held until it is released")
 
     def hold(self, job_id: str) -> None:
         """Keep the waiting elements of an array from starting, until it is released.
@@ -132,7 +129,7 @@ class SlurmExecutor:
         Raises:
             SchedulerError: Slurm did not answer, or refused.
         """
-        _require(run(["scontrol", "hold", job_id]), "its waiting elements may still start; hold it again")
+        require(run(["scontrol", "hold", job_id]), "its waiting elements may still start; hold it again")
 
     def throttle(self, job_id: str, at_once: int | None) -> None:
         """How many elements of an array may run at the same time from now on; None: no limit.
@@ -141,7 +138,7 @@ class SlurmExecutor:
             SchedulerError: Slurm did not answer, or refused.
         """
         change = f"ArrayTaskThrottle={at_once or 0}"  # 0 is no limit; fewer than run now stops none of them
-        _require(run(["scontrol", "update", f"JobId={job_id}", change]), "it keeps its limit; try again")
+        require(run(["scontrol", "update", f"JobId={job_id}", change]), "it keeps its limit; try again")
 
     def warn(self, tasks: Collection[Task]) -> None:
         """Send USR2 to running tasks: checkpoint and be requeued; those that do not run are passed over.
@@ -156,15 +153,16 @@ class SlurmExecutor:
         """
         if tasks:
             steps = [f"{job_id}_{index}.0" for job_id, index in sorted(set(tasks))]
-            _require(run(["scancel", "--signal=USR2", *steps]), "they go on as they are; warn them again")
+            require(run(["scancel", "--signal=USR2", *steps]), "they go on as they are; warn them again")
 
     def poll(self) -> Mapping[Task, TaskView] | None:
-        """Every task of this user's arrays, by one squeue; None if squeue failed.
+        """Every task of this user's arrays, by one squeue; None if squeue failed: `unanswered` says how.
 
         Those that are over stay for as long as the site's MinJobAge says, five minutes by default; those that
         were cancelled while they waited are told of if this process saw them wait.
         """
-        outcome = run(["squeue", "-h", "-r", "--me", "-t", "all", "-o", squeue.FORMAT])
+        outcome = squeue.ask()
+        self.unanswered = "" if outcome.ok else outcome.describe()
         if not outcome.ok:
             return None
         tasks, arrays = squeue.read_tasks(outcome.stdout), squeue.read_arrays(outcome.stdout)
@@ -202,8 +200,8 @@ class SlurmExecutor:
             SchedulerError: Slurm did not answer, or refused.
         """
         if tasks:
-            outcome = run(["scancel", *_task_lists(tasks)])
-            _require(outcome, "the tasks may still run; cancel again")
+            outcome = run(["scancel", *task_lists(tasks)])
+            require(outcome, "the tasks may still run; cancel again")
 
     def adopt(self, folder: str) -> None:
         """Nothing to do: Slurm itself knows the arrays that were submitted earlier."""
@@ -252,20 +250,24 @@ class SlurmExecutor:
         """(level, what, hint) per line, level one of ok, warn, fail: what `doctor` prints."""
         from slurm.client.site import check_site
 
-        return check_site(self.settings)
+        site = check_site(self.settings)
+        answers = site[0][0] == "ok"
+        return [*self.notices(), *site, *(self._rehearsal() if answers else ())]
 
+    def _rehearsal(self) -> Iterator[tuple[str, str, str]]:
+        """Make each call of a controller once."""
+        live, nobody = self.poll(), (rehearsal.NOBODY, 0)
+        yield rehearsal.queue_line(self.unanswered if live is None else None)
+        yield from rehearsal.accounting_lines()
+        requests = (
+            lambda: self.release(rehearsal.NOBODY),
+            lambda: self.hold(rehearsal.NOBODY),
+            lambda: self.throttle(rehearsal.NOBODY, None),
+            lambda: self.warn([nobody]),
+            lambda: self.cancel([nobody]),
+        )
+        yield from rehearsal.request_lines(requests)
 
-def _task_lists(tasks: Collection[Task]) -> list[str]:
-    # One `A_[0,2,5]` an array: scancel sends one request for each of its arguments.
-    indices: dict[str, list[int]] = {}
-    for job_id, index in sorted(set(tasks)):
-        indices.setdefault(job_id, []).append(index)
-    return [f"{job_id}_[{','.join(map(str, listed))}]" for job_id, listed in indices.items()]
-
-
-def _require(outcome: Outcome, hint: str) -> None:
-    """Pass when the command worked, or complains of nothing but tasks that are over."""
-    complaints = [line for line in outcome.stderr.lower().splitlines() if line.strip()]
-    over = complaints and all(any(words in line for words in _OVER) for line in complaints)
-    if not outcome.ok and not over:
-        raise SchedulerError(outcome.describe(), hint, busy=is_busy(outcome))
+    def notices(self) -> Sequence[tuple[str, str, str]]:
+        """(level, what, hint) per line: what is set here for Slurm's clients and is not followed."""
+        return list(not_followed())

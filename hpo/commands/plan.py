@@ -54,12 +54,13 @@ def plan(overrides: Sequence[str], config_dir: str | None, console: Console) -> 
     name = array_name(study, study.next_batch) + "nonce"
     batch = Batch(study.next_batch, [proposed.spec.trial for proposed in proposals] or ["0000"])
     folder = str(parts.paths.batch(batch.id).submission)
-    level, what, hint = parts.executor.test_submit(name=name, folder=folder, count=len(batch.trials))
+    taken = parts.executor.test_submit(name=name, folder=folder, count=len(batch.trials))
     if text := _preview(parts, study, batch, name):
         console.print("\nwhat would be submitted:", style="bold")
         console.print(text, markup=False, highlight=False, soft_wrap=True)
-    advice = f"\n      hint: {hint}" if hint and level != "ok" else ""
-    console.print(f"{level:4}  {what}{advice}", markup=False, highlight=False, soft_wrap=True)
+    for level, what, hint in (taken, *parts.executor.notices()):
+        advice = f"\n      hint: {hint}" if hint and level != "ok" else ""
+        console.print(f"{level:4}  {what}{advice}", markup=False, highlight=False, soft_wrap=True)
     return 0
 
 

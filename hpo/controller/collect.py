@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hpo.paths import StudyPaths, TrialPaths
 from hpo.ports import OVER, WAITING, Executor, Task, TaskView
 from hpo.records import BatchRecord, Cause, Failure, RecordError, TrialResult
-from hpo.study.causes import attempt_cost, end_cause, record_of, requeue_cause, unsettled
+from hpo.study.causes import attempt_cost, end_cause, pulse, record_of, requeue_cause, unsettled
 from hpo.study.findings import Cancelled, Completed, Ended, Finding, NotSeen, SeenAgain
 from hpo.study.state import MissingTask, Study, Trial, TrialState
 
@@ -59,7 +59,7 @@ class Collector:
                 found += [Cancelled(trial.id, "before it began")] if self._marked(trial) else []
             elif live is not None:
                 found += self._seen(trial, task, live.get(task), now, gone)
-        return [*found, *self._verdicts(study, gone)]
+        return [*found, *self._verdicts(study, gone, now)]
 
     def _written(self, trial: Trial) -> Iterator[Finding]:
         """What the trial's own files say of its end, the attempts before it first."""
@@ -110,13 +110,15 @@ class Collector:
         missing = trial.missing
         if missing is None or now < missing.since:  # the clock was put back: the time is counted anew
             shown = (view["ending"], view["detail"], view["node"]) if view else ("", "", "")
-            missing = MissingTask(now, *shown)
+            missing = MissingTask(now, *shown, pulse(self.paths.trial(trial.id)))
         if now - missing.since < self.gone_s and not self._marked(trial):
             return [NotSeen(trial.id, missing)] if missing is not trial.missing else []
         gone[task] = (trial, missing)
         return []
 
-    def _verdicts(self, study: Study, gone: Mapping[Task, tuple[Trial, MissingTask]]) -> Iterator[Finding]:
+    def _verdicts(
+        self, study: Study, gone: Mapping[Task, tuple[Trial, MissingTask]], now: float
+    ) -> Iterator[Finding]:
         """One accounting query at most, for the tasks of which the scheduler had no word left."""
         unknown = [task for task, (trial, missing) in gone.items() if not missing.ending]
         accounted = (self.executor.endings(unknown) if unknown else None) or {}
@@ -130,10 +132,12 @@ class Collector:
             if told and not missing.ending:
                 last = told[-1]
                 detail = f"exit code {last['exit']}"
-                missing = MissingTask(missing.since, last["ending"], detail, last["node"])
-            yield from self._verdict(study, trial, task, missing)
+                missing = replace(missing, ending=last["ending"], detail=detail, node=last["node"])
+            yield from self._verdict(study, trial, task, missing, now)
 
-    def _verdict(self, study: Study, trial: Trial, task: Task, missing: MissingTask) -> Iterator[Finding]:
+    def _verdict(
+        self, study: Study, trial: Trial, task: Task, missing: MissingTask, now: float
+    ) -> Iterator[Finding]:
         files = self.paths.trial(trial.id)
         begun = unsettled(files, trial)
         for earlier in begun[:-1]:
@@ -147,6 +151,10 @@ class Collector:
             yield Cancelled(trial.id, "")
             return
         cause = end_cause(missing.ending, None if attempt is None else record_of(files, attempt))
+        if cause is Cause.LOST and (beat := pulse(files)) != missing.pulse:
+            # It is at work, whatever the scheduler shows: its time is counted anew.
+            yield NotSeen(trial.id, replace(trial.missing or missing, since=now, pulse=beat))
+            return
         cause, message, blocked = self._explained(trial, task, missing, cause, attempt)
         blocked = blocked and not self._begun(study)
         cost = attempt_cost(files, attempt, cause, missing.node)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 from hpo.controller.blocked import BlockedTasks
 from hpo.controller.collect import FROM_OUTSIDE, Collector
@@ -24,6 +25,8 @@ from hpo.study.journal import Journal
 from hpo.study.lease import HeldLease
 from hpo.study.state import Event, Study, TrialState
 
+SILENT_POLLS = 3  # in a row, after which a person is told; one or two are a scheduler that restarts
+UNTIDIED_S = 120.0  # after its last trial a study ends also where nobody can see what is left in the queue
 SCANCEL_HINT = (
     "the same command goes on, without these trials and without counting them as spent; `frontrunner retry` "
     "gives them another attempt; cluster.on_scancel says what follows such an end"
@@ -69,6 +72,7 @@ class Controller:
         self._budget = Budget(limits, paths, clock)
         self._exhausted_at = -1
         self.live: Mapping[Task, TaskView] | None = None
+        self.unanswered = 0  # polls in a row
 
     @property
     def study(self) -> Study:
@@ -105,7 +109,7 @@ class Controller:
             OSError: the disk; nothing is lost, and the same call may be repeated.
         """
         self.lease.renew()
-        live = self.executor.poll() if poll else None
+        live = self._poll() if poll else None
         if live is not None:
             self.live = live
         for finding in self._collector.findings(self.study, live, self._clock()):
@@ -127,6 +131,26 @@ class Controller:
         if live is not None:
             self._dispatcher.steer(live)
         return self._end_reached()
+
+    def _poll(self) -> Mapping[Task, TaskView] | None:
+        live = self.executor.poll()
+        if live is None:
+            self.unanswered += 1
+            if self.unanswered == SILENT_POLLS:
+                self._say(self.silence())
+        else:
+            if self.unanswered >= SILENT_POLLS:
+                self._say("the scheduler answers again")
+            self.unanswered = 0
+        return live
+
+    def silence(self) -> str:
+        """What to tell of a scheduler that does not answer, with its own words."""
+        return (
+            f"no answer about the queue, {self.unanswered} times in a row: {self.executor.unanswered}\n"
+            "results are taken all the same; what becomes of other tasks is not known until it answers\n"
+            "hint: `frontrunner doctor` with the same overrides tries every call that is made here"
+        )
 
     def _settle_interrupted(self) -> None:
         for trial in self.study.in_state(TrialState.INTERRUPTED):
@@ -199,11 +223,18 @@ class Controller:
         return bool(reason)
 
     def _tidied(self) -> bool:
-        """Whether nothing of the study is left in the queue that nobody would look after from now on."""
-        live = self.executor.poll()
+        """Whether nothing of the study is left in the queue that nobody would look after from now on.
+
+        A queue that stays unseen is left as it is: tasks whose trials have ended do nothing.
+        """
+        live = self._poll()
         if live is not None:
             self._dispatcher.sweep(live, last=True)
-        return live is not None
+        return live is not None or self._seconds_since_last_end() > UNTIDIED_S
+
+    def _seconds_since_last_end(self) -> float:
+        last = max((trial.ended_at for trial in self.study.trials.values()), default="")
+        return self._clock() - datetime.fromisoformat(last).timestamp() if last else 0.0
 
     def _budget_spent(self) -> str:
         spent = self._budget.spent(self.study)

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from hpo.controller.assembly import Assembly
 from hpo.controller.chain import settled
-from hpo.controller.controller import Controller
+from hpo.controller.controller import SILENT_POLLS, Controller
 from hpo.ports import of_an_executor
 from hpo.records import RecordError
 from hpo.study.queue_view import QueueFile, QueueView, seen
@@ -180,6 +180,8 @@ class Loop:
         ended = controller.step(poll=poll)
         if poll:
             self._pacer.asked(now, eventful=controller.state() != before)
+            if force and 0 < controller.unanswered < SILENT_POLLS:  # there is no next poll to wait for
+                self._view.say(controller.silence())
         elif controller.state()[1:] != before[1:]:  # what was submitted wants to be seen starting
             self._pacer.asked(now, eventful=True)
         queue = seen(controller.study, controller.live)

@@ -85,6 +85,19 @@ def record_of(files: TrialPaths, attempt: int) -> AttemptRecord | None:
     return None
 
 
+def pulse(files: TrialPaths) -> str:
+    """Something that differs from what it was while an attempt is at work; "" before one has begun.
+
+    Attempts tell their age every few seconds, and of their steps; nothing here goes by clocks of nodes.
+    """
+    with suppress(FileNotFoundError, RecordError):
+        attempt = Lease.read(files.lease).attempt
+        record = record_of(files, attempt)
+        steps = files.progress.stat().st_size if files.progress.exists() else 0
+        return f"{attempt}:{record.seconds if record else 0.0:g}:{steps}"
+    return ""
+
+
 def attempt_cost(files: TrialPaths, attempt: int | None, cause: Cause | None, node: str = "") -> AttemptCost:
     """What an attempt cost.
 

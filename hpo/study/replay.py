@@ -141,7 +141,7 @@ def _request_failed(study: Study, event: Mapping[str, Any]) -> None:
 
 def _missing(study: Study, event: Mapping[str, Any]) -> None:
     study.trials[event["trial"]].missing = MissingTask(
-        event["since"], event["ending"], event["detail"], event["node"]
+        event["since"], event["ending"], event["detail"], event["node"], event.get("pulse", "")
     )
 
 

@@ -69,6 +69,7 @@ class MissingTask:
     ending: str  # the scheduler's word for it, as in `hpo.ports.TaskView`; "" if it had none
     detail: str
     node: str
+    pulse: str = ""  # of its attempts, see `hpo.study.causes`; "" before one has begun
 
 
 @dataclass(frozen=True)

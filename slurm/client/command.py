@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from slurm.client.environment import client_environment
 
 # Every Slurm client gives up by itself after MessageTimeout (10 s by default), some only after a retry.
 CLIENT_TIMEOUT_S = 30.0
@@ -14,23 +15,27 @@ CLIENT_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended; `exit_code` is None when it was not there or did not end in time."""
+    """How a command ended; `exit_code` is None when it was not there or did not end in time.
+
+    `garbled` says why the output of one that ended well is no answer all the same.
+    """
 
     command: tuple[str, ...]
     exit_code: int | None
     stdout: str
     stderr: str
     timed_out: bool = False
+    garbled: str = ""
 
     @property
     def ok(self) -> bool:
-        """Whether it ended by itself with exit code 0."""
-        return self.exit_code == 0
+        """Whether it ended by itself with exit code 0, and what it printed is an answer."""
+        return self.exit_code == 0 and not self.garbled
 
     def describe(self) -> str:
         """Command, exit code, stdout and stderr: the body of an error message."""
         ended = "did not run to its end" if self.exit_code is None else f"exit code {self.exit_code}"
-        lines = [f"{shlex.join(self.command)}: {ended}"]
+        lines = [f"{shlex.join(self.command)}: {', '.join(filter(None, (ended, self.garbled)))}"]
         for label, text in (("stdout", self.stdout), ("stderr", self.stderr)):
             if text.strip():
                 lines.append(f"{label}: {text.strip()}")
@@ -48,7 +53,7 @@ def run(
     Args:
         command: the program and its arguments.
         timeout_s: after so many seconds it is killed, and the outcome has no exit code.
-        environment: its whole environment; None hands ours on.
+        environment: its whole environment; None hands ours on, without what steers Slurm's clients.
 
     Returns:
         The outcome, also when the program does not exist; nothing is raised.
@@ -61,7 +66,7 @@ def run(
             text=True,
             errors="replace",
             timeout=timeout_s,
-            env=environment,
+            env=client_environment() if environment is None else environment,
             stdin=subprocess.DEVNULL,
             check=False,
         )
@@ -71,19 +76,3 @@ def run(
     except OSError as error:
         return Outcome(argv, None, "", str(error))
     return Outcome(argv, done.returncode, done.stdout, done.stderr)
-
-
-def outside_job(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment without what an enclosing Slurm job has put there.
-
-    A controller that is a job itself would hand SLURM_MEM_PER_CPU and the like on to its arrays, where
-    they contradict the arrays' own options. SLURM_CONF says which cluster is meant, and stays.
-    """
-    if "SLURM_JOB_ID" not in environment:
-        return dict(environment)
-    dropped = ("SLURM_", "SLURMD_", "SRUN_", "PMI_", "PMIX_")
-    return {
-        name: value
-        for name, value in environment.items()
-        if name == "SLURM_CONF" or not name.startswith(dropped)
-    }

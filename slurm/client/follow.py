@@ -52,6 +52,7 @@ def follow_text(
         "open-mode": "append",
         "output": f"{folder}/%x-%j.log",
         "chdir": working_folder,
+        "export": "ALL",
     }
     return "\n".join(
         [
@@ -100,7 +101,7 @@ def submit_follower(
     )
     script = Path(folder) / f"{name}.sh"
     script.write_text(text, encoding="utf-8")
-    return sbatch(script)
+    return sbatch(script, name)
 
 
 def _option(key: str, value: str | int | bool) -> str:

@@ -71,7 +71,7 @@ def _row(line: str) -> _Row | None:
     fields = line.split("|", len(FIELDS) - 1)
     match = re.fullmatch(r"(\d+)_(?:(\d+)|\[([^\]]*)\])", fields[0])
     if match is None or len(fields) < len(FIELDS):
-        return None
+        return None  # also what a site's wrapper prints beside the table
     _, state, submitted, seconds, resources, node, ended, name = fields
     word = state.split(" ")[0]
     # A task that asks to be requeued after the warning shows REQUEUED: preempted, or about to time out.
@@ -79,7 +79,7 @@ def _row(line: str) -> _Row | None:
     told: Ending = {
         "ending": ending.value,
         "node": "" if node == "None assigned" else node,
-        "seconds": float(seconds or 0),
+        "seconds": float(seconds) if seconds.isdigit() else 0.0,
         "gpus": _gpus(resources),
         "exit": ended,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import uuid
 from collections.abc import Sequence
@@ -12,7 +13,8 @@ from submitit.core.core import Job
 from submitit.core.utils import DelayedSubmission
 from submitit.slurm.slurm import SlurmExecutor, SlurmJob
 
-from slurm.client.command import outside_job, run
+from slurm.client import squeue
+from slurm.client.command import Outcome, run
 from slurm.client.refusals import is_busy, is_permanent, submission_hint
 from slurm.errors import SubmissionError
 from slurm.resources import Resources
@@ -66,29 +68,50 @@ class ArrayExecutor(SlurmExecutor):
     def _sbatch(self, text: str) -> str:
         script = self.folder / f"submission_{uuid.uuid4().hex}.sh"
         script.write_text(text, encoding="utf-8")
-        array_id = sbatch(script)
+        array_id = sbatch(script, self.parameters["job_name"])
         script.replace(self.folder / f"{array_id}_submission.sh")
         return array_id
 
 
-def sbatch(script: Path) -> str:
+def sbatch(script: Path, name: str) -> str:
     """Hand a script over; returns the job id.
+
+    Args:
+        script: with all options in it.
+        name: of the job, by which it is looked for where sbatch's answer cannot be read.
 
     Raises:
         SubmissionError: sbatch failed, or did not end; the job may exist all the same.
     """
-    outcome = run(
-        ["sbatch", "--parsable", str(script)], timeout_s=SBATCH_TIMEOUT_S, environment=outside_job()
-    )
-    job_id = outcome.stdout.strip().split(";")[0]  # `id` or `id;cluster`
-    if not outcome.ok or not job_id.isdigit():
+    outcome = run(["sbatch", "--parsable", str(script)], timeout_s=SBATCH_TIMEOUT_S)
+    job_id = _job_id(outcome, name) if outcome.ok else None
+    if job_id is None:
+        complaint = "gave no job id" if outcome.ok else "did not take the array"
         raise SubmissionError(
-            f"sbatch did not take the array\n{outcome.describe()}",
+            f"sbatch {complaint}\n{outcome.describe()}",
             submission_hint(outcome.stderr),
             busy=is_busy(outcome),
             permanent=is_permanent(outcome),
         )
     return job_id
+
+
+# `id` or `id;cluster`, and what sbatch prints where a wrapper has dropped --parsable.
+_JOB_ID = re.compile(r"(?:Submitted batch job )?(\d+)(?:;\S+| on cluster \S+)?")
+
+
+def _job_id(outcome: Outcome, name: str) -> str | None:
+    """The id in the answer of an sbatch that ended well, among whatever a site's wrapper prints.
+
+    The queue has the last word where not just one line could be an id; the last such line, if it is silent.
+    """
+    matches = [_JOB_ID.fullmatch(line.strip()) for line in outcome.stdout.splitlines()]
+    ids = [match[1] for match in matches if match]
+    if len(ids) == 1:
+        return ids[0]
+    queue = squeue.ask()
+    named = squeue.newest_named(queue.stdout, name) if queue.ok else None
+    return named or (ids[-1] if ids else None)
 
 
 def check_folder(folder: str) -> str:
@@ -137,9 +160,12 @@ def array_executor(settings: ClusterSettings, resources: Resources, name: str, f
         setup=settings.setup or None,
         array_parallelism=resources.at_once or 10**9,  # submitit lowers it to the number of elements
         wckey=None,
+        # Whatever the site's default is: without the environment there is no submitit on the node.
+        srun_args=["--export=ALL"],
         additional_parameters={
             "hold": True,
             "requeue": True,
+            "export": "ALL",
             **{key: value for key, value in resources.extra.items() if value not in (None, False)},
         },
     )

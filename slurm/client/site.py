@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from slurm.client import table
 from slurm.client.command import Outcome, run
 from slurm.client.refusals import is_permanent, submission_hint
 from slurm.client.site_caps import check_caps
@@ -33,17 +34,25 @@ def check_site(settings: ClusterSettings) -> Sequence[Line]:
     ping = run(["scontrol", "ping"])
     if not ping.ok:
         return [("fail", f"Slurm: {ping.describe()}", "run this on a login node, or use cluster=local")]
-    lines: list[Line] = [("ok", f"Slurm: {ping.stdout.strip().splitlines()[0]}", "")]
+    lines: list[Line] = [("ok", f"Slurm: {_ping_line(ping.stdout)}", "")]
     configuration = parse_configuration(run(["scontrol", "show", "config"]).stdout)
     lines.extend(configuration_lines(configuration))
-    nodes = run(["sinfo", "-h", "-o", "%P|%a|%G|%l"])
-    lines.extend(partition_lines(nodes.stdout, settings))
+    nodes = table.ask(["sinfo"], "%P|%a|%G|%l", heading="PARTITION")
+    if nodes.ok:
+        lines.extend(partition_lines(nodes.stdout, settings))
+    else:
+        lines.append(("fail", f"sinfo: {nodes.describe()}", "partitions and nodes cannot be seen"))
     if configuration.get("PreemptMode", "OFF") != "OFF":
         partitions = run(["scontrol", "-o", "show", "partition"]).stdout
         lines.extend(warning_lines(configuration, partitions, settings.partition))
     lines.extend(check_caps(configuration, settings))
     lines.append(trial_line(settings))
     return lines
+
+
+def _ping_line(text: str) -> str:
+    """What scontrol says of the first controller, among whatever a site's wrapper prints."""
+    return next((line.strip() for line in text.splitlines() if "Slurmctld" in line), "a controller answers")
 
 
 def ask_cap_lines(settings: ClusterSettings) -> list[Line]:
@@ -182,7 +191,7 @@ def partition_lines(text: str, settings: ClusterSettings) -> Iterator[Line]:
     """Look for the settings' partitions and gres in sinfo's answer.
 
     Args:
-        text: of `sinfo -h -o '%P|%a|%G|%l'`; the default partition's name ends with a star.
+        text: sinfo's rows of `%P|%a|%G|%l`; the default partition's name ends with a star.
         settings: what is wanted.
     """
     rows = [line.split("|") for line in text.splitlines() if line.count("|") == 3]

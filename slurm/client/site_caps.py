@@ -56,7 +56,8 @@ def ask_caps(configuration: Mapping[str, str], settings: ClusterSettings) -> lis
     associations = _ask("assoc", f"user={user}", _ASSOCIATION)
     account = settings.account
     if account is None:
-        account = next((row["DefaultAccount"] for row in _ask("user", user, ("DefaultAccount",))), None)
+        users = _ask("user", user, ("User", "DefaultAccount"))  # the name tells rows from a site's own words
+        account = next((row["DefaultAccount"] for row in users if row["User"] == user), None)
     ours = [row for row in associations if row["Account"] == account]
     qos = settings.qos or next((row["DefaultQOS"] for row in ours if row["DefaultQOS"]), "normal")
     rows = _ask("qos", f"name={qos}", _QOS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from slurm.client import table
 from slurm.client.command import run
 
 # Slurm's own default of MaxArraySize, for a site that does not answer.
@@ -43,12 +44,12 @@ def ask_partition(partition: str | None) -> PartitionSize | None:
     Args:
         partition: one name, or several with commas; None for the site's default.
     """
-    outcome = run(["sinfo", "-h", "-N", "-o", "%P|%l|%N"])
+    outcome = table.ask(["sinfo", "-N"], "%P|%l|%N", heading="PARTITION")
     return read_partition(outcome.stdout, partition) if outcome.ok else None
 
 
 def read_partition(text: str, partition: str | None) -> PartitionSize | None:
-    """Read the answer to `sinfo -h -N -o '%P|%l|%N'`; the default partition's name ends with a star."""
+    """Read sinfo's rows of `%P|%l|%N`; the default partition's name ends with a star."""
     rows = [line.split("|") for line in text.splitlines() if line.count("|") == 2]
     if partition is None:
         mine = [row for row in rows if row[0].endswith("*")]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+from slurm.client import table
+from slurm.client.command import Outcome
 from slurm.client.pending_reasons import passing
 from slurm.view import Task, TaskEnding, TaskState, TaskView, view
 
@@ -37,6 +41,15 @@ _ENDINGS = {
 }
 
 
+def ask() -> Outcome:
+    """Every job of this user, and those that are over for as long as the site's MinJobAge says.
+
+    By the user's number: `--me` is unknown before 20.02, and numbers need no look-up of names.
+    """
+    command = ["squeue", "-r", "-t", "all", "-u", str(os.getuid())]
+    return table.ask(command, FORMAT, heading="ARRAY_JOB_ID")
+
+
 def task_state(word: str, reason: str) -> TaskState:
     """Map squeue's state and reason to ours.
 
@@ -56,7 +69,7 @@ def task_ending(word: str) -> TaskEnding:
 
 
 def read_tasks(text: str) -> dict[Task, TaskView]:
-    """Read the answer to `squeue -h -r -t all -o FORMAT`; jobs that are no arrays are passed over.
+    """Read the answer to `ask`; jobs that are no arrays are passed over.
 
     An element that was requeued has one line, with the same id; should the line of an earlier execution
     still be there, the live one counts. Elements that were cancelled before they started have no line, or one
@@ -80,6 +93,12 @@ def read_tasks(text: str) -> dict[Task, TaskView]:
 def read_arrays(text: str) -> set[str]:
     """The job ids in the same answer, also of lines without an index."""
     return {_fields(line)[0] for line in text.splitlines()}
+
+
+def newest_named(text: str, name: str) -> str | None:
+    """The job id of the newest array or job of this name in the same answer; None if there is none."""
+    ids = (fields[0] for fields in map(_fields, text.splitlines()) if fields[5] == name)
+    return max((job_id for job_id in ids if job_id.isdigit()), key=int, default=None)
 
 
 def _fields(line: str) -> list[str]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from slurm.client.command import Outcome, run
+from slurm.client.environment import client_environment
 from slurm.devcluster.files import CLUSTER, Layout
 from slurm.errors import DevClusterError
 
@@ -78,7 +79,7 @@ def start_slurmdbd(layout: Layout) -> None:
 
 def register(layout: Layout, user: str) -> None:
     """Register the cluster, and the user with an account of its own; harmless when repeated."""
-    environment = {**os.environ, "SLURM_CONF": str(layout.configuration)}
+    environment = {**client_environment(), "SLURM_CONF": str(layout.configuration)}
     for words in (
         ["cluster", CLUSTER],
         ["account", "research", f"cluster={CLUSTER}"],

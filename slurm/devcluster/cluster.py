@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from slurm.client.command import Outcome, run
+from slurm.client.environment import client_environment
 from slurm.devcluster import accounting
 from slurm.devcluster.files import Layout, Options, gres_conf, node_names, slurm_conf, slurmdbd_conf
 from slurm.devcluster.processes import daemons, job_processes, kill, stop
@@ -96,7 +97,7 @@ def is_up(layout: Layout) -> bool:
 
 def client(layout: Layout, *command: str) -> Outcome:
     """Run a Slurm client against this cluster."""
-    return run(command, environment={**os.environ, "SLURM_CONF": str(layout.configuration)})
+    return run(command, environment={**client_environment(), "SLURM_CONF": str(layout.configuration)})
 
 
 def _require_programs() -> None:

@@ -71,6 +71,7 @@ class MemoryExecutor:
     array_size: int = 10**6
     nodes: int = 4
     name: str = "slurm"
+    unanswered: str = "squeue: error: no such option"
     traits: dict[str, Any] = field(default_factory=lambda: dict(TRAITS))
 
     def silence(self) -> str:
@@ -193,6 +194,9 @@ class MemoryExecutor:
 
     def test_submit(self, *, name: str, folder: str, count: int, options: Any = None) -> tuple[str, str, str]:
         return "ok", f"{name}: memory takes {count}", ""
+
+    def notices(self) -> Sequence[tuple[str, str, str]]:
+        return []
 
     def check(self) -> Sequence[tuple[str, str, str]]:
         return [("ok", "the scheduler is a dictionary", "")]

@@ -61,6 +61,7 @@ def pretend_slurm(folder: Path, sbatch: str = "echo 78") -> dict[str, str]:
         "SLURM_JOB_NAME": "a b",
         "SLURM_MEM_PER_NODE": "50",
         "SLURM_CONF": "here",
+        "SBATCH_TIMELIMIT": "1",
         "USER_VARIABLE": "stays",
     }
 
@@ -116,6 +117,7 @@ def test_before_its_time_limit_it_hands_over(tmp_path: Path, wait_until: Wait) -
     assert (code, output) == (0, "handed over to job 78\n")
     assert (tmp_path / "options").read_text().splitlines() == [
         "--parsable",
+        "--export=ALL",
         "--job-name=a b",
         "--dependency=singleton",
         "--output=/users/u77/my logs/controller-%j.log",
@@ -137,7 +139,7 @@ def test_a_successor_inherits_nothing_of_this_job_but_where_slurm_is(
     pretend_python(tmp_path, ENDS_ON_TERM.format(NOTES_ARGUMENTS))
     run_and_send(tmp_path, pretend_slurm(tmp_path), wait_until, signal.SIGUSR1)
     handed_on = (tmp_path / "environment").read_text().splitlines()
-    assert [line for line in handed_on if line.startswith("SLURM")] == ["SLURM_CONF=here"]
+    assert [line for line in handed_on if line.startswith(("SLURM", "SBATCH"))] == ["SLURM_CONF=here"]
     assert "USER_VARIABLE=stays" in handed_on
 
 
@@ -159,6 +161,14 @@ def test_a_study_that_ended_meanwhile_has_no_successor(code: int, tmp_path: Path
     ended, _ = run_and_send(tmp_path, pretend_slurm(tmp_path), wait_until, signal.SIGUSR1)
     assert ended == code
     assert not (tmp_path / "options").exists()
+
+
+def test_what_a_wrapper_prints_beside_the_number_is_left_out(tmp_path: Path, wait_until: Wait) -> None:
+    """Before and after it."""
+    pretend_python(tmp_path, ENDS_ON_TERM.format(NOTES_ARGUMENTS))
+    environment = pretend_slurm(tmp_path, "echo Welcome; echo '79;far'; echo bye")
+    code, output = run_and_send(tmp_path, environment, wait_until, signal.SIGUSR1)
+    assert (code, output) == (0, "handed over to job 79\n")
 
 
 def test_a_busy_scheduler_is_asked_again(tmp_path: Path, wait_until: Wait) -> None:

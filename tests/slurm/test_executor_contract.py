@@ -38,7 +38,7 @@ METHODS = [
         "poll",
         "endings",
     ),
-    *("last_log_lines", "cancel", "preview", "test_submit", "check"),
+    *("last_log_lines", "cancel", "preview", "test_submit", "notices", "check"),
 ]
 
 

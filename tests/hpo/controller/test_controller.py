@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from controlled_site import LIMITS, Site
 from memory_executor import Killed
 
-from hpo.controller.controller import Controller
+from hpo.controller.controller import UNTIDIED_S, Controller
 from hpo.errors import StudyError
 from hpo.records import Lease, Metric, TrialResult, read_jsonl, write_json
 from hpo.study.journal import load_study
@@ -99,6 +100,82 @@ def test_scheduler_that_does_not_answer_is_no_information(site: Site) -> None:
     site.run_all()
     controller.step()
     assert len(controller.study.in_state(TrialState.COMPLETED)) == 4
+
+
+def test_scheduler_that_never_answers_is_told_of_and_the_study_ends(site: Site) -> None:
+    """After three polls, once, in its own words; two minutes after the last result nobody waits for it."""
+    site.limits = replace(LIMITS, trials=4)
+    site.now = time.time()
+    controller = site.controller()
+    controller.step()
+    site.scheduler.answers = False
+    for _ in range(5):
+        controller.step()
+    (told,) = site.said
+    assert "3 times in a row: squeue: error: no such option" in told
+    site.run_all()
+    assert not controller.step()
+    site.now += UNTIDIED_S + 1
+    assert controller.step()
+
+
+def test_scheduler_that_answers_again_is_told_of(site: Site) -> None:
+    """And one that was away for a poll or two is not."""
+    controller = site.controller()
+    for answers in (False, False, True, False, False, False, True):
+        site.scheduler.answers = answers
+        controller.step()
+    assert [line.partition(",")[0] for line in site.said] == [
+        "no answer about the queue",
+        "the scheduler answers again",
+    ]
+
+
+def test_trial_that_advances_is_not_lost_though_the_scheduler_does_not_show_it(site: Site) -> None:
+    """As with a squeue that a site's settings keep from showing it; once it stands still, it is."""
+    controller = site.controller()
+    controller.step()
+    for trial in ("0000", "0001", "0002", "0003"):
+        site.begin(trial, seconds=15.0)
+    site.scheduler.tasks.clear()
+    controller.step()
+    for seconds in (45.0, 75.0, 105.0):
+        site.now += LIMITS.gone_s + 1
+        site.begin("0000", seconds=seconds)
+        controller.step()
+    assert [event["trial"] for event in site.events("attempt_ended")] == ["0001", "0002", "0003"]
+    site.now += LIMITS.gone_s + 1
+    site.die()
+    site.controller().step()
+    assert [event["trial"] for event in site.events("attempt_ended")][3:] == ["0000"]
+
+
+@pytest.mark.parametrize("word", ["node_failure", "preempted"])
+def test_trial_that_advances_is_over_where_the_scheduler_says_so(word: str, site: Site) -> None:
+    """After a node failure the old process may go on: the next attempt takes the trial from it."""
+    controller = site.controller()
+    controller.step()
+    site.begin("0000", seconds=15.0)
+    site.scheduler.over = {("1", 0): word}
+    del site.scheduler.tasks["1", 0]
+    controller.step()
+    site.now += LIMITS.gone_s + 1
+    site.begin("0000", seconds=45.0)
+    controller.step()
+    assert [event["cause"] for event in site.events("attempt_ended")] == [word]
+
+
+def test_steps_are_progress_too(site: Site) -> None:
+    """Where attempts cannot tell their age: progress.jsonl grows."""
+    controller = site.controller()
+    controller.step()
+    site.begin("0000")
+    del site.scheduler.tasks["1", 0]
+    controller.step()
+    site.now += LIMITS.gone_s + 1
+    site.paths.trial("0000").progress.write_text('{"step": 1}\n')
+    controller.step()
+    assert site.events("attempt_ended") == []
 
 
 def _vanish(site: Site, controller: Controller) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from slurm.client.command import outside_job, run
+import pytest
+
+from slurm.client.command import run
 
 
 def test_a_command_that_hangs_comes_back_without_an_exit_code() -> None:
@@ -28,19 +30,10 @@ def test_output_and_exit_code_are_told() -> None:
     assert outcome.describe().splitlines() == told
 
 
-def test_inside_a_job_its_slurm_variables_are_left_out_but_for_the_configuration() -> None:
-    """An enclosing job's memory and CPU variables would contradict the array's options."""
-    inside = {
-        "SLURM_JOB_ID": "1",
-        "SLURM_MEM_PER_CPU": "10",
-        "SLURM_CONF": "/c",
-        "HOME": "/h",
-        "PMI_RANK": "0",
-    }
-    assert outside_job(inside) == {"SLURM_CONF": "/c", "HOME": "/h"}
-
-
-def test_outside_a_job_everything_is_kept() -> None:
-    """The user's own settings for Slurm's clients count."""
-    outside = {"SLURM_CLUSTERS": "far", "HOME": "/h"}
-    assert outside_job(outside) == outside
+def test_clients_run_without_what_the_shell_has_set_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which cluster is meant stays."""
+    for name in ("SQUEUE_PARTITION", "SLURM_CLUSTERS", "SBATCH_ACCOUNT", "SLURM_CONF"):
+        monkeypatch.setenv(name, "here")
+    names = {line.partition("=")[0] for line in run(["env"]).stdout.splitlines()}
+    assert {name for name in names if name.startswith(("SQUEUE", "SLURM", "SBATCH"))} == {"SLURM_CONF"}
+    assert "PATH" in names

@@ -48,6 +48,7 @@ def test_it_waits_for_the_arrays_and_for_jobs_of_its_own_name(settings: dict[str
         "--open-mode=append",
         "--output=/shared/my study/%x-%j.log",
         "--chdir=/users/me",
+        "--export=ALL",
     ]
 
 

@@ -36,6 +36,7 @@ def test_the_script_holds_exactly_the_options_of_the_defaults(settings: dict[str
         "array": "0-2%3",
         "cpus-per-task": "1",
         "error": "/shared/batch 1/%A_%a_0_log.err",
+        "export": "ALL",
         "gres": "gpu:1",
         "hold": "",
         "job-name": "study-1-ab",
@@ -157,9 +158,9 @@ def test_an_array_without_elements_is_refused(settings: dict[str, Any], tmp_path
         SlurmExecutor(**settings).submit(name="a", folder=str(tmp_path), target="m:f", arguments=[])
 
 
-def fake_sbatch(folder: Path, script: str) -> str:
-    """A folder for PATH, with an sbatch of our own; returns the new PATH."""
-    program = folder / "sbatch"
+def fake_client(folder: Path, script: str, name: str = "sbatch") -> str:
+    """A folder for PATH, with a client of our own; returns the new PATH."""
+    program = folder / name
     program.write_text(f"#!/bin/bash\n{script}\n")
     program.chmod(0o755)
     return f"{folder}:/usr/bin:/bin"
@@ -170,7 +171,7 @@ def test_a_failing_sbatch_tells_command_exit_code_output_and_hint(
 ) -> None:
     """All that is needed to see what is wrong is in the message."""
     complaint = "sbatch: error: invalid partition specified: gpuu"
-    monkeypatch.setenv("PATH", fake_sbatch(tmp_path, f"echo seen; echo '{complaint}' >&2; exit 1"))
+    monkeypatch.setenv("PATH", fake_client(tmp_path, f"echo seen; echo '{complaint}' >&2; exit 1"))
     with pytest.raises(SubmissionError) as caught:
         SlurmExecutor(**settings).submit(name="a", folder=str(tmp_path), target="m:f", arguments=[["1"]])
     message = str(caught.value)
@@ -189,7 +190,7 @@ def test_an_sbatch_that_waits_for_room_is_ended_and_busy(
 ) -> None:
     """It would go on for two minutes; what it said until then is told."""
     said = "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying"
-    monkeypatch.setenv("PATH", fake_sbatch(tmp_path, f"echo '{said}' >&2; exec sleep 60"))
+    monkeypatch.setenv("PATH", fake_client(tmp_path, f"echo '{said}' >&2; exec sleep 60"))
     monkeypatch.setattr(submission, "SBATCH_TIMEOUT_S", 0.5)
     with pytest.raises(SubmissionError, match="temporarily unable") as caught:
         SlurmExecutor(**settings).submit(name="a", folder=str(tmp_path), target="m:f", arguments=[["1"]])
@@ -201,16 +202,47 @@ def test_an_sbatch_without_a_job_id_is_an_error(
     settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit code 0 alone is no submission."""
-    monkeypatch.setenv("PATH", fake_sbatch(tmp_path, "echo fine"))
-    with pytest.raises(SubmissionError, match="did not take the array"):
+    monkeypatch.setenv("PATH", fake_client(tmp_path, "echo fine"))
+    with pytest.raises(SubmissionError, match="gave no job id"):
         SlurmExecutor(**settings).submit(name="a", folder=str(tmp_path), target="m:f", arguments=[["1"]])
+
+
+QUEUE = """\
+frontrunner|ARRAY_JOB_ID|ARRAY_TASK_ID|STATE|REASON|NODELIST|NAME
+frontrunner|2026|0|PENDING|JobHeldUser||another
+frontrunner|77|0|PENDING|JobHeldUser||a
+"""
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "Welcome to the cluster\n42 nodes are up\n\n77\n",
+        "77\nmind your quota\n",
+        "Submitted batch job 77\n",
+        "Submitted batch job 77 on cluster far\n",
+        "it is the year\n2026\n77\n",  # two that could be ids: the queue knows which
+        "77\n2026\n",
+        "your job is in the queue\n",
+    ],
+)
+def test_the_job_id_is_found_among_what_a_wrapper_prints(
+    printed: str, settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its form, else by the array's name."""
+    (tmp_path / "printed").write_text(printed)
+    (tmp_path / "queue").write_text(QUEUE)
+    fake_client(tmp_path, f"cat '{tmp_path}/queue'", name="squeue")
+    monkeypatch.setenv("PATH", fake_client(tmp_path, f"cat '{tmp_path}/printed'"))
+    executor = SlurmExecutor(**settings)
+    assert executor.submit(name="a", folder=str(tmp_path), target="m:f", arguments=[["1"]]) == "77"
 
 
 def test_an_array_of_a_named_cluster_keeps_its_bare_id(
     settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """sbatch --parsable adds the cluster's name on a federation; the id is what comes before."""
-    monkeypatch.setenv("PATH", fake_sbatch(tmp_path, "echo '77;far'"))
+    monkeypatch.setenv("PATH", fake_client(tmp_path, "echo '77;far'"))
     executor = SlurmExecutor(**settings)
     job_id = executor.submit(name="a", folder=str(tmp_path), target="m:f", arguments=[["1"], ["2"]])
     assert job_id == "77"

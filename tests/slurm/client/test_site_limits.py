@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slurm.client import site_limits
+from slurm.client import site_limits, table
 from slurm.client.command import Outcome
 from slurm.client.site_limits import PartitionSize, minutes, read_partition
 from slurm.slurm_executor import SlurmExecutor
@@ -52,11 +52,15 @@ def test_an_answer_is_asked_for_once_and_no_answer_again(
         text = answers[command[0]]
         return Outcome(tuple(command), 0 if text else 1, text, "")
 
-    monkeypatch.setattr(site_limits, "run", answer)
+    for module in (site_limits, table):
+        monkeypatch.setattr(module, "run", answer)
     executor = SlurmExecutor(**settings)
     first = executor.limits()
     assert (first["array_size"], first["nodes"], first["minutes"]) == (1001, 1, 0)
-    answers.update(scontrol="MaxArraySize            = 501\n", sinfo=NODES)
+    answers.update(
+        scontrol="MaxArraySize            = 501\n",
+        sinfo="".join(f"{table.MARK}{line}\n" for line in NODES.splitlines()),
+    )
     assert executor.limits() == executor.limits()
     assert executor.limits()["array_size"] == 501
     assert executor.limits()["nodes"] == 2
