@@ -48,6 +48,7 @@ def test_status_reads_it(study: Path) -> None:
     assert json.loads(done.stdout)["trials"]["completed"] == 7
 
 
+@pytest.mark.slow
 def test_report_reads_it(study: Path) -> None:
     """A page, with models of the seven results."""
     done = frontrunner(study, "report", str(study))
@@ -55,9 +56,7 @@ def test_report_reads_it(study: Path) -> None:
     assert (study / "report" / "report.html").stat().st_size > 100_000
 
 
-@pytest.mark.parametrize(
-    ("trial", "batch", "job", "index"), [("0007", "0002", 8, 0), ("0010", "0003", 10, 1)]
-)
+@pytest.mark.parametrize(("trial", "batch", "job", "index"), [("0010", "0003", 10, 1)])
 def test_an_array_in_flight_runs_to_its_result(
     study: Path, trial: str, batch: str, job: int, index: int
 ) -> None:

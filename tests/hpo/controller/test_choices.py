@@ -52,6 +52,7 @@ def test_strategies_for_one_objective_say_so(strategy: str) -> None:
     assert problems_of([f"strategy={strategy}", "objectives=loss"]) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", ["model", "data", "trainer", "evaluation", "cluster"])
 def test_any_option_on_a_preset(group: str) -> None:
     """Of a preset and a scale that set keys of every group."""

@@ -27,7 +27,7 @@ from hpo.controller.groups import CLOSED_GROUPS, option_values, options
 from hpo.errors import InputError, Problem
 
 # of the slower of the two; a long run sets it to thousands
-EXAMPLES = int(os.environ.get("FRONTRUNNER_FUZZ_EXAMPLES", "8"))
+EXAMPLES = int(os.environ.get("FRONTRUNNER_FUZZ_EXAMPLES", "4"))
 FAST = 12  # times as many of the other
 GROUPS = (*CLOSED_GROUPS, "space", "objectives", "experiment", "scale")
 # signs of a message that was written for programs

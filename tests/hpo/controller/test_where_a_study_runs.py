@@ -16,6 +16,7 @@ from hpo.controller.assembly import executor_of
 from hpo.paths import StudyPaths
 from hpo.study.journal import Journal
 from hpo.study.state import Event
+from hpo.study.trust import TRUST
 
 
 def build(executor: str | None = None, **settings: Any) -> MemoryExecutor:
@@ -45,8 +46,9 @@ def test_the_builder_is_told_with_what_the_study_was_begun(tmp_path: Path) -> No
     assert executor_of(RAW, [missing, source]).name == "second"
 
 
-def test_commands_go_to_where_the_study_is_by_now(tmp_path: Path) -> None:
+def test_commands_go_to_where_the_study_is_by_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`cancel` and its like take the cluster of the journal, not the one with which the study was made."""
+    monkeypatch.setenv(TRUST, RAW["cluster"]["_target_"])
     paths = _begin(tmp_path, "moved", cluster=RAW["cluster"])
     paths.configuration.write_text("config: {cluster: {_target_: nowhere.at_all}, trainer: {}}")
     assert _executor(paths).name == "moved"
