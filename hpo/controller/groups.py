@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times quicker, where it was built
 CONF = Path(__file__).resolve().parents[2] / "conf"
 # whose options differ in their keys; those of space and objectives are the user's own
 CLOSED_GROUPS = ("model", "data", "trainer", "evaluation", "strategy", "cluster")
@@ -36,7 +37,7 @@ def option_values(group: str, option: str, config_dir: str | None = None) -> dic
         return None
     try:
         text = path.read_text(encoding="utf-8")
-        content = yaml.safe_load(text) or {}
+        content = yaml.load(text, _LOADER) or {}
     except (OSError, ValueError, yaml.YAMLError):
         return None  # Hydra complains of it
     if "@package" in text or not isinstance(content, dict):
