@@ -39,7 +39,6 @@ class Optimizer:
             `hpo.space.space.parse_space`.
         objectives: name -> `min` or `max`, or an `Objective` with a threshold.
         strategy: one of `hpo.strategies.registry.STRATEGIES`.
-        seed: of everything random.
         feasibility_prior: the probability, in [0, 1], that a configuration works, as far as it can be
             foretold (peak memory against the card's, say); what is told outweighs it. Not part of `to_json`.
         settings: the strategy's, where they differ from `conf/strategy/<strategy>.yaml`.

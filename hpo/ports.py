@@ -128,7 +128,6 @@ class Executor(Protocol):
             folder: an existing folder for submission files and logs.
             target: `module:function`, resolved on the node, called with an element's arguments.
             arguments: the arguments of each element, in the order of their indices.
-            options: of this array alone.
 
         Raises:
             RuntimeError: of the executor's own family; the array may exist all the same: see `poll`.
@@ -142,7 +141,6 @@ class Executor(Protocol):
         Jobs of the same name run one at a time.
 
         Args:
-            name: of the job.
             folder: an existing folder for its script and log.
             command: program and arguments, run in this process's working folder.
             after: job ids; none starts it after the delay.

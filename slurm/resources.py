@@ -37,10 +37,6 @@ def _memory(**sizes: float | None) -> dict[str, str]:
 def resources(settings: ClusterSettings, options: ArrayOptions | None = None) -> Resources:
     """What an array asks for.
 
-    Args:
-        settings: of the cluster.
-        options: of this array.
-
     Raises:
         SubmissionError: an option cannot be met: the time limit leaves none before the warning.
     """

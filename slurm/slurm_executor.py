@@ -222,7 +222,6 @@ class SlurmExecutor:
             folder: the folder for scripts, pickles and logs; need not exist.
             target: not part of the script: it travels in a pickle beside it.
             arguments: only their number is part of the script.
-            options: of this array alone.
 
         Raises:
             SubmissionError: the folder or an option cannot be used.

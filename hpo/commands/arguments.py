@@ -36,11 +36,7 @@ EXIT_CODES = "exit codes: 0 done, 1 failed, 2 bad input, 3 interrupted but resum
 
 
 def read_command(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command and its arguments; overrides may stand before, between and after the options.
-
-    Args:
-        arguments: see `hpo.cli.main`.
-    """
+    """The command and its arguments; overrides may stand before, between and after the options."""
     parser = command_parser()
     options, rest = parser.parse_known_args(arguments)
     wrong = [text for text in rest if text.startswith("-") or not hasattr(options, "overrides")]

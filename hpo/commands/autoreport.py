@@ -59,7 +59,6 @@ class Reports:
     """Has a study's reports made; a context, which ends once the last one is there.
 
     Args:
-        paths: the study's files.
         settings: whether and how often.
         console: told where the page is.
         clock: seconds since the epoch.

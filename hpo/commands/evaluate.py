@@ -66,7 +66,6 @@ def evaluate(
     """Evaluate what has not been evaluated yet, and show the table.
 
     Args:
-        name: of the study.
         root: the study root.
         choice: which trials, on which bases.
         overrides: of the study's evaluation and cluster.

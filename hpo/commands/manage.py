@@ -162,7 +162,6 @@ def throttle(name: str, root: Path, at_once: str, console: Console) -> int:
     """Say how many trials of a study may run at the same time, also while it is driven.
 
     Args:
-        name: the study.
         root: the study root.
         at_once: a number above 0, or `none` for what cluster.max_parallel says.
         console: where to show it.

@@ -70,7 +70,6 @@ def cost_lines(
     """What the study may cost: from its own trials where some have ended, else from the time limit.
 
     Args:
-        gpus: of each trial.
         training_s: how long a training is foretold to take; None: not known.
     """
     left = max(0, limits.trials - study.spent)
@@ -127,7 +126,6 @@ def arm_lines(
     """What the arms of a study add to it.
 
     Args:
-        gpus: of each trial.
         training_s: how long a training is foretold to take; None: not known.
         auto_size: what `batch.size=auto` is here.
 

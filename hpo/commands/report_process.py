@@ -22,7 +22,6 @@ class ReportProcess:
     """Starts making a report; nothing here waits but `stop`.
 
     Args:
-        folder: of the study.
         nice: how much more than this process it gives way to others, up to 19.
 
     Raises:

@@ -65,7 +65,6 @@ def train(
     """Train the configuration of a trial again, with overrides; run again, it goes on.
 
     Args:
-        name: of the study.
         root: the study root.
         wanted: which trial, and what of it.
         overrides: on top of what the trial ran: keys of model, data, trainer, evaluation, and of the cluster.

@@ -234,8 +234,6 @@ def drive(
     """Drive a study whose folder is there.
 
     Args:
-        parts: the study's.
-        lease: of its controller.
         console: where to show it.
         show_end: called with a headline once the study has ended.
         ways: how it is driven; None: to its end.

@@ -61,7 +61,6 @@ def draw_arms(
     Args:
         pilot: the study's completed trials, at least one.
         objectives: the first two are drawn.
-        path: of the PNG file.
     """
     figure = Figure(figsize=(8, 5.5), layout="constrained")
     axes = figure.subplots()

@@ -29,7 +29,6 @@ def follow_up(controller: Controller, executor: Executor, paths: StudyPaths, com
     Args:
         controller: after its pass.
         executor: with a scheduler that can hold a job back until others have ended.
-        paths: the study's files.
         command: arguments of the program, as in `step key=value`.
 
     Returns:

@@ -27,7 +27,6 @@ class Collector:
     """Looks at every trial in flight.
 
     Args:
-        paths: the study's files.
         executor: asked for the accounting and the log of tasks that are gone.
         gone_s: a task that has not been live for so long, without a result, is over.
         confirm: see `Journal`; only who drives a study moves a damaged result aside.

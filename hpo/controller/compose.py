@@ -68,8 +68,6 @@ def shown_config(overrides: Sequence[str], config_dir: str | None = None, *, res
     """The composed configuration for people to read.
 
     Args:
-        overrides: see `compose_config`.
-        config_dir: see `compose_config`.
         resolve: put values into the place of interpolations.
 
     Raises:
@@ -86,10 +84,6 @@ def shown_config(overrides: Sequence[str], config_dir: str | None = None, *, res
 
 def composed_files(overrides: Sequence[str], config_dir: str | None = None) -> list[tuple[str, str]]:
     """The files that a configuration is made of, in the order in which they are laid over each other.
-
-    Args:
-        overrides: see `compose_config`.
-        config_dir: see `compose_config`.
 
     Returns:
         (name below conf, name of the file that asks for it) of each.
@@ -145,7 +139,6 @@ def override_config(
     Args:
         base: the configuration, as plain values.
         overrides: see `compose_config`; the choice of a group, as in `cluster=slurm`, replaces it whole.
-        config_dir: see `compose_config`.
 
     Returns:
         See `compose_config`.

@@ -37,8 +37,6 @@ class Controller:
     """Drives one study; the caller holds its lease.
 
     Args:
-        paths: the study's files.
-        journal: its events.
         executor: where arrays run.
         proposer: makes the specs of new trials.
         limits: budget, batch sizes and retry budgets.

@@ -34,8 +34,6 @@ class Dispatcher:
     """Acts on the queue for one study.
 
     Args:
-        paths: the study's files.
-        journal: its events.
         executor: the queue.
         limits: patience, and how many trials may run at once.
         target: `module:function` that runs a trial.

@@ -75,7 +75,6 @@ def stop_message(errors: list[AttemptEnd], error: str, paths: StudyPaths) -> tup
     Args:
         errors: the last ones in a row.
         error: the message of them all.
-        paths: the study's files.
     """
     last = errors[-1]
     if last.blocked:

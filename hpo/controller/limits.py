@@ -66,7 +66,6 @@ def array_minutes(study: Study, trials: Sequence[Trial], site: SiteLimits, *, au
 
     Args:
         study: with the trials that have ended so far.
-        trials: of the array.
         site: its limits and default.
         auto: whether the limit follows from what was observed.
 
@@ -123,7 +122,6 @@ class Budget:
 
     Args:
         limits: with the budget.
-        paths: the study's files.
         clock: seconds since the epoch.
     """
 

@@ -127,7 +127,6 @@ class Loop:
     """Drives a controller.
 
     Args:
-        parts: the study's.
         controller: with its lease.
         view: shown what happens.
         after: called after every pass; gives lines to show.

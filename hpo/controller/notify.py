@@ -34,7 +34,6 @@ def tell(
 
     Args:
         journal: of the study, by the holder of its lease.
-        paths: the study's files.
         command: program and arguments; none: nobody wants to know.
         timeout_s: after which the command is killed.
         say: told where it did not work.

@@ -60,7 +60,6 @@ class SearchProposer:
         objectives: what to optimise, by metric name.
         strategy: name and settings of the strategy.
         recipe: of every trial, before its parameters are applied.
-        seed: of the study.
         enqueue: parameters to try first, in this order; some may be missing.
         cache: absolute path of the cache.
         forecaster: of what trials take of a card; None: nothing is foretold.

@@ -35,8 +35,6 @@ class Remote:
     """Asks for proposals and collects them.
 
     Args:
-        paths: the study's files.
-        journal: its events.
         executor: where the job runs.
         proposer: makes the specs from the answer.
         clock: seconds since the epoch.
@@ -140,8 +138,6 @@ def main(study_folder: str, request: str, room: str, *targets: str) -> None:
     """Propose, in a job: what `Remote` submits.
 
     Args:
-        study_folder: of the study.
-        request: its name.
         room: how many trials are wanted.
         *targets: executors and trial kinds that the controller was told of by its user.
     """

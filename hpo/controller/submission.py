@@ -39,8 +39,6 @@ def forget(journal: Journal, paths: StudyPaths, batch: str) -> None:
     is swept away, so the record must not be taken for that of the batch that now gets its number.
 
     Args:
-        journal: of the study.
-        paths: the study's files.
         batch: id of the next batch.
     """
     journal.confirm()
@@ -124,13 +122,9 @@ def submit_held(
     """Bring a batch to where its array is in the queue, held, from wherever a killed controller left it.
 
     Args:
-        journal: of the study.
-        paths: the study's files.
         batch: what to submit.
         executor: where; its queue has been swept of unrecorded arrays.
         target: `module:function` that runs a trial.
-        options: of this array.
-        warned_s: see `BatchRecord`.
 
     Returns:
         The job id, recorded in batch.json.

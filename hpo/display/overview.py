@@ -27,7 +27,6 @@ def overview(snapshot: Snapshot, height: int | None = None) -> RenderableType:
     """The whole study on one screen.
 
     Args:
-        snapshot: of the study.
         height: of the screen, in lines; None: as long as it takes.
     """
     study = snapshot.study

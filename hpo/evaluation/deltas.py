@@ -192,7 +192,6 @@ def contrast(part: Part, other: Part | None, name: str) -> Contrast | None:
     Args:
         part: that the difference is of.
         other: that it is taken to.
-        name: of the metric.
     """
     if other is None or name not in part.metrics or name not in other.metrics:
         return None

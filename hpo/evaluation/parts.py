@@ -20,7 +20,6 @@ def reference(recipe: Mapping[str, Any], base: str, default: Mapping[str, Any]) 
     """The untuned base model that an adapter is compared with.
 
     Args:
-        recipe: of the adapter.
         base: that it is judged on.
         default: the study's own recipe.
 
@@ -43,7 +42,6 @@ def read_parts(
     """Every part, and what their numbers are as the first finished one tells it.
 
     Args:
-        paths: of the evaluation.
         study: the evaluation, as its journal tells it.
         source: the study that is evaluated.
         default: its recipe.

@@ -33,7 +33,6 @@ def write_runs(snapshot: Snapshot, uri: str, artifacts: str | None, each: Iterab
     """Log the trials that have ended and are not there yet.
 
     Args:
-        snapshot: of the study.
         uri: of the tracking server, or of a database.
         artifacts: where a new experiment keeps its files; None: where the server wants them.
         each: the study's trials.

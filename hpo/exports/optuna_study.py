@@ -41,7 +41,6 @@ def write_study(snapshot: Snapshot, url: str, each: Iterable[Trial]) -> None:
     """Put a study into an Optuna storage.
 
     Args:
-        snapshot: of the study.
         url: of the storage, as Optuna writes it.
         each: the study's trials, by number.
 

@@ -28,7 +28,6 @@ def write_runs(snapshot: Snapshot, folder: Path, each: Iterable[Trial]) -> None:
     """Write an event file for each trial, and one that declares parameters and metrics.
 
     Args:
-        snapshot: of the study.
         folder: an existing one, the log directory.
         each: the study's trials.
     """

@@ -29,7 +29,6 @@ class Coverage:
         hopeless: share of those that do not; it is open whether the rest does.
         points: how many were looked at.
         seconds: how long they train on average, without the hopeless; None: not known.
-        longest: of them.
         limits: a line for each parameter that decides whether a configuration fits.
     """
 

@@ -155,7 +155,6 @@ class Scalarised:
 
     Args:
         draws: at the points that are there; the normals of the next point simulate the candidates.
-        seed: of the weights.
     """
 
     def __init__(self, draws: Draws, seed: int) -> None:

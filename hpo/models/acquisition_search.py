@@ -37,7 +37,6 @@ class AcquisitionSearch:
     Args:
         space: with at least one dimension.
         anchors: points worth searching around, such as the observed front.
-        seed: of the candidates.
     """
 
     def __init__(self, space: SearchSpace, anchors: Sequence[Point], seed: int) -> None:

@@ -30,7 +30,6 @@ class GridAxis:
     """One coordinate that a prior depends on.
 
     Args:
-        column: of the points.
         knots: coordinates at which the prior is asked, ascending.
         ordered: whether there is anything in between; else the nearest knot counts.
     """
@@ -45,7 +44,6 @@ def prior_at_points(prior: FeasibilityPrior, space: SearchSpace) -> PointPrior:
 
     Args:
         prior: of configurations of the space. If it has `names`, these parameters decide alone.
-        space: of the points.
     """
     axes = _axes(space, getattr(prior, "names", None))
     if not axes:

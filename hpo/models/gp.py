@@ -128,7 +128,6 @@ class _KernelPrior:
     Args:
         ell: of the length scales, for one dimension; they grow with the root of d, as distances do
             [Hvarfner2024].
-        sigma2: of the signal variance.
         handicap: nats by which the posterior density must be larger before the kernel is used, and as many
             more for each dimension.
     """

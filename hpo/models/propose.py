@@ -118,7 +118,6 @@ def promising(surrogate: Surrogate, seed: int) -> Tensor:
 
     Args:
         surrogate: fitted to n points; of many, those of the first Pareto ranks are looked at.
-        seed: of the draws.
     """
     from botorch.utils.multi_objective.pareto import is_non_dominated
 

@@ -87,7 +87,6 @@ def make_transform(values: Array, objective: Objective, *, log: bool) -> Transfo
 
     Args:
         values: n finite values in the objective's own unit, n at least 1; of one sign where `log`.
-        objective: its direction.
         log: whether to take logarithms first.
     """
     sign = -objective.direction.sign

@@ -53,7 +53,6 @@ class Indices:
         first_range: d x 2, the central 95% over draws from the posterior; widened by the sampling error.
         total_range: d x 2, the same.
         log: whether they are of the objective's logarithm.
-        evaluations: of the surrogate.
     """
 
     names: list[str]

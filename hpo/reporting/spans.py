@@ -55,7 +55,6 @@ def spans(study: Study, paths: StudyPaths, now: datetime | None = None) -> list[
 
     Args:
         study: as the journal tells it.
-        paths: of its files.
         now: where attempts that still run end; default the present.
     """
     found = [_ended(study, paths, end) for end in study.ends if end.attempt is not None or end.seconds]

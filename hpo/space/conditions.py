@@ -25,11 +25,8 @@ class Step:
     """One parameter, to be decided after those that it depends on.
 
     Args:
-        name: of the parameter.
-        parameter: itself.
         coordinate: its place in a point; None where it has none.
         condition: under which it is active; None for always.
-        expression: of a derived parameter.
         constraints: those that can be judged from here on.
     """
 
@@ -63,7 +60,6 @@ def steps_of(
     """The parameters in the order in which they are decided.
 
     Args:
-        parameters: of the space.
         dimensions: those with a coordinate, in the order of the coordinates.
         conditions: name -> expression.
         constraints: expressions.
@@ -156,7 +152,6 @@ def decode(
     """The values of the active parameters at a point, and why derived ones cannot be computed.
 
     Args:
-        steps: of the space.
         point: d coordinates.
     """
     values: dict[str, ParamValue] = {}
@@ -190,7 +185,6 @@ def dependency_problems(steps: Iterable[Step], params: Mapping[str, ParamValue])
     """(name, what is wrong) for what the parameters of a configuration are to each other.
 
     Args:
-        steps: of the space.
         params: values that each belong to their own parameter; some may be missing.
 
     Returns:

@@ -73,9 +73,6 @@ class Expression:
     def value(self, values: Values) -> ParamValue:
         """The value for a configuration.
 
-        Args:
-            values: of the active parameters.
-
         Raises:
             KeyError: a parameter that it needs is not active.
             ArithmeticError: it cannot be computed: a division by zero, a number too large.
@@ -96,7 +93,6 @@ class Expression:
         """Whether the expression is true; one that cannot be computed is not.
 
         Args:
-            values: of the active parameters.
             inactive: the answer where a parameter that it needs is not active.
 
         Raises:

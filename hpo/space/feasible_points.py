@@ -31,7 +31,6 @@ class FeasiblePoints:
     """One search through a space.
 
     Args:
-        steps: of the space.
         options: the coordinates to try for a dimension, in their order.
         tries: values to try before giving up.
     """
@@ -122,7 +121,6 @@ def feasible_near(steps: Sequence[Step], point: Sequence[float], known: Point) -
     """An allowed point near another.
 
     Args:
-        steps: of the space.
         point: d coordinates in [0, 1].
         known: an allowed point, from which the way is halved where the search finds none.
     """

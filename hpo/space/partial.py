@@ -23,7 +23,6 @@ def completed_params(space: SearchSpace, given: Mapping[str, ParamValue], seed: 
     Args:
         space: the search space.
         given: parameter -> value; those that are missing are filled in.
-        seed: of the Sobol sequence.
         number: of the sequence's point that says what is missing. Where the rules of the space forbid that,
             the next ones are taken, and where they forbid many, something near one of them.
 

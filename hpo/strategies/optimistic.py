@@ -152,8 +152,6 @@ class BoundedValues:
 
     Args:
         known: at least one result.
-        bounds: of the objective.
-        eta: see `BaMSOO`.
     """
 
     def __init__(self, known: KnownValues, bounds: ConfidenceBounds, eta: float) -> None:

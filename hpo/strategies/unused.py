@@ -36,8 +36,6 @@ def first_unused(
         history: what is known.
         points: points of the unit cube in [0, 1]^d, rounded or not; may be endless.
         count: how many are wanted.
-        origin: of the proposals.
-        note: of the proposals.
         remaining: whether the unused configurations of a finite space follow, in their own order, where the
             sequence ends or brings nothing new for a long time.
 

@@ -102,7 +102,6 @@ def attempt_cost(files: TrialPaths, attempt: int | None, cause: Cause | None, no
     """What an attempt cost.
 
     Args:
-        files: of its trial.
         attempt: its number; None where none had begun.
         cause: of its end; None: it completed the trial.
         node: where its task was, as the scheduler says; the attempt's own word counts if this is empty.

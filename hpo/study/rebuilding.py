@@ -28,7 +28,6 @@ def rebuild_journal(paths: StudyPaths, created: Callable[[], Entry]) -> str:
     """Write the journal anew, the damaged one set aside; for the holder of the controller's lease.
 
     Args:
-        paths: the study's files.
         created: objectives, settings and identity, of a journal that has lost even its first line.
 
     Returns:

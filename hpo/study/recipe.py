@@ -35,7 +35,6 @@ def completed(recipe: Mapping[str, Any], params: Mapping[str, ParamValue]) -> di
     """The recipe with a value for every parameter of the user's own program that has none in it.
 
     Args:
-        recipe: of the study.
         params: a value of each parameter that every trial gets; those of other places are passed over.
     """
     trainer = recipe.get(DEFAULT_GROUP)

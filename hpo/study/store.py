@@ -181,7 +181,6 @@ def refuse_other_configuration(paths: StudyPaths, study: Study, same: Mapping[st
     """Check that a present study belongs to this configuration.
 
     Args:
-        paths: the study's files.
         study: as its journal tells it.
         same: the identity of the configuration, see `identity`.
 

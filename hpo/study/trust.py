@@ -76,7 +76,6 @@ def refuse_foreign(paths: StudyPaths, runs: Sequence[str] = ()) -> None:
     """Check that the folder whose word is about to be acted on is the user's own.
 
     Args:
-        paths: the study's files.
         runs: what would be run, a line each.
 
     Raises:

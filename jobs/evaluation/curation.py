@@ -40,11 +40,7 @@ class Curated:
 
 
 def cells(train: Sequence[SelectedExample], most_tokens: int) -> list[Cell]:
-    """Source and kind of each example.
-
-    Args:
-        most_tokens: of an exact-match response.
-    """
+    """Source and kind of each example."""
     return [(kept.source, len(kept.tokens) - kept.tokens.response_at <= most_tokens) for kept in train]
 
 

@@ -79,7 +79,6 @@ def submit_follower(
 
     Args:
         resources: what it gets.
-        name: of the job.
         folder: an existing folder, seen by the nodes.
         command: program and arguments, run in this process's working folder.
         after: ids of the jobs that must be over.

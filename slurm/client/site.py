@@ -76,10 +76,7 @@ def trial_line(
 
     Args:
         settings: what each element asks for.
-        name: of the array.
-        folder: of its files.
         count: its elements.
-        options: of this array.
     """
     from slurm.client.sbatch import array_executor  # submitit takes 0.2 s to load
 

@@ -111,7 +111,6 @@ def create(
         folder: an existing folder.
         name: unique name of the array.
         target: what each element runs.
-        arguments: of each element.
         script: the text of the start script.
         at_once: elements that may run at the same time; None: no limit but the slots.
         time_limit_min: of each element; None: the settings' own.

@@ -18,12 +18,7 @@ exec {python} "$@"
 
 
 def start_script(settings: ClusterSettings, name: str) -> str:
-    """What each element of an array runs; submitit adds the arguments.
-
-    Args:
-        settings: of the cluster.
-        name: of the array.
-    """
+    """What each element of an array runs; submitit adds the arguments."""
     return _SCRIPT.format(
         name=shlex.quote(name),
         cpus=settings.cpus,
@@ -36,7 +31,6 @@ def check_machine(settings: ClusterSettings, slots: int, gpus: Sequence[str]) ->
     """(level, what, hint) per line.
 
     Args:
-        settings: of the cluster.
         slots: how many elements run at once.
         gpus: those that are visible.
     """

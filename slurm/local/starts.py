@@ -52,8 +52,6 @@ class Starts:
         """Start an element in the background.
 
         Args:
-            array: of the element.
-            index: of the element.
             gpu: the value of CUDA_VISIBLE_DEVICES; empty for none.
         """
         task = (array.job_id, index)

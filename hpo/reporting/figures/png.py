@@ -35,7 +35,6 @@ def draw(material: Material, folder: Path) -> list[Path]:
     """Draw every picture that the study has the trials for.
 
     Args:
-        material: of the study.
         folder: an existing folder for the files.
 
     Returns:

@@ -15,11 +15,7 @@ _BITS = {"4bit": "4-bit", "16bit": "16-bit"}
 
 
 def evaluation_section(paths: StudyPaths) -> Section | None:
-    """Scores of trials and of the untuned base model by held-out tasks.
-
-    Args:
-        paths: of the study.
-    """
+    """Scores of trials and of the untuned base model by held-out tasks."""
     says = (
         "Trials and the untuned base model judged by tasks: each score with its standard error, and in "
         "brackets its difference to the untuned base model; a task that is marked as seen was an objective."

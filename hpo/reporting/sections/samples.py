@@ -33,11 +33,7 @@ class Samples:
 
 
 def samples_section(material: Material) -> Section | None:
-    """Answers of the untuned base model and of trials, those on the front first, to the same prompts.
-
-    Args:
-        material: of the report.
-    """
+    """Answers of the untuned base model and of trials, those on the front first, to the same prompts."""
     paths = material.snapshot.paths
     base = read_samples(paths.base_samples)
     read = ((trial, read_samples(paths.trial(trial.id).samples)) for trial in _first_to_show(material))
