@@ -32,11 +32,11 @@ from jobs.run_trial import main as run_trial
 READER = """
     import json, sys
     from pathlib import Path
-    from jobs.models.precision import choose
+    from jobs.models.precision import precision_for
     from jobs.recipes.recipe import parse
     from jobs.training.trial import load_all
     recipe = parse(json.loads(Path("recipe.json").read_text()))
-    examples = load_all(recipe, Path("cache"), choose(None)).examples
+    examples = load_all(recipe, Path("cache"), precision_for(None)).examples
     print(hash(tuple(tuple(one.ids) for one in examples.train)))
 """
 
