@@ -18,7 +18,7 @@ from hpo.comparison.arm_gains import gains_of
 from hpo.comparison.tables import arms_table
 from hpo.controller.assembly import assemble
 from hpo.controller.compose import compose_config
-from hpo.errors import InputError
+from hpo.errors import InputError, Problem
 from hpo.objectives import parse_objectives
 from hpo.paths import StudyPaths
 from hpo.study.journal import load_study
@@ -44,9 +44,10 @@ def drive(overrides: Sequence[str], config_dir: str | None, console: Console, *,
     Raises:
         FrontrunnerError: as `hpo.commands.tune.tune`; bad input of an arm is told before anything starts.
     """
-    arms = _arms(overrides, config_dir)
+    composed = compose_config(overrides, config_dir)
+    arms = _arms(*composed)
     if not arms:
-        return tune(overrides, config_dir, console, once=once)
+        return tune(overrides, config_dir, console, once=once, composed=composed)
     places = _checked(overrides, arms, config_dir)
     status = tune(overrides, config_dir, console, once=once)
     if status or not _ended(places[0]):
@@ -71,11 +72,10 @@ def check(overrides: Sequence[str], config_dir: str | None) -> None:
     Raises:
         InputError: with every problem.
     """
-    _checked(overrides, _arms(overrides, config_dir), config_dir)
+    _checked(overrides, _arms(*compose_config(overrides, config_dir)), config_dir)
 
 
-def _arms(overrides: Sequence[str], config_dir: str | None) -> dict[str, list[str]]:
-    raw, problems = compose_config(overrides, config_dir)
+def _arms(raw: Mapping[str, Any], problems: Sequence[Problem]) -> dict[str, list[str]]:
     return {} if problems else arms_of(raw)
 
 

@@ -21,7 +21,7 @@ from hpo.controller.notify import tell
 from hpo.controller.targets import GROUPS, target_of
 from hpo.display.live_view import make_view
 from hpo.display.overview import show_end
-from hpo.errors import InputError, StudyError
+from hpo.errors import InputError, Problem, StudyError
 from hpo.objectives import describe_objectives
 from hpo.paths import StudyPaths
 from hpo.ports import ArrayOptions
@@ -67,6 +67,7 @@ def tune(
     *,
     once: bool = False,
     again: Sequence[str] | None = None,
+    composed: tuple[dict[str, Any], list[Problem]] | None = None,
 ) -> int:
     """Drive a study until its budget ends, or for one pass.
 
@@ -76,6 +77,7 @@ def tune(
         console: where to show it.
         once: one pass (`step`); so it is with `controller.chain`.
         again: overrides of the steps that `controller.chain` takes later; None: the same.
+        composed: what `compose_config` made of the overrides; None: compose them, which takes 0.2 s.
 
     Returns:
         0 when the study is complete or the pass is done, 1 when it ended without a result, 3 if interrupted.
@@ -83,7 +85,7 @@ def tune(
     Raises:
         FrontrunnerError: bad input (2), or a study that cannot go on (1).
     """
-    parts = assemble(*compose_config(overrides, config_dir))
+    parts = assemble(*(composed or compose_config(overrides, config_dir)))
     set_umask(parts.config.study.umask)
     paths, chain = parts.paths, parts.config.controller.chain
     reports = Reports(paths, parts.config.report, console)

@@ -59,6 +59,22 @@ class Pacer:
         self._next_at = now + self._interval_s * spread
 
 
+SHORTEST_LOOK_S = 0.5
+QUIET = (
+    5.0  # so many times the wait has nothing happened: short trials are seen at once, long ones cost nothing
+)
+
+
+def look_wait(quiet_s: float, longest_s: float) -> float:
+    """Seconds until the next look for results.
+
+    Args:
+        quiet_s: since something happened.
+        longest_s: `controller.look_seconds`, which may be below the shortest of `SHORTEST_LOOK_S`.
+    """
+    return min(longest_s, max(SHORTEST_LOOK_S, quiet_s / QUIET))
+
+
 T = TypeVar("T")
 
 # What passes by itself, or with an administrator's help; a missing permission does not.
@@ -136,7 +152,8 @@ class Loop:
         self._parts, self.controller, self._view, self._after = parts, controller, view, after
         self._pacer = Pacer(parts.poll_s, backs_off=parts.executor.traits["backs_off"])
         self._look_s = min(parts.config.controller.look_seconds, parts.poll_s)
-        self._wait_s = self._look_s
+        self._wait_s = look_wait(0.0, self._look_s)
+        self._changed_at = time.monotonic()
         self._queue_file = QueueFile(parts.paths.queue)
 
     def run(self) -> bool:
@@ -164,7 +181,7 @@ class Loop:
             self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
             self._view.say(f"{_what(error)}; nothing is lost, trying again in {self._wait_s:.0f} s")
             return False
-        self._wait_s = self._look_s
+        self._wait_s = look_wait(time.monotonic() - self._changed_at, self._look_s)
         return ended
 
     def pass_once(self, *, force: bool = True) -> bool:
@@ -175,8 +192,10 @@ class Loop:
         """
         controller, now = self.controller, time.monotonic()
         poll = force or self._pacer.due(now)
-        before = controller.state()
+        before, told_at = controller.state(), controller.study.last_at
         ended = controller.step(poll=poll)
+        if controller.state() != before or controller.study.last_at != told_at:
+            self._changed_at = time.monotonic()
         if poll:
             self._pacer.asked(now, eventful=controller.state() != before)
             if force and 0 < controller.unanswered < SILENT_POLLS:  # there is no next poll to wait for

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from controlled_site import Site
 
-from hpo.controller.loop import JITTER, LONGEST, Pacer
+from hpo.controller.loop import JITTER, LONGEST, Pacer, look_wait
 from hpo.records import append_jsonl
 from hpo.study.journal import Journal, load_study
 from hpo.study.state import Event
@@ -37,6 +37,15 @@ def test_backs_off_while_nothing_happens_and_comes_back() -> None:
 def test_local_executor_is_asked_evenly() -> None:
     """It starts what waits only when it is asked."""
     assert _intervals(Pacer(1.0, backs_off=False), [False] * 3) == pytest.approx([1.0] * 3, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("quiet_s", "longest_s", "wait_s"),
+    [(0.0, 2.0, 0.5), (5.0, 2.0, 1.0), (60.0, 2.0, 2.0), (0.0, 0.1, 0.1), (60.0, 10.0, 10.0)],
+)
+def test_looks_are_close_together_while_trials_end(quiet_s: float, longest_s: float, wait_s: float) -> None:
+    """Half a second after an event, a fifth of the quiet time later, never above `controller.look_seconds`."""
+    assert look_wait(quiet_s, longest_s) == wait_s
 
 
 def test_passes_without_a_poll_ask_nothing(tmp_path: Path) -> None:
