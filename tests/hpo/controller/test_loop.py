@@ -44,7 +44,7 @@ def test_local_executor_is_asked_evenly() -> None:
     [(0.0, 2.0, 0.5), (5.0, 2.0, 1.0), (60.0, 2.0, 2.0), (0.0, 0.1, 0.1), (60.0, 10.0, 10.0)],
 )
 def test_looks_are_close_together_while_trials_end(quiet_s: float, longest_s: float, wait_s: float) -> None:
-    """Half a second after an event, a fifth of the quiet time later, never above `controller.look_seconds`."""
+    """Half a second after an event, a fifth of the quiet time later, at most `look_seconds`."""
     assert look_wait(quiet_s, longest_s) == wait_s
 
 
