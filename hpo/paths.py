@@ -84,6 +84,26 @@ class TrialPaths:
         return self.folder / "errors.log"
 
     @property
+    def wandb(self) -> Path:
+        """Of `tracking=wandb`: a folder for each attempt, to be sent by `wandb sync` where it was offline."""
+        return self.folder / "wandb"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Of `tracking=tensorboard`: event files."""
+        return self.folder / "tensorboard"
+
+    @property
+    def tracked(self) -> Path:
+        """The last step of each curve that a tracker was told of."""
+        return self.folder / "tracked.json"
+
+    @property
+    def mlflow_run(self) -> Path:
+        """Of `tracking=mlflow`: which run of which server the trial is."""
+        return self.folder / "mlflow.json"
+
+    @property
     def attempts(self) -> Path:
         """One file an attempt: where it ran, how long, and what of it was kept."""
         return self.folder / "attempts"
@@ -200,6 +220,16 @@ class StudyPaths:
     def export(self) -> Path:
         """What `export` makes for other tools."""
         return self.folder / "export"
+
+    @property
+    def mlflow(self) -> Path:
+        """Runs of `tracking=mlflow` where no server is named."""
+        return self.folder / "mlflow"
+
+    @property
+    def mlflow_experiment(self) -> Path:
+        """Which experiment of these the study is; the first trial decides."""
+        return self.folder / "mlflow.json"
 
     def evaluations(self) -> list[Path]:
         """What stand-alone evaluations found, by name."""

@@ -22,6 +22,8 @@ from types import UnionType
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
 SCHEMA_VERSION = 1
+# Of runs in trackers: a study's uid, a trial's id, and whether the trial itself logs it.
+STUDY_TAG, TRIAL_TAG, LIVE_TAG = "frontrunner.study", "frontrunner.trial", "frontrunner.live"
 
 ParamValue = str | int | float | bool
 Params = Mapping[str, ParamValue]
@@ -233,6 +235,7 @@ class TrialSpec(Record):
     fidelity: float = 1.0
     memory_factor: float = 1.0  # measured over foretold peaks of the trials that had finished before
     adapter: str | None = None  # absolute path: weights to begin from, to judge or to merge
+    tracking: dict[str, Json] = field(default_factory=dict)  # see `hpo.tracking`
 
 
 @dataclass(frozen=True)
@@ -353,3 +356,12 @@ class Progress(Record):
     train_seconds: float = 0.0  # training steps only, summed over the attempts
     eval_loss: float | None = None  # nats per token
     at: str = field(default_factory=utc_now)
+
+    def curves(self) -> dict[str, float]:
+        """What it adds to the learning curves, by the names that trackers and exports know them by."""
+        told = {
+            "curve/loss": self.loss,
+            "curve/eval_loss": self.eval_loss,
+            "curve/learning_rate": self.learning_rate,
+        }
+        return {name: value for name, value in told.items() if value is not None}

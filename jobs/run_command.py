@@ -24,7 +24,6 @@ from jobs.attempt.attempt import Attempt, conduct
 from jobs.attempt.console import say
 from jobs.attempt.environment import machine
 from jobs.attempt.failures import NO_HOST_MEMORY
-from jobs.attempt.progress import ProgressLog
 from jobs.errors import Diverged, OutOfHostMemory, OutOfMemory, TrialError
 from jobs.programs.metrics import read_metrics
 from jobs.programs.program import Program, last_lines
@@ -51,7 +50,7 @@ class CommandTrial:
         paths.program.mkdir(exist_ok=True)
         self._metrics = paths.program / self._recipe.metrics_file
         self._told = ProgramProgress(paths.program / "progress.jsonl")
-        self._progress = ProgressLog(paths.progress, attempt.number)
+        self._progress = attempt.progress()
         self._seconds, self._step, self._attempts = _earlier(attempt)
         self._pulse_at = 0.0
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from hpo.records import Metric, Progress, TrialResult, TrialSpec, read_json, write_json
 from jobs.attempt.attempt import Attempt, conduct
 from jobs.attempt.environment import machine, seconds_since_start
-from jobs.attempt.progress import ProgressLog
 from jobs.errors import Diverged, OutOfMemory, TrialError
 from jobs.recipes.metrics import SyntheticMetrics
 from jobs.recipes.synthetic import STANDARD_ERROR, UNTUNED, SyntheticRecipe, draw, parse
@@ -49,7 +48,7 @@ class SyntheticTrial:
         self._steps = max(1, math.ceil(self._seconds / self._recipe.step_seconds))
         self._eval_loss = self._recipe.eval_loss(spec.fidelity)
         self._eval_loss += STANDARD_ERROR * draw(spec.seed, "evaluation").gauss(0.0, 1.0)
-        self._progress = ProgressLog(attempt.paths.progress, attempt.number)
+        self._progress = attempt.progress()
         self._checkpoints = attempt.checkpoints
         self._state = SyntheticState()
 

@@ -33,8 +33,9 @@ CONFINED = {
     "pymoo": ("hpo.strategies.nsga2",),
     "optuna": ("hpo.commands.export", "hpo.exports.optuna_study"),
     "sqlalchemy": ("hpo.commands.export",),
-    "mlflow": ("hpo.exports.mlflow_runs",),
-    "tensorboard": ("hpo.exports.tensorboard_runs",),
+    "mlflow": ("hpo.exports.mlflow_runs", "jobs.tracking.mlflow_run"),
+    "tensorboard": ("hpo.exports.tensorboard_runs", "jobs.tracking.tensorboard_run"),
+    "wandb": ("jobs.tracking.wandb_run",),
 }
 # package -> what it may import of the other packages
 ALLOWED = {"hpo": (), "slurm": (), "jobs": ("hpo.records", "hpo.paths")}
@@ -55,7 +56,8 @@ ROOMS = {
         *("controller", "display", "comparison", "evaluation", "exports", "reporting"),
         *("forecasts", "study", "space"),
     ),
-    "jobs.attempt": (),
+    "jobs.tracking": (),
+    "jobs.attempt": ("tracking",),
     "jobs.recipes": (),
     "jobs.programs": (),
     "jobs.data": ("recipes",),
@@ -134,7 +136,7 @@ def test_foreign_packages_stay_where_they_belong(repository: Path) -> None:
         ("hpo.strategies.nsga2", ("torch", "pymoo", "matplotlib")),
         ("jobs.kinds.qlora", ("torch", "transformers", "botorch", "submitit", "hydra")),
         ("jobs.run_trial", ("torch", "botorch", "hydra")),
-        ("jobs.run_synthetic", ("torch", "numpy", "pydantic", "transformers", "yaml")),
+        ("jobs.run_synthetic", ("torch", "numpy", "pydantic", "transformers", "yaml", "wandb")),
         ("jobs.kinds.command", ("torch", "transformers", "botorch", "yaml")),
         ("jobs.run_command", ("torch", "numpy", "transformers", "yaml", "hydra")),
         ("jobs.kinds.decode", ("torch", "transformers", "lm_eval", "botorch")),

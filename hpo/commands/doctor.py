@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +14,7 @@ from rich.console import Console
 from hpo.controller.assembly import Assembly, assemble
 from hpo.controller.compose import compose_config
 from hpo.records import write_json, write_json_once
+from hpo.tracking import NONE
 
 Line = tuple[str, str, str]  # (level, what, hint)
 STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -29,7 +32,7 @@ def doctor(overrides: Sequence[str], config_dir: str | None, console: Console) -
     """
     parts = assemble(*compose_config(overrides, config_dir))
     checked = [*parts.executor.check(), *parts.kind.check(parts.recipe, parts.cache)]
-    return show([*_folders(parts), *checked], console)
+    return show([*_folders(parts), *_tracking(parts), *checked], console)
 
 
 def show(lines: Sequence[Line], console: Console) -> int:
@@ -48,6 +51,14 @@ def show(lines: Sequence[Line], console: Console) -> int:
 
 def _folders(parts: Assembly) -> list[Line]:
     return [_writable(parts.paths.folder.parent, "study.root"), _writable(Path(parts.cache), "cache")]
+
+
+def _tracking(parts: Assembly) -> Iterator[Line]:
+    """That the client is there has been checked with the configuration, where that can be known."""
+    tracker = parts.config.tracking.tracker
+    if tracker != NONE:
+        with suppress(PackageNotFoundError):
+            yield "ok", f"tracking: trials are runs of {tracker}, by its client {version(tracker)}", ""
 
 
 def _writable(folder: Path, key: str) -> Line:

@@ -126,7 +126,7 @@ class Assembly:
     def proposer(self) -> Proposer:
         """What makes the specs of the next trials."""
         if self.given:
-            return self.given.proposer(list(self.objectives), self.cache)
+            return self.given.proposer(list(self.objectives), self.cache, self.config.tracking)
         return SearchProposer(
             space=self.space,
             objectives=self.objectives,
@@ -136,6 +136,7 @@ class Assembly:
             enqueue=list(self.config.study.enqueue),
             cache=self.cache,
             forecaster=self.forecaster(),
+            tracking=self.config.tracking,
         )
 
     def forecaster(self) -> Forecaster:
@@ -178,6 +179,8 @@ def assemble(raw: Mapping[str, Any], problems: list[Problem], source: StudyPaths
         found += _strategy_problems(raw, space, objectives)
     if config and space is not None:
         found += _enqueued_problems(config.study, space)
+    if config:
+        found += config.tracking.problems(elsewhere=config.cluster.get("python") is not None)
     tuned = [name for name in space.parameters if key_path(name, recipe) == GPUS] if space else []
     found += [
         (f"space.{name}", "expected no parameter: the trials of an array get the same") for name in tuned

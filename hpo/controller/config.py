@@ -15,6 +15,7 @@ from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from hpo.errors import Problem
+from hpo.tracking import TrackingSettings
 from hpo.validation import STRICT, problems_of
 
 RECIPE_GROUPS = ("model", "data", "trainer", "evaluation")
@@ -167,8 +168,9 @@ class StudyConfig:
     objectives: Annotated[dict[str, Any], Field(min_length=1)]
     strategy: dict[str, Any]
     cluster: dict[str, Any]
-    # a study that an earlier version composed has no such group, and neither reports what is made out of it
+    # a study that an earlier version composed has no such groups, and what is made out of it reports nothing
     report: ReportSettings = ReportSettings(automatic=False, every_seconds=None)
+    tracking: TrackingSettings = TrackingSettings()
     seed: NotNegative = 0
     arms: dict[str, list[str]] = field(default_factory=dict)
 

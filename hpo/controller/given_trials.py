@@ -10,6 +10,7 @@ from hpo.controller.proposer import ProposedTrial
 from hpo.records import Params, TrialSpec
 from hpo.study.recipe import content_hash
 from hpo.study.state import Study, trial_id
+from hpo.tracking import TrackingSettings
 
 ORIGIN = "given"
 
@@ -43,9 +44,14 @@ class GivenTrials:
         known = [trial.params for trial in study.trials.values()]
         return [one for one in self.trials if dict(one.params) not in known]
 
-    def proposer(self, objectives: list[str], cache: str) -> GivenProposer:
+    def proposer(
+        self,
+        objectives: list[str],
+        cache: str,
+        tracking: TrackingSettings = TrackingSettings(),  # noqa: B008
+    ) -> GivenProposer:
         """What makes their specs."""
-        return GivenProposer(self, objectives, cache)
+        return GivenProposer(self, objectives, cache, tracking)
 
 
 @dataclass
@@ -55,6 +61,7 @@ class GivenProposer:
     given: GivenTrials
     objectives: list[str]
     cache: str
+    tracking: TrackingSettings
     exhausted: bool = False
 
     def propose(self, study: Study, room: int) -> list[ProposedTrial]:
@@ -82,4 +89,5 @@ class GivenProposer:
             cache=self.cache,
             recipe_hash=content_hash(one.recipe),
             adapter=one.adapter,
+            tracking=self.tracking.for_trials(study.uid),
         )

@@ -15,7 +15,7 @@ import yaml
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times quicker, where it was built
 CONF = Path(__file__).resolve().parents[2] / "conf"
 # whose options differ in their keys; those of space and objectives are the user's own
-CLOSED_GROUPS = ("model", "data", "trainer", "evaluation", "strategy", "cluster")
+CLOSED_GROUPS = ("model", "data", "trainer", "evaluation", "strategy", "cluster", "tracking")
 
 
 def places(config_dir: str | None) -> list[Path]:

@@ -16,6 +16,7 @@ from hpo.space.space import SearchSpace
 from hpo.study.recipe import apply_params, content_hash
 from hpo.study.results import tell_results
 from hpo.study.state import Study, trial_id
+from hpo.tracking import TrackingSettings
 from hpo.validation import strategy_settings
 
 
@@ -63,6 +64,7 @@ class SearchProposer:
         enqueue: parameters to try first, in this order; some may be missing.
         cache: absolute path of the cache.
         forecaster: of what trials take of a card; None: nothing is foretold.
+        tracking: who follows the trials; None: nobody.
     """
 
     space: SearchSpace
@@ -73,6 +75,7 @@ class SearchProposer:
     enqueue: list[Params]
     cache: str
     forecaster: Forecaster | None = None
+    tracking: TrackingSettings | None = None
     exhausted: bool = False
 
     def propose(self, study: Study, room: int) -> list[ProposedTrial]:
@@ -131,6 +134,7 @@ class SearchProposer:
             cache=self.cache,
             recipe_hash=content_hash(self.recipe),
             memory_factor=self.forecaster.memory(study).factor if self.forecaster else 1.0,
+            tracking=self.tracking.for_trials(study.uid) if self.tracking else {},
         )
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from hpo.display.event_lines import waiting_line
 from hpo.display.tables import counts_line, front_table
+from hpo.display.tracked_runs import ways_to_see
 from hpo.forecasts.end import forecast_end
 from hpo.formatting import duration, number, params_text
 from hpo.paths import StudyPaths
@@ -147,4 +148,5 @@ def show_end(paths: StudyPaths, console: Console, headline: str) -> None:
 def _files(paths: StudyPaths) -> str:
     trained = any(paths.trials.glob("*/adapter"))  # not every kind of trial does
     adapters = f"\nadapters  {paths.trials}/<trial>/adapter" if trained else ""
-    return f"\nfolder    {paths.folder}{adapters}"
+    runs = "".join(f"\n{name:9} {line}" for name, line in ways_to_see(paths))
+    return f"\nfolder    {paths.folder}{adapters}{runs}"

@@ -13,6 +13,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # an export tells nob
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
+from hpo.records import LIVE_TAG, STUDY_TAG, TRIAL_TAG
 from hpo.study.learning_curves import learning_curve
 from hpo.study.snapshot import Snapshot, pareto_trials
 from hpo.study.state import ENDED, Trial, TrialState
@@ -21,7 +22,6 @@ T = TypeVar("T")
 
 MOST_METRICS = 1000  # of one request, by MLflow's own limit
 MOST_PARAMS = 100
-STUDY, TRIAL = "frontrunner.study", "frontrunner.trial"
 STATUS = {
     TrialState.COMPLETED: "FINISHED",
     TrialState.FAILED: "FAILED",
@@ -59,16 +59,16 @@ def write_runs(snapshot: Snapshot, uri: str, artifacts: str | None, each: Iterab
 
 
 def _logged(client: MlflowClient, experiment: str, uid: str) -> dict[str, str]:
-    """Trial -> id of its run, of those that are whole."""
+    """Trial -> id of its run, of those that are whole or that the trial logs itself."""
     found: dict[str, str] = {}
     token: str | None = None
     while True:
-        page = client.search_runs([experiment], f"tags.`{STUDY}` = '{uid}'", page_token=token)
+        page = client.search_runs([experiment], f"tags.`{STUDY_TAG}` = '{uid}'", page_token=token)
         for run in page:
-            if run.info.status == "RUNNING":
+            if run.info.status == "RUNNING" and LIVE_TAG not in run.data.tags:
                 client.delete_run(run.info.run_id)  # an export that was killed on the way
             else:
-                found[run.data.tags[TRIAL]] = run.info.run_id
+                found[run.data.tags[TRIAL_TAG]] = run.info.run_id
         token = page.token
         if not token:
             return found
@@ -77,8 +77,8 @@ def _logged(client: MlflowClient, experiment: str, uid: str) -> dict[str, str]:
 def _log(client: MlflowClient, experiment: str, snapshot: Snapshot, trial: Trial, *, on_front: bool) -> None:
     began, ended = _ms(trial.planned_at), _ms(trial.ended_at)
     tags = {
-        STUDY: snapshot.study.uid,
-        TRIAL: trial.id,
+        STUDY_TAG: snapshot.study.uid,
+        TRIAL_TAG: trial.id,
         "origin": trial.origin,
         "state": trial.state.value,
         "on_front": str(on_front).lower(),
@@ -103,13 +103,8 @@ def _points(snapshot: Snapshot, trial: Trial, ended: int) -> Iterator[Metric]:
         if metric.standard_error is not None:
             yield Metric(f"{name}_se", metric.standard_error, ended, 0)
     for point in learning_curve(snapshot.paths.trial(trial.id).progress):
-        for name, value in (
-            ("curve/loss", point.loss),
-            ("curve/eval_loss", point.eval_loss),
-            ("curve/learning_rate", point.learning_rate),
-        ):
-            if value is not None:
-                yield Metric(name, value, _ms(point.at), point.step)
+        for name, value in point.curves().items():
+            yield Metric(name, value, _ms(point.at), point.step)
 
 
 def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

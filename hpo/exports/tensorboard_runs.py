@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -12,7 +12,6 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.plugins.hparams.summary_v2 import HParam, Metric, hparams_config_pb, hparams_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-from hpo.records import Progress
 from hpo.study.learning_curves import learning_curve
 from hpo.study.snapshot import Snapshot
 from hpo.study.state import Trial, TrialState
@@ -52,7 +51,7 @@ def _write(snapshot: Snapshot, trial: Trial, folder: Path) -> None:
     params = hparams_pb(dict(trial.params), trial_id=trial.id, start_time_secs=began)
     writer.add_event(Event(wall_time=began, step=0, summary=params))
     for point in learning_curve(snapshot.paths.trial(trial.id).progress):
-        for name, value in _curves(point):
+        for name, value in point.curves().items():
             writer.add_event(_scalar(name, value, _seconds(point.at), point.step))
     for name, metric in trial.metrics.items():
         writer.add_event(_scalar(f"metric/{name}", metric.value, ended, 0))
@@ -61,15 +60,6 @@ def _write(snapshot: Snapshot, trial: Trial, folder: Path) -> None:
     if trial.state in STATUS:
         writer.add_event(Event(wall_time=ended, summary=_session_end(STATUS[trial.state], ended)))
     writer.close()
-
-
-def _curves(point: Progress) -> Iterator[tuple[str, float]]:
-    told = {
-        "curve/loss": point.loss,
-        "curve/eval_loss": point.eval_loss,
-        "curve/learning_rate": point.learning_rate,
-    }
-    return ((name, value) for name, value in told.items() if value is not None)
 
 
 def _session_end(status: int, at: float) -> Summary:

@@ -45,7 +45,7 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     """
     quiet()
     recipe = on_base(parse(spec.recipe), JudgedBase(spec.recipe["judged"]["base"]))
-    progress = ProgressLog(attempt.paths.progress, attempt.number)
+    progress = attempt.progress()
     progress.phase(Progress(attempt.number, "loading"))
     precision = of_this_machine()
     card = Card.of(precision.device)

@@ -17,7 +17,6 @@ from jobs.attempt.attempt import Attempt
 from jobs.attempt.card import Card
 from jobs.attempt.console import say
 from jobs.attempt.disk import disk_errors
-from jobs.attempt.progress import ProgressLog
 from jobs.errors import ModelError
 from jobs.models.base_model import obtain_base
 from jobs.models.libraries import quiet
@@ -41,7 +40,7 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     """
     quiet()
     recipe, into = on_base(parse(spec.recipe), JudgedBase.PLAIN), Path(spec.recipe["merge"]["into"])
-    progress = ProgressLog(attempt.paths.progress, attempt.number)
+    progress = attempt.progress()
     progress.phase(Progress(attempt.number, "loading"))
     precision = of_this_machine()
     card = Card.of(precision.device)

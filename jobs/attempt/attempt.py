@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,8 +19,10 @@ from jobs.attempt.failures import record_failure
 from jobs.attempt.fence import is_result, refusal
 from jobs.attempt.lease import Ownership, take
 from jobs.attempt.log import AttemptLog
+from jobs.attempt.progress import ProgressLog
 from jobs.attempt.retry import PATIENCE, Patience, insist, until_seen
 from jobs.attempt.signals import Signals
+from jobs.tracking.follower import Follower, follow
 
 T = TypeVar("T")
 
@@ -34,6 +36,7 @@ class Attempt:
     signals: Signals
     log: AttemptLog
     patience: Patience
+    follower: Follower | None = None  # who tells a tracker of it
 
     @property
     def trial(self) -> str:
@@ -49,6 +52,10 @@ class Attempt:
     def checkpoints(self) -> Checkpoints:
         """Those of all attempts, to be added to by this one."""
         return Checkpoints(self.paths, self.owner, self.log)
+
+    def progress(self) -> ProgressLog:
+        """The trial's progress log, to be added to by this attempt."""
+        return ProgressLog(self.paths.progress, self.number, self.follower)
 
     def insist(self, act: Callable[[], T], what: str) -> T:
         """Do something with files until it works; see `jobs.attempt.retry.insist`.
@@ -109,6 +116,7 @@ def _run(attempt: Attempt, work: Work) -> int:
     say(f"trial {lease.trial}, attempt {lease.attempt} on {lease.host} as {lease.job}")
     try:
         spec = until_seen(lambda: TrialSpec.read(paths.spec), attempt.patience, attempt.signals.wait)
+        attempt = replace(attempt, follower=follow(spec, paths, complain))
         result = work(spec, attempt)
         attempt.log.ending()
         first = attempt.insist(lambda: _commit(attempt, result), "write the result")
@@ -116,6 +124,8 @@ def _run(attempt: Attempt, work: Work) -> int:
         _fail(attempt, error)
         return 1
     attempt.log.end("completed")
+    if attempt.follower and first:
+        attempt.follower.end(result.metrics)
     say("done" if first else "another attempt was first with its result")
     return 0
 
@@ -142,3 +152,5 @@ def _fail(attempt: Attempt, error: Exception) -> None:
     except OSError as unwritten:
         complain(f"failed: {error!r}; and the failure cannot be written: {unwritten}")
     attempt.log.end("failed")
+    if attempt.follower:
+        attempt.follower.end(None)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hpo.records import Progress, append_jsonl, mend_torn_tail
 from jobs.attempt.console import complain, say
+from jobs.tracking.follower import Follower
 
 EVERY_S = 1.0
 
@@ -31,6 +32,7 @@ class ProgressLog:
 
     path: Path
     attempt: int
+    follower: Follower | None = None  # told of each line that was written
     _written_at: float = field(default=float("-inf"), init=False)
     _torn: bool = field(default=True, init=False)  # perhaps, by an attempt that was killed or a full disk
 
@@ -52,6 +54,8 @@ class ProgressLog:
             self._torn = True
             append_jsonl(self.path, line.to_json(), durable=False)
             self._torn = False
+            if self.follower:
+                self.follower.line(line)
         except OSError as error:
             complain(f"cannot write {self.path}: {error}; going on without")
 

@@ -14,7 +14,6 @@ from hpo.records import Metric, Progress, TrialResult, TrialSpec
 from jobs.attempt.attempt import Attempt
 from jobs.attempt.console import say
 from jobs.attempt.environment import machine, peak_host_memory_gib, seconds_since_start, versions
-from jobs.attempt.progress import ProgressLog
 from jobs.cache import key_of, known_digest
 from jobs.evaluation.shards import Answers, StoredShards
 from jobs.evaluation.task_model import Asking
@@ -67,7 +66,7 @@ def run(spec: TrialSpec, attempt: Attempt) -> TrialResult:
     """
     quiet()
     recipe, cache, signals = parse(spec.recipe), Path(spec.cache), attempt.signals
-    progress = ProgressLog(attempt.paths.progress, attempt.number)
+    progress = attempt.progress()
     progress.phase(Progress(attempt.number, "loading"))
     precision = of_this_machine()
     on_card = precision.device.type == "cuda"

@@ -17,7 +17,6 @@ from jobs.attempt.attempt import Attempt
 from jobs.attempt.card import Card
 from jobs.attempt.console import say
 from jobs.attempt.environment import machine, seconds_since_start, versions
-from jobs.attempt.progress import ProgressLog
 from jobs.data.packing import Packer, attend_within_examples
 from jobs.data.rows import data_key
 from jobs.data.tokens import Collator, Examples, pad_token
@@ -113,7 +112,7 @@ def run(spec: TrialSpec, attempt: Attempt, place: Place) -> TrialResult:
     """
     quiet()
     recipe, cache, signals = place.settled(parse(spec.recipe)), Path(spec.cache), attempt.signals
-    progress = ProgressLog(attempt.paths.progress, attempt.number)
+    progress = attempt.progress()
     progress.phase(Progress(attempt.number, "loading"))
     precision = replace(of_this_machine(), cards=place.layers)
     card = Card.of(precision.device, precision.cards)

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from hpo.display.tracked_runs import ways_to_see
 from hpo.formatting import duration
 from hpo.records import Cause, RecordError, TrialResult
 from hpo.reporting.costs import card_costs, energy_wh, improvements, total_money
@@ -174,6 +175,7 @@ def _provenance(material: Material) -> Section:
     versions: Mapping[str, object] = told.get("versions") or {}
     facts += [[f"version of {name}", str(version)] for name, version in versions.items()]
     facts += [[name, text] for name, text in _measured(material).items()]
+    facts += [[f"runs in {name}", line] for name, line in ways_to_see(material.snapshot.paths)]
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     blocks: list[Block] = [
         TableBlock(["what", "value"], facts),

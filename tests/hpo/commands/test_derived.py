@@ -27,6 +27,7 @@ from hpo.records import Metric, TrialSpec, write_json
 from hpo.study.journal import Journal
 from hpo.study.state import Event, Study
 from hpo.study.store import create_study
+from hpo.tracking import TrackingSettings
 
 TASK = "task: own\noutput_type: multiple_choice\n"
 Calls = list[tuple[Assembly, Study]]
@@ -147,7 +148,7 @@ def test_evaluation_has_a_part_for_each_subject_and_base(study: StudyPaths, ran:
 def test_parts_that_are_there_are_not_given_again(tmp_path: Path) -> None:
     """Of three given parts, one is in the study: the other two get the next numbers."""
     given = GivenTrials([GivenTrial({"n": n}, {"trainer": {}}, seed=n) for n in range(3)], "t:m", {})
-    proposer, study = given.proposer(["loss"], "/cache"), Study(name="e")
+    proposer, study = given.proposer(["loss"], "/cache", TrackingSettings()), Study(name="e")
     first = proposer.propose(study, 1)
     assert not proposer.exhausted
     study.trials["0000"] = type("Told", (), {"params": {"n": 0}})()
