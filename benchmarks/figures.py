@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from benchmarks.peers import COMPARED
 from benchmarks.problems import make
 from benchmarks.run import INITIAL
-from benchmarks.table import LABELS, Record, Results, spread
+from benchmarks.scores import Record, Results, spread
+from benchmarks.table import LABELS
 
 _COLOURS = {
     "ours": "#d62728",
+    "old": "#f4a3a3",
     "ax": "#1f77b4",
     "optuna_gp": "#2ca02c",
     "optuna_tpe_multivariate": "#9467bd",
@@ -83,7 +86,7 @@ def draw_scaling(records: Iterable[Record], problems: list[str], path: Path) -> 
     )
     for axis, problem in zip(axes.flat, problems, strict=True):
         axis.set(title=problem, xscale="log", yscale="log", xlabel="trials told", ylabel="CPU s, ask of 4")
-        for peer in LABELS:
+        for peer in COMPARED:
             points = sorted(
                 (own["told"], own["ask_cpu_s"])
                 for own in known

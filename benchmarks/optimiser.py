@@ -2,8 +2,12 @@
 
 Every run (problem, optimiser, seed) is a process of its own on one thread, and one line of the results. A run
 that is there already, by the same version of the optimiser, is not repeated: so a stopped benchmark goes on
-where it was. The protocol is in `benchmarks.run`, the page is made by `benchmarks.page`. With `scaling`
-as the first argument, asks with many trials told are measured instead: see `benchmarks.scaling`.
+where it was. This project's optimiser of another commit is `old`, run from a checkout of it:
+
+    python -m benchmarks.optimiser --half reporting --optimisers ours,old --checkout ../before --seeds 2
+
+The protocol is in `benchmarks.run`, the page is made by `benchmarks.page`. With `scaling` as the first
+argument, asks with many trials told are measured instead: see `benchmarks.scaling`.
 """
 
 from __future__ import annotations
@@ -17,9 +21,23 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks.peers import PEERS, peer_version
-from benchmarks.problems import PROBLEMS
-from benchmarks.records import RESULTS, ROOT, Record, append, file_of, forget, in_process, key, read_runs
+from benchmarks.peers import COMPARED, PEERS, peer_version
+from benchmarks.problems import HALVES, PROBLEMS
+from benchmarks.records import (
+    CHECKOUTS,
+    RESULTS,
+    ROOT,
+    Record,
+    append,
+    commit_of,
+    file_of,
+    forget,
+    in_process,
+    key,
+    read_runs,
+)
+
+DEFAULT = tuple(name for name in COMPARED if name != "old")
 
 
 def run_all(todo: Sequence[Record], run: Callable[[Record], Record], folder: Path, jobs: int) -> None:
@@ -51,7 +69,7 @@ def wanted(options: argparse.Namespace) -> list[Record]:
     return [
         {"problem": problem, "peer": peer, "seed": seed, "trials": options.trials, "batch": options.batch}
         for seed in options.seeds
-        for problem in options.problems
+        for problem in options.problems or HALVES.get(options.half, PROBLEMS)
         for peer in options.peers
     ]
 
@@ -83,8 +101,12 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     own = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     problems, peers = list(PROBLEMS), list(PEERS)
-    own.add_argument("--problems", type=names_of(problems), default=problems, help=", ".join(problems))
-    own.add_argument("--peers", type=names_of(peers), default=peers, help=", ".join(peers))
+    own.add_argument("--half", choices=list(HALVES), help="the problems of one half")
+    own.add_argument("--problems", type=names_of(problems), help=", ".join(problems))
+    own.add_argument(
+        "--optimisers", dest="peers", type=names_of(peers), default=[*DEFAULT], help=", ".join(peers)
+    )
+    own.add_argument("--checkout", type=Path, help="where `old` is checked out")
     own.add_argument("--seeds", type=seeds_of, default=seeds_of("5"), help="how many, or which: 0,3 or 4,")
     own.add_argument("--trials", type=int, default=50)
     own.add_argument("--batch", type=int, default=4)
@@ -94,6 +116,13 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("--redo", type=names_of(peers), default=[], help="optimisers to run again")
     own.add_argument("--table", action="store_true", help="only make the page, from all results")
     return own
+
+
+def _run(settings: Record, options: argparse.Namespace) -> Record:
+    """The record of one run; with the commit, of an optimiser that is this project's."""
+    checkout = options.checkout if settings["peer"] == "old" else ROOT
+    record = in_process("benchmarks.run", settings, options.limit, checkout)
+    return record | ({"commit": commit_of(checkout)} if settings["peer"] in CHECKOUTS else {})
 
 
 def make_page(folder: Path) -> None:
@@ -112,6 +141,8 @@ def main() -> None:
         scaling(sys.argv[2:])
         return
     options = parser().parse_args()
+    if "old" in options.peers and not options.checkout:
+        parser().error("--optimisers old: expected --checkout DIR as well, got none")
     if not options.table:
         if absent := [peer for peer in options.peers if not peer_version(peer)]:
             Console(stderr=True).print(f"not installed, left out: {', '.join(absent)}", style="yellow")
@@ -120,7 +151,7 @@ def main() -> None:
         for peer in options.redo:
             forget(options.out / file_of(peer), [own for own in runs if own["peer"] == peer])
         todo = not_done(runs, options.out)
-        run_all(todo, lambda own: in_process("benchmarks.run", own, options.limit), options.out, options.jobs)
+        run_all(todo, lambda own: _run(own, options), options.out, options.jobs)
     make_page(options.out)
 
 

@@ -53,7 +53,8 @@ class Ours:
         settings: dict[str, Any] = {"initial": initial} if strategy == "bo" else {}
         self._objectives = problem.objectives
         directions = dict.fromkeys(problem.objectives, "min")
-        self._optimizer = Optimizer(problem.space, directions, strategy, seed, **settings)
+        space = {**problem.space, "conditions": problem.conditions}
+        self._optimizer = Optimizer(space, directions, strategy, seed, **settings)
 
     def ask(self, count: int) -> list[Asked]:
         """Proposals."""
@@ -68,8 +69,9 @@ class Ours:
         self._optimizer.tell_failure(asked.params)
 
     def attach(self, params: Params, values: Values | None) -> None:
-        """Told as if asked for."""
-        asked = Asked(dict(params))
+        """Told as if asked for, without what is inactive."""
+        space = self._optimizer.space
+        asked = Asked(space.from_unit(space.to_unit(params)) if space.conditions else dict(params))
         if values is None:
             self.tell_failure(asked)
         else:
@@ -347,6 +349,9 @@ def _smac_parameter(name: str, dimension: Dimension) -> Any:
 _Maker = Callable[[Problem, str, int, int], Peer]
 _MAKERS: dict[str, tuple[_Maker, str, str]] = {  # name -> class, which of its strategies, package
     "ours": (Ours, "bo", "frontrunner"),
+    "old": (Ours, "bo", "frontrunner"),  # of another checkout
+    "right_belief": (Ours, "bo", "frontrunner"),
+    "wrong_belief": (Ours, "bo", "frontrunner"),
     "ax": (Ax, "", "ax-platform"),
     "optuna_gp": (Optuna, "gp", "optuna"),
     "optuna_tpe_multivariate": (Optuna, "tpe_multivariate", "optuna"),
@@ -357,7 +362,9 @@ _MAKERS: dict[str, tuple[_Maker, str, str]] = {  # name -> class, which of its s
     "random": (Ours, "random", "frontrunner"),
 }
 PEERS = tuple(_MAKERS)
-MODEL_BASED = ("ours", "ax", "optuna_gp", "optuna_tpe_multivariate", "smac")
+BELIEVERS = {"right_belief": "best", "wrong_belief": "worst"}  # see benchmarks.beliefs
+COMPARED = tuple(name for name in PEERS if name not in BELIEVERS)
+MODEL_BASED = ("ours", "old", "ax", "optuna_gp", "optuna_tpe_multivariate", "smac")
 
 
 def make_peer(name: str, problem: Problem, seed: int, initial: int = 10) -> Peer:

@@ -23,6 +23,13 @@ _ONE_THREAD = dict.fromkeys(
 )
 _KEY = ("problem", "peer", "version", "seed", "trials", "batch")
 
+# `benchmarks` is imported from here before the other checkout comes first
+_START = (
+    "import runpy, sys, benchmarks; sys.path.insert(0, sys.argv.pop(1)); "
+    "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+)
+CHECKOUTS = ("ours", "old")  # optimisers that are this project's, of this checkout and of another
+
 Record = dict[str, Any]
 
 
@@ -44,12 +51,20 @@ def key(record: Record, names: Sequence[str] = _KEY) -> tuple[Any, ...]:
 
 def file_of(peer: str) -> str:
     """The name of the results file of an optimiser: ours changes with every commit, so it has its own."""
-    return "ours.jsonl" if peer == "ours" else "peers.jsonl"
+    if peer.endswith("_belief"):
+        return "beliefs.jsonl"
+    return f"{peer}.jsonl" if peer in CHECKOUTS else "peers.jsonl"
 
 
 def read_runs(folder: Path) -> list[Record]:
-    """The runs of both results files, those that failed included."""
-    return [own for peer in ("ours", "") for own in read_records(folder / file_of(peer))]
+    """The runs of all results files, those that failed included."""
+    return [own for name in (*CHECKOUTS, "_belief", "") for own in read_records(folder / file_of(name))]
+
+
+def commit_of(checkout: Path) -> str:
+    """The commit of a checkout, with a + where files differ from it; empty where git cannot tell."""
+    asked = ["git", "-C", str(checkout), "describe", "--always", "--dirty=+", "--exclude=*", "--abbrev=7"]
+    return subprocess.run(asked, capture_output=True, text=True).stdout.strip()
 
 
 def append(path: Path, record: Record) -> None:
@@ -73,9 +88,14 @@ def forget(path: Path, runs: Iterable[Record]) -> None:
         fresh.replace(path)
 
 
-def in_process(module: str, settings: Record, limit_s: float) -> Record:
-    """The record that `python -m module SETTINGS` prints, or the settings with an `error`."""
-    command = [sys.executable, "-W", "ignore", "-m", module, json.dumps(settings)]
+def in_process(module: str, settings: Record, limit_s: float, checkout: Path = ROOT) -> Record:
+    """The record that `python -m module SETTINGS` prints, or the settings with an `error`.
+
+    Args:
+        checkout: whose `hpo` is imported; benchmarks are of this one.
+    """
+    start = [sys.executable, "-W", "ignore", "-c", _START, str(checkout), module]
+    command = [*start, json.dumps(settings)]
     started = time.monotonic()
     try:
         done = subprocess.run(

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.peers import Asked, Peer, make_peer, peer_version
+from benchmarks.beliefs import believing
+from benchmarks.peers import BELIEVERS, Asked, Peer, make_peer, peer_version
 from benchmarks.problems import Problem, Values, make
 
 INITIAL = 10
@@ -99,7 +100,7 @@ def run(name: str, peer: str, seed: int, trials: int = TRIALS, batch: int = BATC
         batch: proposals asked for before any is told.
     """
     fix_seeds(seed)
-    problem = make(name)
+    problem = believing(name, BELIEVERS[peer]) if peer in BELIEVERS else make(name)
     optimiser = make_peer(peer, problem, seed, INITIAL)
     values: list[Values | None] = []
     asks: list[float] = []

@@ -63,7 +63,9 @@ class Assembly:
         same = {name: names for name in ("known", "related") if (names := getattr(own, name))}
         if self.given:
             same["of"] = self.given.of
-        return identity(self.space.describe(), described, self.recipe, {"seed": own.seed, **same})
+        return identity(
+            self.space.describe(beliefs=False), described, self.recipe, {"seed": own.seed, **same}
+        )
 
     @property
     def target(self) -> str:

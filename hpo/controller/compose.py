@@ -34,9 +34,9 @@ OPEN_MAPPINGS = (
     "trainer.env",
 )  # names of the user's own
 LISTS = ("cluster.partition", "cluster.gres")  # Slurm writes them with commas; outside -m that is no sweep
-# derive(...) without quotes: Hydra's parser knows no such function, and no operators either
-_DERIVATION = re.compile(
-    r"^(?P<key>\+*space\.[^=]+=)(?P<value>(tag\(\s*auxiliary\s*,\s*)?derive\(.*)$", re.DOTALL
+# derive(...) and usual(...) without quotes: Hydra's parser knows no such functions, and no operators either
+_OURS = re.compile(
+    r"^(?P<key>\+*space\.[^=]+=)(?P<value>((tag\(\s*auxiliary\s*,\s*)?derive|usual)\(.*)$", re.DOTALL
 )
 
 
@@ -235,7 +235,7 @@ def _prepared(overrides: Sequence[str]) -> tuple[list[str], list[Problem]]:
     problems: list[Problem] = []
     parser = OverridesParser.create()
     for given in overrides:
-        text = _DERIVATION.sub(lambda match: match["key"] + _in_quotes(match["value"]), given)
+        text = _OURS.sub(lambda match: match["key"] + _in_quotes(match["value"]), given)
         try:
             parsed = parser.parse_override(text)
         except HydraException as error:

@@ -23,6 +23,7 @@ class Origin(StrEnum):
     """Which way a proposal was found."""
 
     CENTRE = "centre"
+    USUAL = "usual"
     SOBOL = "sobol"
     RANDOM = "random"
     LATIN_HYPERCUBE = "lhs"

@@ -22,6 +22,7 @@ from hpo.models.history import History, Origin, Proposal
 from hpo.models.posterior import Draws, Posterior
 from hpo.models.reference_point import References, infer_references
 from hpo.models.surrogate import Surrogate, by_rank, fit_surrogate
+from hpo.models.user_prior import user_prior
 from hpo.pareto import front
 from hpo.space.space import Point
 
@@ -75,9 +76,13 @@ def _model_points(history: History, count: int, settings: AcquisitionSettings) -
     references = infer_references(surrogate, list(history.objectives.values()))
     acquisition = _acquisition(history, surrogate, references, count, settings)
 
+    belief = user_prior(history)
+
     def score(X: Tensor) -> Tensor:
         value = acquisition(X)
-        return value if feasibility is None else value + feasibility.log_weight(X)
+        if feasibility is not None:
+            value = value + feasibility.log_weight(X)
+        return value if belief is None else value + belief(X)
 
     on_front = front([observation.values for observation in history.observations])
     anchors = [history.observations[index].point for index in on_front]

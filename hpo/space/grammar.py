@@ -2,12 +2,14 @@
 
 The grammar is Hydra's own (its parser reads the text); the meaning follows Hydra's Optuna sweeper: the upper
 end of `range` is included, and `tag(log, ...)` asks for a log scale. Ours are `tag(ordered, choice(...))`,
-`tag(auxiliary, ...)` and `derive(expression)`, which Hydra's parser would take for an unknown function.
+`tag(auxiliary, ...)`, and two that Hydra's parser would take for unknown functions: `derive(expression)`, and
+around any other form `usual(value, ...)` or `usual(value, belief=high, ...)`.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import InputError
@@ -18,10 +20,15 @@ if TYPE_CHECKING:
 
 FORMS = (
     "interval(low, high), range(low, high, step=...), choice(a, b, ...), each in tag(log, ...) if wanted, "
-    "derive(expression)"
+    "derive(expression), and around one of these usual(value, belief=low|medium|high, ...) if wanted"
 )
 _DERIVE = re.compile(r"derive\((?P<expression>.*)\)", re.DOTALL)
 _DERIVE_AUXILIARY = re.compile(r"tag\(\s*auxiliary\s*,\s*derive\((?P<expression>.*)\)\s*\)", re.DOTALL)
+
+_VALUE = r"""(?P<value>'[^']*'|"[^"]*"|[^,()\[\]{}]+)"""
+_USUAL = re.compile(
+    rf"usual\(\s*{_VALUE}\s*,\s*(belief\s*=\s*(?P<belief>\w+)\s*,)?(?P<parameter>.*)\)", re.DOTALL
+)
 
 
 def parse_parameter(text: str) -> Parameter:
@@ -36,6 +43,8 @@ def parse_parameter(text: str) -> Parameter:
     derived = _derived(text)
     if derived is not None:
         return derived
+    if match := _USUAL.fullmatch(text.strip()):
+        return _believed(parse_parameter(match["parameter"].strip()), match, text)
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep
     from hydra.errors import HydraException
@@ -62,6 +71,13 @@ def _derived(text: str) -> Derived | None:
         if match:
             return Derived(match["expression"].strip(), auxiliary)
     return None
+
+
+def _believed(parameter: Parameter, match: re.Match[str], text: str) -> Parameter:
+    value = parse_parameter(match["value"].strip())
+    if not isinstance(parameter, Float | Integer | Choice) or not isinstance(value, Constant):
+        raise InputError(f"expected usual(value, ...) around a parameter that varies, got {text!r}")
+    return replace(parameter, usual=value.value, belief=match["belief"])  # type: ignore[arg-type]
 
 
 def _tags(sweep: Sweep, text: str, *known: str) -> set[str]:

@@ -13,6 +13,7 @@ from typing import Any
 from hpo.errors import InputError
 from hpo.records import ParamValue
 from hpo.space.arithmetic import close
+from hpo.space.beliefs import Belief, described, set_belief
 from hpo.space.expressions import Expression
 from hpo.space.grid import UnitGrid
 from hpo.space.ranges import Float, Integer, is_number, mark, raise_all
@@ -28,6 +29,8 @@ class Choice:
         values: the values, all different; True and 1 are different, and so are 1 and 1.0.
         ordered: whether neighbours are more alike than values further apart.
         auxiliary: whether it only serves other parameters and is no key of the recipe.
+        usual: what people take where they know nothing better; None where there is no such value.
+        belief: how firmly they believe in it; None for medium.
 
     Raises:
         InputError: no value, a value twice, or a value that is no string, number or truth value.
@@ -36,6 +39,8 @@ class Choice:
     values: tuple[ParamValue, ...]
     ordered: bool = False
     auxiliary: bool = False
+    usual: ParamValue | None = None
+    belief: Belief | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", tuple(self.values))
@@ -52,7 +57,7 @@ class Choice:
             for kind, value in set(kinds)
             if kinds.count((kind, value)) > 1
         ]
-        raise_all(wrong)
+        raise_all(wrong or set_belief(self))
 
     @property
     def levels(self) -> int:
@@ -98,7 +103,7 @@ class Choice:
     def describe(self) -> dict[str, Any]:
         """The parameter as JSON values."""
         own = {"type": "choice", "values": list(self.values), "ordered": self.ordered}
-        return own | mark(self.auxiliary)
+        return own | mark(self.auxiliary) | described(self)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 
 from hpo.errors import InputError
 from hpo.records import ParamValue
+from hpo.space.beliefs import Belief, described, set_belief
 from hpo.space.grid import ON_GRID, UnitGrid
 
 _RELATIVE = 1e-12  # of an end: rounding of exp(log(x))
@@ -68,6 +69,8 @@ class Float:
         log: whether equal factors, not equal distances, are equally far apart.
         step: only `low`, `low + step`, ... are allowed; None for every number.
         auxiliary: whether it only serves other parameters and is no key of the recipe.
+        usual: what people take where they know nothing better; None where there is no such value.
+        belief: how firmly they believe in it; None for medium.
 
     Raises:
         InputError: ends that are not finite or not in order, a log scale from 0 or below, a step of 0.
@@ -78,11 +81,14 @@ class Float:
     log: bool = False
     step: float | None = None
     auxiliary: bool = False
+    usual: float | None = None
+    belief: Belief | None = None
 
     def __post_init__(self) -> None:
         raise_all(_range_problems(self.low, self.high, log=self.log, step=self.step))
         object.__setattr__(self, "low", float(self.low))
         object.__setattr__(self, "high", float(self.high))
+        raise_all(set_belief(self))
 
     @property
     def levels(self) -> int | None:
@@ -140,7 +146,7 @@ class Float:
     def describe(self) -> dict[str, Any]:
         """The parameter as JSON values."""
         own = {"type": "float", "low": self.low, "high": self.high, "log": self.log, "step": self.step}
-        return own | mark(self.auxiliary)
+        return own | mark(self.auxiliary) | described(self)
 
 
 @dataclass(frozen=True)
@@ -153,6 +159,8 @@ class Integer:
         step: only `low`, `low + step`, ... are allowed.
         log: whether equal factors, not equal distances, are equally far apart.
         auxiliary: whether it only serves other parameters and is no key of the recipe.
+        usual: what people take where they know nothing better; None where there is no such value.
+        belief: how firmly they believe in it; None for medium.
 
     Raises:
         InputError: ends that are no integers or not in order, a log scale from 0 or below, a step below 1.
@@ -163,6 +171,8 @@ class Integer:
     step: int = 1
     log: bool = False
     auxiliary: bool = False
+    usual: int | None = None
+    belief: Belief | None = None
 
     def __post_init__(self) -> None:
         wrong = _range_problems(self.low, self.high, log=self.log, step=self.step)
@@ -172,7 +182,7 @@ class Integer:
                 if number != int(number):
                     wrong.append(f"{name}: expected an integer, got {number!r}")
                 object.__setattr__(self, name, int(number))
-        raise_all(wrong)
+        raise_all(wrong or set_belief(self))
 
     @property
     def levels(self) -> int:
@@ -207,4 +217,4 @@ class Integer:
     def describe(self) -> dict[str, Any]:
         """The parameter as JSON values."""
         own = {"type": "integer", "low": self.low, "high": self.high, "step": self.step, "log": self.log}
-        return own | mark(self.auxiliary)
+        return own | mark(self.auxiliary) | described(self)

@@ -242,10 +242,27 @@ class SearchSpace:
         grids = [dimension.grid for dimension in self.dimensions.values()]
         return tuple(grid.unit(index) for grid, index in zip(grids, reversed(indices), strict=True))
 
-    def describe(self) -> dict[str, Any]:
-        """The space as JSON values: name -> description, which `parse_space` reads."""
+    @cached_property
+    def usual(self) -> Point | None:
+        """An allowed point near the usual values, the middle of other parameters; None if none has one."""
+        if all(dimension.usual is None for dimension in self.dimensions.values()):
+            return None
+        point = [
+            0.5 if dimension.usual is None else dimension.to_unit(dimension.usual)
+            for dimension in self.dimensions.values()
+        ]
+        return self.near(point)
+
+    def describe(self, *, beliefs: bool = True) -> dict[str, Any]:
+        """The space as JSON values: name -> description, which `parse_space` reads.
+
+        Args:
+            beliefs: whether usual values are described, which say where to look and not what may be tried.
+        """
+        left_out = () if beliefs else ("usual", "belief")
         described: dict[str, Any] = {
-            name: parameter.describe() for name, parameter in self.parameters.items()
+            name: {key: value for key, value in parameter.describe().items() if key not in left_out}
+            for name, parameter in self.parameters.items()
         }
         if self.conditions:
             described["conditions"] = dict(self.conditions)
@@ -254,8 +271,8 @@ class SearchSpace:
         return described
 
     def identity(self) -> str:
-        """A hash of the description; the order of the parameters does not matter."""
-        text = json.dumps(self.describe(), sort_keys=True)
+        """A hash of the description without beliefs; the order of the parameters does not matter."""
+        text = json.dumps(self.describe(beliefs=False), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 

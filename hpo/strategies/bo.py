@@ -1,4 +1,4 @@
-"""Bayesian optimisation: the centre and Sobol first, then the points of the largest expected gain."""
+"""Bayesian optimisation: usual values, the centre and Sobol first, then the largest expected gain."""
 
 from __future__ import annotations
 
@@ -75,15 +75,18 @@ class BayesianOptimisation:
 
 
 def _design(history: History, count: int) -> list[Proposal]:
-    """The next points of the initial design: proven ones, the centre of the space, then Sobol points.
+    """The next points of the initial design: proven ones, usual values, the centre, then Sobol points.
 
-    Ranges are drawn around what people believe in, so their middle is the best first guess.
+    Ranges are drawn around what people believe in, so their middle is a good guess, also after a bad belief.
     """
     design: list[Proposal] = []
     if history.related and history.asked < _PROVEN:
         design = proven(history, min(count, _PROVEN - history.asked))
-    if len(design) < count and not history.asked:
-        middle = (0.5,) * len(history.space)
-        known = history.with_pending(design)
-        design += first_unused(known, [middle], 1, Origin.CENTRE, "initial design", remaining=False)
+    guesses = [((0.5,) * len(history.space), Origin.CENTRE)]
+    if history.space.usual:
+        guesses.insert(0, (history.space.usual, Origin.USUAL))
+    for point, origin in guesses[history.asked :]:
+        if len(design) < count:
+            known = history.with_pending(design)
+            design += first_unused(known, [point], 1, origin, "initial design", remaining=False)
     return filled_up(history, design, count, "initial design")

@@ -49,7 +49,7 @@ def test_whole_study_of_real_trials(tiny: list[str], cluster: Layout, tmp_path: 
     run = StudyRun(tmp_path / "studies", options=[*tiny, *size, "cluster=slurm", "cluster.max_parallel=2"])
     output = run.finish()
     assert run.completed() == [f"{number:04d}" for number in range(6)]
-    assert {trial.origin for trial in run.study.trials.values()} == {"centre", "sobol", "model"}
+    assert {trial.origin for trial in run.study.trials.values()} == {"usual", "centre", "sobol", "model"}
     assert "untuned" in output
     for name in run.completed():
         assert (run.paths.trial(name).adapter / "adapter_model.safetensors").exists()

@@ -25,7 +25,7 @@ GROUPS: Mapping[str, tuple[str, str, str]] = {
     "measured again": ("#17a2b8", "hexagon", "h"),
     "given by hand": ("#8c5a2b", "star", "*"),
 }
-_DESIGN = frozenset({"centre", "sobol", "lhs", "related"})
+_DESIGN = frozenset({"centre", "usual", "sobol", "lhs", "related"})
 _NAMES = {
     "model": "model-proposed",
     "evolution": "evolved",

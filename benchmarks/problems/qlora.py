@@ -12,17 +12,27 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
+from benchmarks.problems.problem import (
+    Columns,
+    Dimension,
+    Params,
+    Problem,
+    Values,
+    looked_up,
+    relative_noise,
+    single,
+)
 from hpo.pareto import front, hypervolume
 from hpo.space.space import Choice, Float, Integer
 
 MODULES = ("qv", "attention", "mlp", "all")
 BITS = ("nf4", "int8", "none")
 BATCHES = (8, 16, 32, 64, 128)
-SPACE: dict[str, Float | Integer | Choice] = {
+SPACE: dict[str, Dimension] = {
     "learning_rate": Float(1e-5, 5e-3, log=True),
     "lora_rank": Integer(4, 64, step=4),
     "lora_alpha": Integer(8, 128, step=8),
@@ -44,12 +54,6 @@ _CARD_GB = 44.0
 _DIVERGES = -2.25  # log10 of the learning rate x sqrt(alpha / rank)
 _BEST_RATE = -3.1  # log10 of the effective learning rate
 
-Columns = Mapping[str, np.ndarray]
-
-
-def _looked_up(table: Mapping[str, float], names: np.ndarray) -> np.ndarray:
-    return cast(np.ndarray, np.vectorize(table.__getitem__, otypes=[float])(names))
-
 
 def columns_values(columns: Columns) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Loss, seconds and whether the trial fails, noiseless.
@@ -61,7 +65,7 @@ def columns_values(columns: Columns) -> tuple[np.ndarray, np.ndarray, np.ndarray
         Three vectors of length n.
     """
     rate, batch = np.log10(columns["learning_rate"]), columns["batch_size"].astype(float)
-    capacity = _looked_up(_CAPACITY, columns["target_modules"])
+    capacity = looked_up(_CAPACITY, columns["target_modules"])
     size = capacity * columns["lora_rank"] / 64  # of the adapter, 0 to 1
     strength = 0.5 * np.log10(columns["lora_alpha"] / columns["lora_rank"])
     effective = rate + strength - 0.5 * np.log10(batch / 16)
@@ -69,31 +73,27 @@ def columns_values(columns: Columns) -> tuple[np.ndarray, np.ndarray, np.ndarray
     high = np.maximum(effective - _BEST_RATE, 0.0)
     loss = 0.8 - 0.04 * capacity + 0.035 * size**-0.5 + 0.3 * low**2 + 0.6 * high**2
     loss += 0.12 * size * (1 - columns["lora_dropout"] / 0.2) ** 2 + 0.6 * columns["lora_dropout"] ** 2
-    loss += _looked_up(_ROUNDING, columns["quantisation"]) * (1.5 - size)
+    loss += looked_up(_ROUNDING, columns["quantisation"]) * (1.5 - size)
     loss += 0.02 * np.log2(batch / 16) ** 2  # a fixed number of tokens: large batches take few steps
-    seconds = 260 * _looked_up(_SLOWER, columns["quantisation"]) * (0.6 + 24 / batch)
+    seconds = 260 * looked_up(_SLOWER, columns["quantisation"]) * (0.6 + 24 / batch)
     seconds *= (1 + 0.5 * capacity) * np.exp(0.8 * size)
-    memory = _looked_up(_MEMORY_GB, columns["quantisation"]) + 0.18 * batch * (0.4 + capacity) + 10 * size
+    memory = looked_up(_MEMORY_GB, columns["quantisation"]) + 0.18 * batch * (0.4 + capacity) + 10 * size
     return loss, seconds, (memory > _CARD_GB) | (rate + strength > _DIVERGES)
 
 
-def evaluate(params: Mapping[str, float | int | str]) -> tuple[float, ...] | None:
+def evaluate(params: Params) -> Values | None:
     """The noiseless objectives of one configuration; None where it fails."""
-    loss, seconds, fails = columns_values({name: np.array([value]) for name, value in params.items()})
+    loss, seconds, fails = columns_values(single(params))
     return None if fails[0] else (float(loss[0]), float(seconds[0]))
 
 
-def random_columns(count: int, seed: int) -> dict[str, np.ndarray]:
-    """Configurations uniform in the space's unit cube, by column."""
-    units = np.random.default_rng(seed).random((count, len(SPACE)))
-    return {
-        name: np.array([dimension.from_unit(unit) for unit in units[:, i]])
-        for i, (name, dimension) in enumerate(SPACE.items())
-    }
+def qlora() -> Problem:
+    """Loss and seconds."""
+    return Problem(SPACE, OBJECTIVES, evaluate, REFERENCE, LARGEST, relative_noise(*NOISE))
 
 
 def compute_largest() -> float:
-    """The hypervolume of the true front, which `LARGEST` keeps: `python -m benchmarks.qlora`.
+    """The hypervolume of the true front, which `LARGEST` keeps: `python -m benchmarks.problems.qlora`.
 
     The seconds do not depend on learning rate and dropout, and the loss is a sum of a part with each; so for
     every combination of the rest both parts are minimised on a fine grid of their own, in turn.
