@@ -260,6 +260,9 @@ class TrialKind(Protocol):
     def problems(self, recipe: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
         """(key path, what is wrong) for a recipe of model, data, trainer and evaluation."""
 
+    def notes(self, recipe: Mapping[str, Any]) -> Sequence[str]:
+        """What is not wrong with a recipe, but to be known: a line each, for `plan`."""
+
     def metrics(self, recipe: Mapping[str, Any]) -> Sequence[str]:
         """The names of the metrics that a trial of this recipe reports."""
 

@@ -47,6 +47,20 @@ class DataError(TrialError):
     """The data file is missing or does not hold what its template needs."""
 
 
+class RowError(DataError):
+    """One row is of no use, whatever the others are: `data.bad_rows` says what follows.
+
+    Args:
+        reason: in few words, the same for all rows of which it holds.
+        setting: of a source, to be looked at first: path, template or columns.
+    """
+
+    def __init__(self, reason: str, message: str, hint: str = "", setting: str = "template") -> None:
+        super().__init__(message, hint)
+        self.reason = reason
+        self.setting = setting
+
+
 class Diverged(TrialError):
     """The loss left the finite range or passed the stated bound: an outcome of the trial, not a mistake."""
 

@@ -166,7 +166,7 @@ def test_repository_names_no_place_outside_itself() -> None:
         name
         for name in listed.splitlines()
         if Path(name).suffix not in (".png", ".pkl") and name != "tests/test_docs.py"
-        if foreign.search((REPOSITORY / name).read_text(encoding="utf-8"))
+        if foreign.search((REPOSITORY / name).read_text(encoding="utf-8", errors="replace"))
     ]
     assert found == []
 

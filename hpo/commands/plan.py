@@ -48,6 +48,7 @@ def plan(overrides: Sequence[str], config_dir: str | None, console: Console) -> 
         *cost_lines(study, parts.limits, parts.executor.limits(), gpus, training_s),
         *arm_lines(overrides, parts.raw, config_dir, gpus, training_s, parts.batch.size),
         *batch_lines(parts.batch),
+        *(f"data {note}" for note in parts.kind.notes(parts.recipe)),
     ]
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)

@@ -6,15 +6,17 @@ import importlib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, cast
 
+import yaml
 from pydantic import ValidationError
 
 from hpo.controller.batch_sizes import BatchSizes, batch_sizes
 from hpo.controller.config import RECIPE_GROUPS, StudyConfig, StudySettings, read_config, without_target
 from hpo.controller.given_trials import GivenTrials
+from hpo.controller.groups import CONF
 from hpo.controller.limits import Limits, scancels_allowed
 from hpo.controller.proposer import Proposer, SearchProposer, enqueued_params
 from hpo.errors import InputError, Problem
@@ -27,7 +29,7 @@ from hpo.records import Cause, ParamValue
 from hpo.space.extremes import extreme_values
 from hpo.space.space import SearchSpace, parse_space
 from hpo.study.journal import load_study
-from hpo.study.recipe import apply_params, completed, key_path, unknown_names
+from hpo.study.recipe import apply_params, completed, key_path, unknown_names, without_later
 from hpo.study.store import identity
 from hpo.study.warm_start import gather
 from hpo.validation import problems_of, strategy_settings
@@ -199,8 +201,16 @@ def assemble(raw: Mapping[str, Any], problems: list[Problem], source: StudyPaths
         raise InputError(
             _unique(found), hint="" if hinted else "`frontrunner tune --help` explains overrides"
         )
-    cache = str(Path(config.cache).expanduser().resolve() if config.cache else cache_root())
-    return Assembly(config, raw, space, objectives, kind, executor, kind.resolve(recipe), cache)
+    cached = str(Path(config.cache).expanduser().resolve() if config.cache else cache_root())
+    resolved = without_later(kind.resolve(recipe), later_keys())
+    return Assembly(config, raw, space, objectives, kind, executor, resolved, cached)
+
+
+@cache
+def later_keys() -> Mapping[str, Mapping[str, Any]]:
+    """The keys of the recipe that studies from before do not have, by group."""
+    text = (CONF / "later.yaml").read_text(encoding="utf-8")
+    return cast(Mapping[str, Mapping[str, Any]], yaml.safe_load(text))
 
 
 def _collect(problems: list[Problem], build: Any) -> Any:

@@ -63,6 +63,24 @@ def apply_params(recipe: Mapping[str, Any], params: Mapping[str, ParamValue]) ->
     return applied
 
 
+def without_later(recipe: Mapping[str, Any], later: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The recipe without the keys that came later, where they are as things were before.
+
+    Args:
+        later: of each group the later keys and these values; see `conf/later.yaml`.
+    """
+    return {
+        group: {key: value for key, value in keys.items() if not _as_before(key, value, later[group])}
+        if group in later and isinstance(keys, Mapping)
+        else keys
+        for group, keys in recipe.items()
+    }
+
+
+def _as_before(key: str, value: Any, later: Mapping[str, Any]) -> bool:
+    return key in later and value == later[key]
+
+
 def unknown_names(recipe: Mapping[str, Any], names: Iterable[str]) -> list[Problem]:
     """A problem for each parameter that has no place in the recipe."""
     return [

@@ -17,7 +17,8 @@ from jobs.attempt.console import say
 from jobs.attempt.environment import machine, seconds_since_start, versions
 from jobs.attempt.progress import ProgressLog
 from jobs.cache import file_digest, key_of
-from jobs.data.tokens import Collator, pad_token
+from jobs.data.marks import pad_token
+from jobs.data.tokens import Collator
 from jobs.evaluation.judging import Judge
 from jobs.evaluation.shards import StoredShards
 from jobs.evaluation.tasks import TaskScores

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,6 +18,8 @@ class SourceAccount:
     validation: int = 0
     cut: int = 0  # at data.max_length, in the response
     dropped: dict[str, int] = field(default_factory=dict)  # reason -> examples
+    template: str = ""  # that was taken, where data.template=auto
+    unread: list[str] = field(default_factory=list)  # columns that its template does not read
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,15 @@ class Account:
     samples: dict[str, str] = field(default_factory=dict)
     curated: list[CuratedPart] = field(default_factory=list)
 
-    def drop(self, source: str, reason: str, text: str) -> None:
-        """Count an example that is left out."""
+    def drop(self, source: str, reason: str, text: str, shown: int = 80) -> None:
+        """Count an example that is left out.
+
+        Args:
+            text: of which an example is shown, and how many characters.
+        """
         dropped = self.sources[source].dropped
         dropped[reason] = dropped.get(reason, 0) + 1
-        self.samples.setdefault(reason, " ".join(text.split())[:80])
+        self.samples.setdefault(reason, " ".join(text.split())[:shown])
 
     @property
     def dropped(self) -> int:
@@ -63,6 +69,11 @@ class Account:
             for reason, count in source.dropped.items():
                 total[reason] = total.get(reason, 0) + count
         return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
+
+    def notes(self) -> Iterator[str]:
+        """For people: how each source was read."""
+        for name, source in self.sources.items():
+            yield from reading_notes(name, source.template, source.unread)
 
     def lines(self) -> Iterator[str]:
         """For people: why examples were left out."""
@@ -91,6 +102,19 @@ class Account:
         sources = {name: SourceAccount(**values) for name, values in record["sources"].items()}
         curated = [CuratedPart(**part) for part in record.get("curated", ())]
         return cls(sources, dict(record["samples"]), curated)
+
+
+def reading_notes(name: str, template: str, unread: Collection[str]) -> Iterator[str]:
+    """How a source is read, as far as that is not what its recipe says.
+
+    Args:
+        template: that was taken for auto, else "".
+        unread: columns that hold something and are not read.
+    """
+    if template:
+        yield f"{name}: read by the template {template} (data.template=auto)"
+    if unread:
+        yield f"{name}: columns that the template does not read: {', '.join(sorted(unread))}"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:

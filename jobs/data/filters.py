@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
-from jobs.data.templates import Example
+from jobs.data.pieces import Example
 from jobs.recipes.data import Duplicates, FilterRecipe
 
 N = 4  # tokens: shorter runs come again in any text

@@ -1,23 +1,21 @@
-"""Reads rows from data files, and splits them for good. Loads no torch."""
+"""The rows of a recipe's sources, and their split for good. Loads no torch."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from jobs.cache import key_of, known_digest
 from jobs.data import demo_data
+from jobs.data.files import FileRow, Row, files_below, read_rows
 from jobs.errors import DataError
-from jobs.recipes.data import FORMATS, DataRecipe, DataSource
+from jobs.recipes.data import DataRecipe, DataSource, saved_dataset
 from jobs.recipes.hub import hub_file
 
-Row = dict[str, Any]
+FORMAT = 2  # raised when what rows are read as changes: tokens and losses of before are not those of now
 
 
 @dataclass(frozen=True)
@@ -26,102 +24,36 @@ class Placed:
 
     digest: str
     source: int
-    row: Row
+    at: FileRow
+
+    @property
+    def row(self) -> Row:
+        """As it is in the file."""
+        return self.at.row
 
 
-def load_rows(data: DataRecipe, cache: Path | None = None) -> list[Row]:
-    """Every row of every source of the recipe's data.
+def load_source(source: DataSource, seed: int, cache: Path | None = None) -> list[FileRow]:
+    """Every row of one source, as it is in the file; also those that cannot be read.
 
     Args:
-        data: sources and seed decide.
+        seed: of the generated data.
 
     Raises:
         DataError: a file is missing, not readable, or holds something else than rows.
     """
-    return [row for source in data.parts() for row in load_source(source, data.seed, cache)]
-
-
-def load_source(source: DataSource, seed: int, cache: Path | None = None) -> list[Row]:
-    """Every row of one source, as it is in the file.
-
-    Raises:
-        DataError: see `load_rows`.
-    """
     if source.path is None:
-        return list(demo_data.rows(seed))
+        generated = enumerate(demo_data.rows(seed), start=1)
+        return [FileRow(dict(row), source.origin, number) for number, row in generated]
     if source.on_hub:
-        return read(hub_file(source, cache))
-    return read(Path(source.path))
+        rows = read_rows(hub_file(source, cache))
+        return [FileRow(one.row, source.path, one.number, problem=one.problem) for one in rows]
+    return read_rows(Path(source.path), source.hub.split)
 
 
-def read(path: Path) -> list[Row]:
-    """Every row of a JSON, JSONL, CSV or Parquet file.
-
-    Args:
-        path: of the file; its ending says the format.
-
-    Raises:
-        DataError: see `load_rows`.
-    """
-    if not data_file(path):
-        raise DataError(
-            f"got {str(path)!r}, expected an existing file that ends in {', '.join(FORMATS)}",
-            "relative paths start at the folder in which the command is given",
-        )
-    try:
-        rows = _parse(path)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: got bytes that are not UTF-8: {error}, expected UTF-8 text") from error
-    if not rows:
-        raise DataError(f"{path}: got no rows, expected at least two")
-    return rows
-
-
-def data_file(path: Path) -> bool:
-    """Whether there is a file of a known format."""
-    return path.suffix in FORMATS and path.is_file()
-
-
-def _parse(path: Path) -> list[Row]:
-    if path.suffix == ".parquet":
-        return _parquet(path)
-    text = path.read_text(encoding="utf-8-sig")
-    if path.suffix == ".csv":
-        return [dict(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
-    if path.suffix == ".jsonl":
-        return [_row(path, n, line) for n, line in enumerate(text.split("\n"), start=1) if line.strip()]
-    try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: got text that is not JSON: {error}, expected a list of objects") from error
-    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-        raise DataError(f"{path}: got {type(found).__name__}, expected a list of objects")
-    return found
-
-
-def _parquet(path: Path) -> list[Row]:
-    import pyarrow.parquet  # slow, and needed for this format only
-    from pyarrow import ArrowInvalid
-
-    try:
-        rows: list[Row] = pyarrow.parquet.read_table(path).to_pylist()
-    except (ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: got what is no Parquet: {error}, expected a table") from error
-    return rows
-
-
-def _row(path: Path, number: int, line: str) -> Row:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{number}: got text that is not JSON: {error}, expected an object") from error
-    if not isinstance(row, dict):
-        raise DataError(f"{path}:{number}: got {type(row).__name__}, expected an object")
-    return row
-
-
-def place(sources: Iterable[Iterable[Row]], data: DataRecipe) -> list[Placed]:
+def place(sources: Iterable[Iterable[FileRow]], data: DataRecipe) -> list[Placed]:
     """The distinct rows of all sources in the order of their hashes: those to validate with come first.
+
+    The hash is that of the row as the file has it, so that no row changes sides with what is made of it.
 
     Args:
         sources: rows of each source; of equal rows the one in the first source counts.
@@ -132,9 +64,10 @@ def place(sources: Iterable[Iterable[Row]], data: DataRecipe) -> list[Placed]:
     """
     found: dict[str, Placed] = {}
     for number, rows in enumerate(sources):
-        for row in rows:
-            digest = _hash(row, data.seed)
-            found.setdefault(digest, Placed(digest, number, row))
+        for one in rows:
+            if one.problem is None:
+                digest = _hash(one.row, data.seed)
+                found.setdefault(digest, Placed(digest, number, one))
     placed = [found[digest] for digest in sorted(found)]
     validation = sum(validates(one, data) for one in placed)
     if not 0 < validation < len(placed):
@@ -168,18 +101,25 @@ def data_key(data: DataRecipe, cache: Path) -> str:
         DataError: a file is not there.
     """
     filters = asdict(data.filters)
-    choices = [data.max_length, data.train_examples, data.validation_examples]
+    taken = [FORMAT, data.loss_on, data.bad_rows, data.bad_rows_limit]
+    choices: list[object] = [data.max_length, data.train_examples, data.validation_examples]
     sources = [
         [source.name, _content(source, data.seed, cache), source.template, dict(source.columns), source.cap]
         for source in data.parts()
     ]
-    return key_of(sources=sources, choices=[*choices, data.validation_fraction, data.seed], filters=filters)
+    choices += [data.validation_fraction, data.seed]
+    return key_of(sources=sources, choices=choices, filters=filters, taken=taken)
 
 
 def _content(source: DataSource, seed: int, cache: Path) -> str:
     if source.path is None:
         return key_of(rows=demo_data.rows(seed))
     path = hub_file(source, cache) if source.on_hub else Path(source.path)
-    if not path.is_file():
-        raise DataError(f"got {str(path)!r}, expected an existing file")
-    return known_digest(path, cache)
+    if path.is_file():
+        return known_digest(path, cache)
+    digests = {
+        str(file.relative_to(path)): known_digest(file, cache) for file in files_below(path) if file.is_file()
+    }
+    if not digests:
+        raise DataError(f"got {str(path)!r}, expected an existing file, or a folder of some")
+    return key_of(files=digests, split=source.hub.split if saved_dataset(path) else None)

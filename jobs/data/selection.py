@@ -6,16 +6,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from transformers import PreTrainedTokenizerBase
 
 from jobs.data.account import Account, SourceAccount
+from jobs.data.bad_rows import BadRowCount
+from jobs.data.chat import chat_writer
 from jobs.data.filters import Filters
+from jobs.data.pieces import Example
+from jobs.data.reader import RowReader
 from jobs.data.rows import Placed, load_source, place, validates
-from jobs.data.templates import ChatText, Example, mapped, render
 from jobs.data.tokens import Tokens, cut, tokenise
-from jobs.errors import DataError
+from jobs.errors import DataError, RowError
 from jobs.recipes.data import DataRecipe, DataSource
 
 CHUNK = 256  # examples tokenised together
@@ -48,11 +50,14 @@ def select(data: DataRecipe, tokenizer: PreTrainedTokenizerBase, cache: Path | N
     rows = [load_source(source, data.seed, cache) for source in sources]
     placed = place(rows, data)
     distinct = Counter(one.source for one in placed)
-    accounts = {
-        source.name: SourceAccount(rows=len(own), equal=len(own) - distinct[number])
-        for number, (source, own) in enumerate(zip(sources, rows, strict=True))
-    }
-    selector = _Selector(data, sources, tokenizer, Account(accounts))
+    selector = _Selector(data, sources, tokenizer)
+    accounts = selector.account.sources
+    for number, (source, own) in enumerate(zip(sources, rows, strict=True)):
+        unreadable = [(one.where, one.problem) for one in own if one.problem]
+        accounts[source.name].rows = len(own)
+        accounts[source.name].equal = len(own) - len(unreadable) - distinct[number]
+        for where, problem in unreadable:
+            selector.pass_over(number, where, problem)
     # the validation rows first: of examples that are duplicates, theirs stay
     validation = selector.side([one for one in placed if validates(one, data)], data.validation_examples, {})
     caps = {number: source.cap for number, source in enumerate(sources) if source.cap is not None}
@@ -60,6 +65,7 @@ def select(data: DataRecipe, tokenizer: PreTrainedTokenizerBase, cache: Path | N
     for kept, side in ((train, "train"), (validation, "validation")):
         for number, count in Counter(one.source for one in kept).items():
             setattr(accounts[sources[number].name], side, count)
+    selector.conclude()
     if not train or not validation:
         reasons = "; ".join(selector.account.lines())
         raise DataError(
@@ -74,18 +80,16 @@ class _Selector:
     """Both sides of the split share the filters, so that no example comes twice."""
 
     def __init__(
-        self,
-        data: DataRecipe,
-        sources: Sequence[DataSource],
-        tokenizer: PreTrainedTokenizerBase,
-        account: Account,
+        self, data: DataRecipe, sources: Sequence[DataSource], tokenizer: PreTrainedTokenizerBase
     ) -> None:
-        self.account = account
+        self.account = Account({source.name: SourceAccount() for source in sources})
         self._data = data
         self._sources = sources
         self._tokenizer = tokenizer
         self._filters = Filters(data.filters)
-        self._chat_text = chat_writer(tokenizer)
+        write_chat = chat_writer(tokenizer)
+        self._readers = [RowReader(source, data.loss_on, write_chat) for source in sources]
+        self._bad = BadRowCount(data)
 
     def side(
         self, placed: Sequence[Placed], most: int | None, caps: Mapping[int, int]
@@ -119,13 +123,43 @@ class _Selector:
         flush()
         return kept
 
+    def pass_over(self, source: int, where: str, error: RowError) -> None:
+        """Leave a row out that is of no use.
+
+        Raises:
+            DataError: it is not to be left out.
+        """
+        self._bad.rows += 1
+        self._bad.meet(self._sources[source], where, error)
+        sample = f"{where}: {str(error).splitlines()[0]}"
+        self.account.drop(self._sources[source].name, f"bad row: {error.reason}", sample, shown=200)
+
+    def conclude(self) -> None:
+        """Tell how the sources were read.
+
+        Raises:
+            DataError: too many rows are of no use.
+        """
+        self._bad.conclude()
+        for reader, source in zip(self._readers, self._sources, strict=True):
+            own = self.account.sources[source.name]
+            own.template, own.unread = reader.recognised or "", sorted(reader.unread)
+
     def _account_of(self, source: int) -> SourceAccount:
         return self.account.sources[self._sources[source].name]
 
     def _written(self, one: Placed) -> Example | None:
-        """The row as text, or None if a filter leaves it out."""
+        """The row as text, or None if it is of no use, or a filter leaves it out."""
         source = self._sources[one.source]
-        example = render(source.template, mapped(one.row, source.columns), self._chat_text)
+        try:
+            example = self._readers[one.source].read(one.at)
+        except RowError as error:
+            self.pass_over(one.source, one.at.where, error)
+            return None
+        self._bad.rows += 1
+        if isinstance(example, str):
+            self.account.drop(source.name, example, one.at.where)
+            return None
         reason = self._filters.text(example)
         if reason is None:
             return example
@@ -147,25 +181,3 @@ class _Selector:
                     continue
                 reason = f"prompt alone fills {longest} tokens"
             self.account.drop(self._sources[source].name, reason, example.response)
-
-
-def chat_writer(tokenizer: PreTrainedTokenizerBase) -> ChatText:
-    """What writes conversations in the tokenizer's own chat form.
-
-    Args:
-        tokenizer: of the base model; one that has no such form raises DataError when it is to write.
-    """
-
-    def write(said: Sequence[Mapping[str, str]], ask: bool) -> str:
-        try:
-            text = tokenizer.apply_chat_template(
-                [dict(message) for message in said], tokenize=False, add_generation_prompt=ask
-            )
-        except ValueError as error:  # it has none
-            raise DataError(
-                f"data.template: got chat with a tokenizer that cannot: {str(error)[:200]}",
-                "use data.template=human_assistant or alpaca",
-            ) from error
-        return cast(str, text)
-
-    return write

@@ -2,85 +2,99 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeAlias
 
 from jobs.data import jinja_template as own_template
-from jobs.errors import DataError
-from jobs.recipes.data import Template
+from jobs.data.conversation import (
+    ANSWER,
+    QUESTION,
+    Conversation,
+    conversation,
+    history,
+    holds_conversation,
+    question_and_answer,
+)
+from jobs.data.pieces import Example, joined
+from jobs.data.values import Fields, Row, text_of
+from jobs.errors import RowError
+from jobs.recipes.data import LossOn, Template
 
-Row = Mapping[str, Any]
-ChatText = Callable[[Sequence[Mapping[str, str]], bool], str]  # (messages, ask for an answer) -> text
+WriteChat: TypeAlias = Callable[[Conversation, LossOn], Example]  # in the tokenizer's own chat form
+Pieces: TypeAlias = Iterator[tuple[str, bool]]  # text, and whether it is an answer
 
 # The two prompts of Stanford Alpaca, as the models that were tuned on it expect them.
-ALPACA_PROMPT = (
+ALPACA = (
     "Below is an instruction that describes a task. "
-    "Write a response that appropriately completes the request.\n\n"
-    "### Instruction:\n{instruction}\n\n### Response:\n"
+    "Write a response that appropriately completes the request."
 )
-ALPACA_PROMPT_WITH_INPUT = (
+ALPACA_WITH_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "
-    "Write a response that appropriately completes the request.\n\n"
-    "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n"
+    "Write a response that appropriately completes the request."
 )
+INSTRUCTION = "### Instruction:\n{}\n\n### Response:\n"
+INSTRUCTION_WITH_INPUT = "### Instruction:\n{}\n\n### Input:\n{}\n\n### Response:\n"
 # Of the guanaco models; the blank belongs to the answer, as tokenizers join it to the word.
-HUMAN_ASSISTANT = {"user": "### Human: {}\n", "assistant": "### Assistant: {}\n"}
+HUMAN = "### Human: {}\n"
 ASSISTANT = "### Assistant:"
-QUESTION = ("instruction", "prompt", "question")
-ANSWER = ("output", "completion", "response", "answer")
-
-
-@dataclass(frozen=True)
-class Example:
-    """One example as text; the loss is taken on the response only.
-
-    `whole` says that the template wrote beginning and end marks itself, so that none are to be added.
-    """
-
-    prompt: str
-    response: str
-    whole: bool = False
 
 
 def needed(template: Template) -> str:
     """The columns that a template reads, for messages."""
     pair = f"{' or '.join(QUESTION)}, and {' or '.join(ANSWER)}"
+    said = "messages (a list of role and content) or conversations (of from and value)"
     return {
-        Template.ALPACA: f"{pair} (input may be given too)",
+        Template.ALPACA: f"{pair} (input, system and history may be given too)",
+        Template.AUTO: f"{said}, or {pair}, or text",
         Template.COMPLETION: pair,
-        Template.HUMAN_ASSISTANT: f"messages (a list of role and content), or {pair}",
-        Template.CHAT: f"messages (a list of role and content), or {pair}",
+        Template.HUMAN_ASSISTANT: f"{said}, or {pair}",
+        Template.CHAT: f"{said}, or {pair}",
         Template.TEXT: "text",
     }[template]
 
 
-def render(template: str, row: Row, chat_text: ChatText) -> Example:
+def recognised(row: Row) -> Template:
+    """The template of a row by its columns.
+
+    Raises:
+        RowError: they are of no known format.
+    """
+    fields = Fields(row)
+    if holds_conversation(fields):
+        return Template.CHAT
+    asked, answered = fields.first(QUESTION)[0], fields.first(ANSWER)[0]
+    if asked and answered:
+        return Template.COMPLETION if (asked, answered) == ("prompt", "completion") else Template.ALPACA
+    if fields.get("text") is not None:
+        return Template.TEXT
+    raise _lacking(fields, Template.AUTO)
+
+
+def render(template: str, row: Row | Fields, write_chat: WriteChat, loss_on: LossOn = LossOn.LAST) -> Example:
     """Write a row as the template says.
 
     Args:
         template: of the recipe: one of `Template`, or Jinja text.
 
     Raises:
-        DataError: the row lacks a column, or its messages are not a conversation that ends with an answer.
+        RowError: the row lacks a column, holds what is no text, or no conversation that ends with an answer.
+        DataError: the template is of no use for any row.
     """
+    fields = row if isinstance(row, Fields) else Fields(row)
     if template not in list(Template):
-        return Example(*own_template.write(template, row))
-    template = Template(template)
-    match template:
-        case Template.HUMAN_ASSISTANT:
-            return _human_assistant(messages(row))
-        case Template.TEXT:
-            return Example("", _column(row, ("text",), template))
-        case Template.CHAT:
-            return _chat(messages(row), chat_text)
-    question, answer = _column(row, QUESTION, template), _column(row, ANSWER, template)
-    if template is Template.COMPLETION:
-        return Example(question, answer)
-    context = str(row.get("input") or "")
-    form = ALPACA_PROMPT_WITH_INPUT if context else ALPACA_PROMPT
-    return Example(form.format(instruction=question, input=context), answer)
+        return joined(own_template.write(template, fields), loss_on)
+    known = Template(template)
+    if known is Template.AUTO:
+        known = recognised(fields.row)
+    if known is Template.CHAT:
+        return write_chat(_conversation(fields, known), loss_on)
+    pieces = {
+        Template.ALPACA: _alpaca,
+        Template.COMPLETION: _completion,
+        Template.HUMAN_ASSISTANT: _human_assistant,
+        Template.TEXT: _text,
+    }[known](fields)
+    return joined(pieces, loss_on)
 
 
 def mapped(row: Row, columns: Mapping[str, str | None]) -> Row:
@@ -90,15 +104,17 @@ def mapped(row: Row, columns: Mapping[str, str | None]) -> Row:
         columns: name for the template -> name in the row, or None for a column that is not to be read.
 
     Raises:
-        DataError: the row lacks a column.
+        RowError: the row lacks a column.
     """
     if not columns:
         return row
     missing = [theirs for theirs in columns.values() if theirs is not None and theirs not in row]
     if missing:
-        raise DataError(
-            f"got the columns {', '.join(sorted(row)) or 'none'}, expected {', '.join(missing)}",
+        raise RowError(
+            "a missing column",
+            f"got the columns {_listed(row)}, expected {', '.join(missing)}",
             "data.columns has the form {name in the template: name in the data}",
+            "columns",
         )
     # a mapped column must not lose against one of the file that templates would rather take
     hidden = {name for alike in (QUESTION, ANSWER) if columns.keys() & set(alike) for name in alike}
@@ -106,55 +122,72 @@ def mapped(row: Row, columns: Mapping[str, str | None]) -> Row:
     return kept | {ours: row[theirs] for ours, theirs in columns.items() if theirs is not None}
 
 
-def messages(row: Row) -> list[dict[str, str]]:
-    """The conversation of a row: its messages, or a question and its answer.
-
-    Raises:
-        DataError: there is no conversation that ends with the assistant's message.
-    """
-    said = row.get("messages")
-    if said is None:
-        question = _column(row, QUESTION, Template.CHAT)
-        asked = f"{question}\n\n{row['input']}" if row.get("input") else question
-        answer = _column(row, ANSWER, Template.CHAT)
-        return [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
-    if not isinstance(said, list) or not all(
-        isinstance(m, dict) and {"role", "content"} <= m.keys() for m in said
-    ):
-        raise DataError(f"messages: got {_short(said)}, expected a list of objects with role and content")
-    if len(said) < 2 or said[-1]["role"] != "assistant":
-        raise DataError(f"messages: got {_short(said)}, expected a conversation that ends with the assistant")
-    return [{"role": str(message["role"]), "content": str(message["content"])} for message in said]
+def _alpaca(fields: Fields) -> Pieces:
+    question, answer = _pair(fields, Template.ALPACA)
+    more = fields.text("input")
+    yield f"{fields.text('system') or (ALPACA_WITH_INPUT if more else ALPACA)}\n\n", False
+    for asked, answered in history(fields):
+        yield INSTRUCTION.format(asked), False
+        yield answered, True
+        yield "\n\n", False
+    yield (INSTRUCTION_WITH_INPUT.format(question, more) if more else INSTRUCTION.format(question)), False
+    yield answer, True
 
 
-def _human_assistant(said: Sequence[Mapping[str, str]]) -> Example:
-    before = "".join(HUMAN_ASSISTANT.get(m["role"], "{}\n\n").format(m["content"]) for m in said[:-1])
-    return Example(before + ASSISTANT, f" {said[-1]['content']}")
+def _completion(fields: Fields) -> Pieces:
+    question, answer = _pair(fields, Template.COMPLETION)
+    yield question, False
+    yield answer, True
 
 
-def _chat(said: Sequence[Mapping[str, str]], chat_text: ChatText) -> Example:
-    prompt, full = chat_text(said[:-1], True), chat_text(said, False)
-    if not full.startswith(prompt):
-        raise DataError(
-            "data.template: got chat with a tokenizer whose chat template rewrites earlier messages, "
-            "expected one that only appends",
-            "use data.template=completion or alpaca",
-        )
-    return Example(prompt, full[len(prompt) :], whole=True)
+def _human_assistant(fields: Fields) -> Pieces:
+    said = _conversation(fields, Template.HUMAN_ASSISTANT)
+    counted = said.answers
+    for place, message in enumerate(said.messages):
+        if said.tools or "tool_calls" in message or message["role"] == "tool":
+            raise RowError(
+                "tools", "got tools, expected none", "data.template=chat hands them to the model's own"
+            )
+        if message["role"] == "assistant":
+            yield ASSISTANT, False
+            yield f" {message['content']}", place in counted
+            yield "" if place == len(said.messages) - 1 else "\n", False
+        else:
+            form = HUMAN if message["role"] == "user" else "{}\n\n"
+            yield form.format(message["content"]), False
 
 
-def _column(row: Row, names: Sequence[str], template: Template) -> str:
-    for name in names:
-        value = row.get(name)
-        if value is not None:
-            return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    raise DataError(
-        f"got the columns {', '.join(sorted(row)) or 'none'}, expected for the template {template.value}: "
+def _text(fields: Fields) -> Pieces:
+    value = fields.get("text")
+    if value is None:
+        raise _lacking(fields, Template.TEXT)
+    yield text_of("text", value), True
+
+
+def _conversation(fields: Fields, template: Template) -> Conversation:
+    if not holds_conversation(fields):
+        _pair(fields, template)
+    return conversation(fields)
+
+
+def _pair(fields: Fields, template: Template) -> tuple[str, str]:
+    pair = question_and_answer(fields)
+    if pair is None:
+        raise _lacking(fields, template)
+    return pair
+
+
+def _lacking(fields: Fields, template: Template) -> RowError:
+    given = [name for name, value in fields.row.items() if value is not None]
+    empty = sorted(set(fields.row) - set(given))
+    without = f" (nothing in {', '.join(empty)})" if empty else ""
+    return RowError(
+        f"nothing of what {template.value} reads" if not given else "no question or no answer",
+        f"got the columns {_listed(given)}{without}, expected for the template {template.value}: "
         f"{needed(template)}",
-        "choose another data.template, or rename the columns",
+        "choose another data.template, or rename the columns (data.columns)",
     )
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else f"{text[:80]}..."
+def _listed(names: Iterable[object]) -> str:
+    return ", ".join(sorted(map(str, names))) or "none"

@@ -41,7 +41,7 @@ class Curated:
 
 def cells(train: Sequence[SelectedExample], most_tokens: int) -> list[Cell]:
     """Source and kind of each example."""
-    return [(kept.source, len(kept.tokens) - kept.tokens.response_at <= most_tokens) for kept in train]
+    return [(kept.source, kept.tokens.answered <= most_tokens) for kept in train]
 
 
 def to_score(train: Sequence[SelectedExample], recipe: CurationRecipe) -> list[int]:

@@ -28,7 +28,7 @@ from jobs.recipes.sources import find_source
 
 Say: TypeAlias = Callable[[str], None]
 LoadTokenizer: TypeAlias = Callable[[], PreTrainedTokenizerBase]
-LAYOUT = 1  # raised when what is written into an entry, or how rows become tokens, changes
+LAYOUT = 2  # raised when what is written into an entry, or how rows become tokens, changes
 TOKENIZER_FILES = ("*token*.json", "*.model", "*.jinja", "vocab.*", "merges.txt")
 NUMBERS: Literal["i"] = "i"  # C int, 32 bits wherever torch runs
 
@@ -100,6 +100,8 @@ def write_selection(selection: Selection, folder: Path) -> None:
         [len(one.tokens) for one in kept],
         [one.tokens.response_at for one in kept],
         [one.source for one in kept],
+        [len(one.tokens.gaps) for one in kept],
+        [place for one in kept for gap in one.tokens.gaps for place in gap],
     ):
         numbers.extend(values)
     with (folder / "ids").open("wb") as stream:
@@ -117,12 +119,12 @@ def read_selection(folder: Path) -> Selection:
     index = memoryview((folder / "index").read_bytes()).cast(NUMBERS)
     ids: memoryview[int] = memoryview((folder / "ids").read_bytes()).cast(NUMBERS)
     count = about["train"] + about["validation"]
-    kept, start = [], 0
-    for length, response_at, source in zip(
-        index[:count], index[count : 2 * count], index[2 * count :], strict=True
-    ):
+    kept, start, borders = [], 0, iter(index[4 * count :])
+    columns = (index[column * count : (column + 1) * count] for column in range(4))
+    for length, response_at, source, gaps in zip(*columns, strict=True):
+        own = tuple((next(borders), next(borders)) for _ in range(gaps))
         # a view, no copy: a hundred thousand examples are there at once
-        kept.append(SelectedExample(Tokens(ids[start : start + length], response_at), source))
+        kept.append(SelectedExample(Tokens(ids[start : start + length], response_at, own), source))
         start += length
     return Selection(kept[: about["train"]], kept[about["train"] :], Account.from_json(about["account"]))
 

@@ -51,7 +51,7 @@ class Judge:
             found = evaluate(model, self.examples, self.collator, size, self.precision, after_batch)
             return [found.loss, found.standard_error, found.examples, found.tokens]
 
-        asked = [[list(example.ids), example.response_at] for example in self.examples]
+        asked = [example.content for example in self.examples]
         return Judgement(*shards.obtain("loss", asked, compute))
 
     def tasks(

@@ -7,7 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jobs.data.templates import ANSWER, QUESTION, ChatText, Example, Row, render
+from jobs.data.conversation import ANSWER, QUESTION
+from jobs.data.pieces import Example
+from jobs.data.templates import WriteChat, recognised, render
+from jobs.data.values import Row
 from jobs.errors import DataError
 from jobs.recipes.data import TEMPLATE_FILES, Template
 from jobs.recipes.evaluation import SampleRecipe
@@ -15,14 +18,14 @@ from jobs.recipes.evaluation import SampleRecipe
 UNSAID = "?"  # in place of the answer, which is what is asked for; templates want one
 # The columns of a prompt by template; of the first ones each row has one.
 ASKING = {
-    Template.ALPACA: (QUESTION, ("input",)),
-    Template.CHAT: (("messages", *QUESTION), ("input",)),
+    Template.ALPACA: (QUESTION, ("input", "system", "history")),
+    Template.CHAT: (("messages", "conversations", *QUESTION), ("input", "system", "history", "tools")),
     Template.COMPLETION: (QUESTION, ()),
-    Template.HUMAN_ASSISTANT: (("messages", *QUESTION), ("input",)),
+    Template.HUMAN_ASSISTANT: (("messages", "conversations", *QUESTION), ("input", "system", "history")),
 }
 
 
-def written(asked: str | Row, template: str, chat_text: ChatText) -> Example:
+def written(asked: str | Row, template: str, write_chat: WriteChat) -> Example:
     """A prompt as the model reads it; its response is empty.
 
     Args:
@@ -34,13 +37,13 @@ def written(asked: str | Row, template: str, chat_text: ChatText) -> Example:
     """
     if isinstance(asked, str):
         return Example(asked, "")
-    return replace(render(template, _answered(asked, template), chat_text), response="")
+    return replace(render(template, _answered(asked, template), write_chat), response="", gaps=())
 
 
 def _answered(asked: Row, template: str) -> Row:
-    said = asked.get("messages")
-    if isinstance(said, list):
-        return {**asked, "messages": [*said, {"role": "assistant", "content": UNSAID}]}
+    for name in ("messages", "conversations"):
+        if isinstance(said := asked.get(name), list):
+            return {**asked, name: [*said, {"role": "assistant", "content": UNSAID}]}
     return {**asked, ANSWER[0]: UNSAID} if template in list(Template) else asked
 
 
@@ -67,19 +70,24 @@ def _problem(asked: str | Mapping[str, Any], template: str) -> str:
         if problem:
             return problem
     try:
-        example = written(asked, template, lambda said, ask: UNSAID)
+        example = written(asked, template, lambda said, loss_on: Example(UNSAID, UNSAID))
     except DataError as error:
         return str(error)
     return "" if example.prompt.strip() else f"got {asked!r}, which asks nothing, expected a prompt"
 
 
 def _columns_problem(asked: Row, template: Template) -> str:
+    if template is Template.AUTO:
+        try:
+            template = recognised(_answered(asked, template))
+        except DataError as error:
+            return str(error)
     if template not in ASKING:
         return "got a row, expected a text, as data.template=text has no prompts"
     one_of, more = ASKING[template]
-    said = asked.get("messages")
+    said = asked.get("messages", asked.get("conversations"))
     last = said[-1] if isinstance(said, list) and said else None
-    if isinstance(last, Mapping) and last.get("role") == "assistant":
+    if isinstance(last, Mapping) and {"assistant", "gpt"} & {last.get("role"), last.get("from")}:
         return "got a conversation that ends with the assistant's message, expected one that asks for it"
     if sum(name in asked for name in one_of) == 1 and asked.keys() <= {*one_of, *more}:
         return ""

@@ -9,9 +9,9 @@ from typing import Any, cast
 
 from transformers import PreTrainedTokenizerBase
 
-from jobs.data.selection import chat_writer
-from jobs.data.templates import Row
+from jobs.data.chat import chat_writer
 from jobs.data.tokens import Tokens, tokenise
+from jobs.data.values import Row
 from jobs.evaluation.prompts import written
 from jobs.recipes.evaluation import SampleRecipe
 from jobs.recipes.recipe import Recipe
@@ -58,8 +58,8 @@ def questions_of(
 
 
 def _fixed(samples: SampleRecipe, template: str, tokenizer: PreTrainedTokenizerBase) -> Iterator[Question]:
-    chat_text = chat_writer(tokenizer)
-    examples = [written(asked, template, chat_text) for asked in samples.prompts]
+    write_chat = chat_writer(tokenizer)
+    examples = [written(asked, template, write_chat) for asked in samples.prompts]
     for asked, example, tokens in zip(samples.prompts, examples, tokenise(examples, tokenizer), strict=True):
         yield Question(asked, example.prompt, tokens.ids[: tokens.response_at])
 
@@ -68,10 +68,11 @@ def _known(
     held_out: Sequence[Tokens], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> Iterator[Question]:
     for example in held_out:
-        ids, answer = example.ids[: example.response_at], example.ids[example.response_at :]
+        ids, answer = example.ids[: example.response_at], example.first_answer
         prompt = _text(tokenizer, ids)
         if prompt.strip():
-            whole = len(example) < max_length or example.ids[-1] == tokenizer.eos_token_id
+            ended = bool(example.gaps) or example.ids[-1] == tokenizer.eos_token_id
+            whole = ended or len(example) < max_length
             yield Question(prompt, prompt, ids, _text(tokenizer, answer).strip(), whole)
 
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hpo.records import SCHEMA_VERSION
 from jobs.attempt.card import halving
-from jobs.data.tokens import pad_token
+from jobs.data.marks import pad_token
 from jobs.errors import RecipeError
 from jobs.evaluation.questions import Question
 from jobs.evaluation.shards import Answers, Shards

@@ -102,7 +102,7 @@ def _in_parts(
 
     for start in range(0, len(examples), PART):
         part = examples[start : start + PART]
-        asked = [[list(example.ids), example.response_at] for example in part]
+        asked = [example.content for example in part]
         answers = parts.obtain(str(start // PART), asked, lambda part=part: compute(part))  # type: ignore[misc]
         sums += [total for total, _ in answers]
         counts += [count for _, count in answers]

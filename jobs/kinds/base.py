@@ -21,6 +21,10 @@ class Unforetold:
         """Nothing can be said."""
         return None
 
+    def notes(self, recipe: Mapping[str, Any]) -> Sequence[str]:
+        """Nothing needs to be said."""
+        return ()
+
     @property
     def memory_keys(self) -> Sequence[str]:
         """None: nothing is foretold."""

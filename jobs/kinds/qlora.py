@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jobs.data.problems import data_problems, file_problems
+from jobs.data.problems import data_notes, data_problems, file_problems
 from jobs.errors import TrialError
 from jobs.evaluation.baseline import read_baseline, read_samples
 from jobs.evaluation.prompts import prompt_problems
@@ -17,7 +17,7 @@ from jobs.memory.flops import training_effort
 from jobs.memory.forecast import memory_seen, packing_problems, peak_memory
 from jobs.memory.sizing import MEMORY_KEYS
 from jobs.prepare.isolated_process import run_isolated
-from jobs.recipes.data import resolve_data
+from jobs.recipes.data import local_paths, resolve_data
 from jobs.recipes.evaluation import DEMO
 from jobs.recipes.metrics import CardMetrics, TrainingMetrics, names
 from jobs.recipes.recipe import examine, parse
@@ -46,6 +46,8 @@ class Qlora:
 
     def problems(self, recipe: Mapping[str, Any]) -> Sequence[Problem]:
         """What can be seen without loading a model."""
+        if isinstance(data := recipe.get("data"), Mapping):
+            recipe = {**recipe, "data": local_paths(data)}
         examined = examine(recipe)
         found = [*examined.problems, *argument_problems(recipe)]
         if examined.model is not None:
@@ -59,6 +61,11 @@ class Qlora:
                 found += packing_problems(examined.model, examined.data)
             return [*found, *data_problems(examined.data)]
         return [*found, *file_problems(recipe)]
+
+    def notes(self, recipe: Mapping[str, Any]) -> Sequence[str]:
+        """How its data is read."""
+        data = examine(recipe).data
+        return () if data is None else data_notes(data)
 
     def metrics(self, recipe: Mapping[str, Any]) -> Sequence[str]:
         """Those of a trial on a card that counts its energy."""

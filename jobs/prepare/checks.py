@@ -12,7 +12,7 @@ from typing import Any
 from hpo.records import write_json
 from jobs.attempt.environment import go_offline
 from jobs.cache import intact, key_of
-from jobs.data.rows import load_rows
+from jobs.data.rows import load_source
 from jobs.errors import DataError, TrialError
 from jobs.evaluation.baseline import read_baseline
 from jobs.prepare.isolated_process import entry
@@ -123,8 +123,8 @@ def _data(recipe: Recipe, cache: Path) -> Line:
     away = [source.origin for source in sources if source.on_hub and not fetched(source, cache)]
     if away:
         return ("warn", f"data: {', '.join(away)} of the hub is not in the cache {cache}", FETCH)
-    rows = load_rows(recipe.data, cache)
-    said = f"data: {len(rows)} rows in {', '.join(dict.fromkeys(source.origin for source in sources))}"
+    rows = sum(len(load_source(source, recipe.data.seed, cache)) for source in sources)
+    said = f"data: {rows} rows in {', '.join(dict.fromkeys(source.origin for source in sources))}"
     from jobs.evaluation.examples import examples_key  # loads torch
 
     if intact(cache / "tokens" / examples_key(recipe, cache)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -41,6 +42,7 @@ def _preview(recipe: Recipe, cache: Path) -> None:
     for line in (
         *table(selection.account, recipe.data.parts()),
         "",
+        *selection.account.notes(),
         *_reasons(selection.account),
         *examples.account.curation(),
         *_epoch(examples, recipe),
@@ -72,7 +74,8 @@ def _measure(recipe: Recipe, cache: Path, tokenizer: PreTrainedTokenizerBase) ->
 
     @lru_cache(maxsize=1)
     def measure() -> Measure:
-        from jobs.data.tokens import Collator, pad_token
+        from jobs.data.marks import pad_token
+        from jobs.data.tokens import Collator
         from jobs.evaluation.scores import measure_with
         from jobs.models.base_model import load, obtain_base
         from jobs.models.precision import of_this_machine
@@ -106,7 +109,7 @@ def _reasons(account: Account) -> Iterator[str]:
 
 def _epoch(examples: Examples, recipe: Recipe) -> Iterator[str]:
     tokens = sum(map(len, examples.train))
-    counted = sum(len(one) - max(one.response_at, 1) for one in examples.train)
+    counted = sum(one.counted for one in examples.train)
     read = recipe.trainer.steps(len(examples.train)) * recipe.trainer.batch_size
     yield (
         f"an epoch reads {len(examples.train):,} examples of {tokens:,} tokens, {counted:,} of which count; "
@@ -141,20 +144,26 @@ def _samples(
     for number, source in enumerate(sources):
         own = [kept.tokens for kept in selection.train if kept.source == number][:each]
         for place, tokens in enumerate(own, start=1):
-            counted = len(tokens) - max(tokens.response_at, 1)
-            size = f"{len(tokens)} tokens, {counted} of which count"
+            size = f"{len(tokens)} tokens, {tokens.counted} of which count"
             yield f"\ntraining example {place} of {source.name}: {size}"
             yield from marked(tokens, decode)
 
 
 def marked(tokens: Tokens, decode: Callable[[Sequence[int]], str]) -> Iterator[str]:
     """An example as the model sees it; what is not learned stands in ⟦ and ⟧, line by line."""
-    border = max(tokens.response_at, 1)  # as in the labels: the first token of all never counts
-    masked = printable(shortened(decode(tokens.ids[:border]))).split("\n")
-    learned = printable(shortened(decode(tokens.ids[border:]))).split("\n")
-    yield from (f"⟦{line}⟧" for line in masked[:-1])
-    yield (f"⟦{masked[-1]}⟧" if masked[-1] else "") + learned[0]
-    yield from learned[1:]
+    start = max(tokens.response_at, 1)  # as in the labels: the first token of all never counts
+    borders = [0, start, *(place for gap in tokens.gaps for place in gap), len(tokens)]
+    lines = [""]
+    for number, (first, last) in enumerate(pairwise(borders)):
+        own = printable(shortened(decode(tokens.ids[first:last]))).split("\n")
+        shown = (
+            own
+            if number % 2
+            else [f"⟦{line}⟧" if line or place < len(own) - 1 else "" for place, line in enumerate(own)]
+        )
+        lines[-1] += shown[0]
+        lines += shown[1:]
+    yield from lines
 
 
 def shortened(text: str) -> str:

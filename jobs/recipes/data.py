@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 
 STRICT = ConfigDict(extra="forbid", protected_namespaces=())
 FORMATS = (".jsonl", ".json", ".csv", ".parquet")
+COMPRESSED = (".gz", ".zst")
 TEMPLATE_FILES = (".jinja", ".jinja2", ".j2")
 ALONE = "data"  # the name of the only source where data.sources is empty
 Count = Annotated[int, Field(ge=1)]
@@ -23,10 +24,25 @@ class Template(StrEnum):
     """How a row becomes a prompt and a response; see `jobs.data.templates`."""
 
     ALPACA = "alpaca"
+    AUTO = "auto"  # by the columns of the first row
     CHAT = "chat"
     COMPLETION = "completion"
     HUMAN_ASSISTANT = "human_assistant"
     TEXT = "text"
+
+
+class LossOn(StrEnum):
+    """Which answers of a conversation are learned."""
+
+    LAST = "last"
+    ALL = "all"
+
+
+class BadRows(StrEnum):
+    """What follows from a row that cannot be read as the template wants."""
+
+    STOP = "stop"
+    SKIP = "skip"  # counted, up to data.bad_rows_limit
 
 
 class Duplicates(StrEnum):
@@ -181,6 +197,9 @@ class DataRecipe:
     filters: FilterRecipe = field(default_factory=FilterRecipe)
     curation: CurationRecipe = field(default_factory=CurationRecipe)
     sizes: DataSizes | None = None
+    loss_on: LossOn = LossOn.LAST
+    bad_rows: BadRows = BadRows.STOP
+    bad_rows_limit: Share = 0.01  # of the rows; with more of them skip stops too
 
     def parts(self) -> list[DataSource]:
         """The sources of the mixture, or the only one, in the order given."""
@@ -211,14 +230,40 @@ class DataRecipe:
 
 def hub_name(path: str) -> bool:
     """Whether a path is to be read as a name on the hub."""
-    return re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", path) is not None and not path.endswith(FORMATS)
+    return re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", path) is not None and data_format(path) is None
+
+
+def data_format(name: str) -> str | None:
+    """The format of a data file by its name, one of `FORMATS`; None where it is none."""
+    name = name.lower()
+    for ending in COMPRESSED:
+        name = name.removesuffix(ending)
+    return next((ending for ending in FORMATS if name.endswith(ending)), None)
+
+
+def saved_dataset(path: Path) -> bool:
+    """Whether a folder is one that `save_to_disk` of `datasets` wrote."""
+    return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
+
+
+def local_paths(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The group `data` of a recipe with absolute paths; a folder that is here is no name on the hub."""
+    resolved = dict(data)
+    if isinstance(path := resolved.get("path"), str) and path:
+        place = Path(path).expanduser()
+        if place.is_dir() or not hub_name(path):
+            resolved["path"] = str(place.resolve())
+    if isinstance(resolved.get("sources"), Mapping):
+        resolved["sources"] = {
+            name: local_paths(part) if isinstance(part, Mapping) else part
+            for name, part in resolved["sources"].items()
+        }
+    return resolved
 
 
 def resolve_data(data: Mapping[str, Any]) -> dict[str, Any]:
     """The group `data` of a recipe with absolute paths, and the text of template files in their place."""
-    resolved = dict(data)
-    if resolved.get("path") and not hub_name(resolved["path"]):
-        resolved["path"] = str(Path(resolved["path"]).expanduser().resolve())
+    resolved = local_paths(data)
     template = resolved.get("template")
     if isinstance(template, str) and template.endswith(TEMPLATE_FILES) and "{%" not in template:
         resolved["template"] = Path(template).expanduser().read_text(encoding="utf-8")

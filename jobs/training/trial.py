@@ -17,9 +17,10 @@ from jobs.attempt.attempt import Attempt
 from jobs.attempt.card import Card
 from jobs.attempt.console import say
 from jobs.attempt.environment import machine, seconds_since_start, versions
+from jobs.data.marks import pad_token
 from jobs.data.packing import Packer, attend_within_examples
 from jobs.data.rows import data_key
-from jobs.data.tokens import Collator, Examples, pad_token
+from jobs.data.tokens import Collator, Examples
 from jobs.evaluation.baseline import read_baseline
 from jobs.evaluation.examples import obtain_examples
 from jobs.evaluation.judging import Judge
@@ -77,7 +78,8 @@ def load_all(
     model, collator = load(base.folder, recipe.model, precision), Collator(pad_token(tokenizer))
     measure = measure_with(model, collator, recipe.evaluation.batch_size, precision, after_batch)
     examples = obtain_examples(recipe, cache, lambda: tokenizer, say, measure)
-    for line in (*examples.account.lines(), *examples.account.curation()):
+    account = examples.account
+    for line in (*account.notes(), *account.lines(), *account.curation()):
         say(line)
     say(
         f"{len(examples.train)} training and {len(examples.validation)} validation examples; "

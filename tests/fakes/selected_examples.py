@@ -8,7 +8,8 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from jobs.data.rows import Row, place, validates
+from jobs.data.files import FileRow, Row
+from jobs.data.rows import place, validates
 from jobs.data.selection import select
 from jobs.data.tokens import Examples
 from jobs.evaluation.examples import mixed
@@ -33,6 +34,7 @@ class Split:
 def split(rows: Iterable[Row], data: DataRecipe) -> Split:
     """Both sides of one source, in the order of their hashes, up to their caps."""
     sides: dict[bool, list[Row]] = {True: [], False: []}
-    for placed in place([rows], data):
+    located = [FileRow(row, "rows", number) for number, row in enumerate(rows, start=1)]
+    for placed in place([located], data):
         sides[validates(placed, data)].append(placed.row)
     return Split(sides[False][: data.train_examples], sides[True][: data.validation_examples])

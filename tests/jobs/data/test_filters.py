@@ -10,7 +10,7 @@ import pytest
 from selected_examples import load_examples
 
 from jobs.data.filters import Filters, normal, repetition, word_share
-from jobs.data.templates import Example
+from jobs.data.pieces import Example
 from jobs.errors import DataError
 from jobs.kinds.qlora import Qlora
 from jobs.recipes.data import FilterRecipe

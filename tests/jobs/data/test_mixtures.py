@@ -12,9 +12,10 @@ import pytest
 import yaml
 from selected_examples import load_examples
 
-from jobs.data.jinja_template import write as own
-from jobs.data.rows import data_key, read
-from jobs.data.templates import Example, mapped, render
+from jobs.data.files import read_rows
+from jobs.data.pieces import Example
+from jobs.data.rows import data_key
+from jobs.data.templates import mapped, render
 from jobs.errors import DataError
 from jobs.evaluation.examples import repeats
 from jobs.kinds.qlora import Qlora
@@ -37,6 +38,17 @@ def two(recipe: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
         "b": {"path": str(tmp_path / "b.csv"), "template": "human_assistant"},
     }
     return recipe
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file without their places."""
+    return [one.row for one in read_rows(path)]
+
+
+def own(text: str, row: dict[str, Any]) -> tuple[str, str]:
+    """Prompt and response by a template of one's own."""
+    example = render(text, row, lambda said, loss_on: Example("", ""))
+    return example.prompt, example.response
 
 
 def counts(examples: Any, tokenizer: Any) -> tuple[int, int, int]:
@@ -76,7 +88,7 @@ def test_human_assistant_writes_conversations() -> None:
     said = [("system", "s"), ("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]
     row = {"messages": [{"role": role, "content": text} for role, text in said]}
     prompt = "s\n\n### Human: a\n### Assistant: b\n### Human: c\n### Assistant:"
-    assert render("human_assistant", row, lambda said, ask: "") == Example(prompt, " d")
+    assert render("human_assistant", row, lambda said, loss_on: Example("", "")) == Example(prompt, " d")
 
 
 def test_own_template_marks_the_response() -> None:

@@ -260,7 +260,7 @@ def test_where_nothing_can_be_asked_nothing_is_answered(
 )
 def test_prompt_is_written_as_in_training(template: str, asked: Any, expected: str, tokenizer: Any) -> None:
     """Up to where the response begins, by every kind of template; a text is taken as it is."""
-    from jobs.data.selection import chat_writer
+    from jobs.data.chat import chat_writer
 
     assert tokenizer.chat_template == CHAT_TEMPLATE
     example = written(asked, template, chat_writer(tokenizer))

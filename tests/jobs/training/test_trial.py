@@ -87,7 +87,7 @@ def _with_plain_peft(paths: TrialPaths, recipe: dict[str, Any]) -> float:
     from selected_examples import split
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-    from jobs.data.rows import load_rows
+    from jobs.data.rows import load_source
     from jobs.recipes.recipe import parse
 
     origin = json.loads((paths.adapter / "adapter_config.json").read_text())["base_model_name_or_path"]
@@ -103,7 +103,8 @@ def _with_plain_peft(paths: TrialPaths, recipe: dict[str, Any]) -> float:
     tokenizer = AutoTokenizer.from_pretrained(origin)
     total, tokens = 0.0, 0
     data = parse(recipe).data
-    for row in split(load_rows(data), data).validation:
+    rows = [one.row for one in load_source(data.parts()[0], data.seed)]
+    for row in split(rows, data).validation:
         prompt = tokenizer(row["prompt"])["input_ids"]
         answer = [*tokenizer(row["completion"])["input_ids"], tokenizer.eos_token_id]
         labels = torch.tensor([[-100] * len(prompt) + answer])
