@@ -21,7 +21,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks.peers import COMPARED, PEERS, peer_version
+from benchmarks.peers import BELIEVERS, COMPARED, PEERS, peer_version
 from benchmarks.problems import HALVES, PROBLEMS
 from benchmarks.records import (
     CHECKOUTS,
@@ -122,7 +122,7 @@ def _run(settings: Record, options: argparse.Namespace) -> Record:
     """The record of one run; with the commit, of an optimiser that is this project's."""
     checkout = options.checkout if settings["peer"] == "old" else ROOT
     record = in_process("benchmarks.run", settings, options.limit, checkout)
-    return record | ({"commit": commit_of(checkout)} if settings["peer"] in CHECKOUTS else {})
+    return record | ({"commit": commit_of(checkout)} if settings["peer"] in (*CHECKOUTS, *BELIEVERS) else {})
 
 
 def make_page(folder: Path) -> None:

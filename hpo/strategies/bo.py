@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from hpo.errors import Problem
 from hpo.models.history import History, Origin, Proposal
+from hpo.space.space import Point
 from hpo.strategies.initial_design import after_design, filled_up, proven, sobol_proposals, with_model
 from hpo.strategies.unused import first_unused
 from hpo.validation import STRICT
@@ -82,11 +83,17 @@ def _design(history: History, count: int) -> list[Proposal]:
     design: list[Proposal] = []
     if history.related and history.asked < _PROVEN:
         design = proven(history, min(count, _PROVEN - history.asked))
-    guesses = [((0.5,) * len(history.space), Origin.CENTRE)]
-    if history.space.usual:
-        guesses.insert(0, (history.space.usual, Origin.USUAL))
-    for point, origin in guesses[history.asked :]:
+    for point, origin in _guesses(history):
         if len(design) < count:
             known = history.with_pending(design)
             design += first_unused(known, [point], 1, origin, "initial design", remaining=False)
     return filled_up(history, design, count, "initial design")
+
+
+def _guesses(history: History) -> list[tuple[Point, Origin]]:
+    """The usual values until they are tried; the centre as the first trial, or right after them."""
+    usual, centre = history.space.usual, ((0.5,) * len(history.space), Origin.CENTRE)
+    if usual is None:
+        return [] if history.asked else [centre]
+    tried = history.space.key(usual) in history.taken
+    return [(usual, Origin.USUAL), *([centre] if history.asked == int(tried) else [])]

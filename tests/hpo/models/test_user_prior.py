@@ -78,6 +78,14 @@ def test_first_trial_is_at_the_usual_values() -> None:
     assert first.params["x"] + first.params["y"] <= 1  # type: ignore[operator]
 
 
+def test_usual_values_come_after_trials_of_the_users_own() -> None:
+    """Once; the centre is left out then, as without beliefs."""
+    optimizer = Optimizer(SPACE, {"loss": "min"})
+    optimizer.add_pending({"k": "a", "x": 0.1})
+    assert [own.origin for own in optimizer.propose(2)] == [Origin.USUAL, Origin.SOBOL]
+    assert [own.origin for own in optimizer.propose(1)] == [Origin.SOBOL]
+
+
 def test_proposals_are_weighed_by_the_beliefs() -> None:
     """Two results far from each other and equal: the middle is worth most, but for a belief."""
 
