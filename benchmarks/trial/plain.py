@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class Timer(TrainerCallback):
 
 
 class Rows(Dataset[dict[str, list[int]]]):
-    """Examples with input_ids and labels."""
+    """Examples with input_ids and labels, a line of a file each."""
 
     def __init__(self, file: str) -> None:
         lines = Path(file).read_text().splitlines()
@@ -69,7 +70,27 @@ def main(settings_file: str, answer: str) -> int:
     model = AutoModelForCausalLM.from_pretrained(
         settings["model"], quantization_config=four_bit, dtype=compute, device_map={"": 0 if cuda else "cpu"}
     )
-    model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)  # type: ignore[no-untyped-call]
+    clock = Clock()
+    train(model, tokenizer, Rows(settings["examples"]), settings, compute, [Timer(clock)])
+    Path(answer).write_text(json.dumps(clock.record()))
+    return 0
+
+
+def train(
+    model: Any,
+    tokenizer: Any,
+    rows: Dataset[Any],
+    settings: Mapping[str, Any],
+    compute: torch.dtype,
+    callbacks: list[TrainerCallback],
+) -> Any:
+    """One epoch on a model as it was loaded.
+
+    Returns:
+        The model with its adapter.
+    """
+    cuda, again = torch.cuda.is_available(), bool(settings.get("checkpointing"))
+    model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=again)  # type: ignore[no-untyped-call]
     lora = LoraConfig(
         r=settings["rank"],
         lora_alpha=settings["alpha"],
@@ -91,17 +112,16 @@ def main(settings_file: str, answer: str) -> int:
         include_num_input_tokens_seen="non_padding",
         seed=settings["seed"],
     )
-    clock = Clock()
+    adapted = get_peft_model(model, lora)
     trainer = Trainer(
-        model=get_peft_model(model, lora),
+        model=adapted,
         args=arguments,
-        train_dataset=Rows(settings["examples"]),
+        train_dataset=rows,
         data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=-100),
-        callbacks=[Timer(clock)],
+        callbacks=callbacks,
     )
     trainer.train()
-    Path(answer).write_text(json.dumps(clock.record()))
-    return 0
+    return adapted
 
 
 if __name__ == "__main__":

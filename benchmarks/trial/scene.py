@@ -67,7 +67,7 @@ def environment(threads: int) -> dict[str, str]:
     return {**os.environ, **counts, **quiet, "PYTHONPATH": str(ROOT)}
 
 
-def measured(module: str, arguments: Sequence[str], threads: int) -> Record:
+def measured(module: str, arguments: Sequence[str], threads: int, limit_s: float = LIMIT_S) -> Record:
     """What `python -m module ARGUMENTS ANSWER` writes into the file ANSWER.
 
     Args:
@@ -82,7 +82,7 @@ def measured(module: str, arguments: Sequence[str], threads: int) -> Record:
         answer = Path(folder) / "answer.json"
         command = [sys.executable, "-W", "ignore", "-m", module, *arguments, str(answer)]
         done = subprocess.run(
-            command, env=environment(threads), capture_output=True, text=True, timeout=LIMIT_S, check=False
+            command, env=environment(threads), capture_output=True, text=True, timeout=limit_s, check=False
         )
         if not answer.exists():
             raise RuntimeError(

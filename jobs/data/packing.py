@@ -14,7 +14,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from jobs.data.tokens import Tokens
+from jobs.data.tokens import COUNTED, TOKENS, Tokens, counted
 from jobs.errors import ModelError
 from jobs.recipes.heads import PLAIN_HEADS, not_packed
 
@@ -32,21 +32,24 @@ class Packer:
             examples: at least one.
 
         Returns:
-            input_ids, position_ids (from 0 in every example) and labels, each `1 x s`; and the lengths of the
-            examples, which add up to s. The first token of an example never counts, so the last one of the
-            example before it is asked for nothing.
+            input_ids, position_ids (from 0 in every example) and labels, each `1 x s`; the lengths of the
+            examples, which add up to s; `COUNTED` and `TOKENS`. The first token of an example never counts,
+            so the last one of the example before it is asked for nothing.
         """
         lengths = tuple(len(example) for example in examples)
+        labels = torch.tensor([[label for example in examples for label in example.labels]])
         return {
             "input_ids": torch.tensor([[token for example in examples for token in example.ids]]),
             "position_ids": torch.tensor([[place for length in lengths for place in range(length)]]),
-            "labels": torch.tensor([[label for example in examples for label in example.labels]]),
+            "labels": labels,
             LENGTHS: lengths,
+            COUNTED: counted(labels),
+            TOKENS: sum(lengths),
         }
 
 
 def attend_within_examples(model: PreTrainedModel) -> None:
-    """Make a model read packed rows; batches that are padded it reads as before, to the last bit.
+    """Make a model read packed rows and padded ones without masks; `generate` and others may still give one.
 
     Args:
         model: loaded with scaled dot-product attention.
@@ -62,11 +65,21 @@ def attend_within_examples(model: PreTrainedModel) -> None:
     model.set_attn_implementation(NAME)
 
 
-def layout(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """What the model is told of where examples are."""
+def layout(model: PreTrainedModel, batch: Mapping[str, Any]) -> dict[str, Any]:
+    """What the model is told of where examples are.
+
+    A padded batch needs no mask either: no token looks to its right, where the padding is, and what is made
+    of the padding is asked for nothing. With a mask, transformers would wait for the card to know what it is.
+    """
+    ids = batch["input_ids"]
+    if LENGTHS not in batch and model.config._attn_implementation != NAME:
+        return {"attention_mask": batch["attention_mask"]}
     # A mask of four dimensions is handed on as it is; without one transformers would make it, `s x s`.
-    none = torch.zeros(1, 1, 1, 1, device=batch["input_ids"].device)
-    return {"position_ids": batch["position_ids"], LENGTHS: batch[LENGTHS], "attention_mask": none}
+    none = torch.zeros(1, 1, 1, 1, device=ids.device)
+    if LENGTHS in batch:
+        return {"position_ids": batch["position_ids"], LENGTHS: batch[LENGTHS], "attention_mask": none}
+    places = torch.arange(ids.shape[1], device=ids.device)[None]
+    return {"position_ids": places, LENGTHS: (ids.shape[1],), "attention_mask": none}
 
 
 def _attention(
@@ -86,7 +99,7 @@ def _attention(
         sdpa_attention_forward(module, q, k, v, _window(q.shape[2], window, q.device), **options)[0]
         for q, k, v in zip(*(torch.split(each, lengths, dim=2) for each in (query, key, value)), strict=True)
     ]
-    return torch.cat(seen, dim=1), None
+    return (torch.cat(seen, dim=1) if len(seen) > 1 else seen[0]), None
 
 
 def _window(length: int, width: int | None, device: torch.device) -> torch.Tensor | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -16,6 +16,9 @@ from jobs.data.pieces import Example, Span
 from jobs.errors import DataError
 
 IGNORED = -100  # the label of a token that does not count; torch's cross-entropy skips it
+# Of a batch beside its tensors: what would otherwise be asked of the card, which is to be waited for.
+COUNTED = "counted"  # places of the labels that count, in the batch laid end to end
+TOKENS = "tokens"  # without padding
 
 
 @dataclass(frozen=True)
@@ -213,15 +216,30 @@ class Collator:
             examples: at least one.
 
         Returns:
-            input_ids, attention_mask and labels, each `micro_batch x longest`.
+            input_ids, attention_mask and labels, each `micro_batch x longest`; `COUNTED` and `TOKENS`.
         """
         longest = max(len(example) for example in examples)
         gaps = [longest - len(example) for example in examples]
         ids = [[*example.ids, *[self.pad] * gap] for example, gap in zip(examples, gaps, strict=True)]
         labels = [[*example.labels, *[IGNORED] * gap] for example, gap in zip(examples, gaps, strict=True)]
         mask = [[1] * len(example) + [0] * gap for example, gap in zip(examples, gaps, strict=True)]
+        made = torch.tensor(labels)
         return {
             "input_ids": torch.tensor(ids),
             "attention_mask": torch.tensor(mask),
-            "labels": torch.tensor(labels),
+            "labels": made,
+            COUNTED: counted(made),
+            TOKENS: sum(map(len, examples)),
         }
+
+
+def counted(labels: torch.Tensor) -> torch.Tensor:
+    """Places of the labels that count, in the batch laid end to end."""
+    return labels.flatten().ne(IGNORED).nonzero()[:, 0]
+
+
+def on_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """A batch with its tensors there."""
+    return {
+        name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in batch.items()
+    }

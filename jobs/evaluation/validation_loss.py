@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from jobs.attempt.card import halving
-from jobs.data.tokens import Collator, Tokens
+from jobs.data.tokens import Collator, Tokens, on_device
 from jobs.errors import Diverged
 from jobs.models.loss import token_losses
 from jobs.models.precision import Precision
@@ -82,11 +83,10 @@ def summed_losses(
 
 
 def _sums(
-    model: torch.nn.Module, batch: Mapping[str, torch.Tensor], precision: Precision
+    model: torch.nn.Module, batch: Mapping[str, Any], precision: Precision
 ) -> tuple[list[float], list[int]]:
     """Loss in nats and number of response tokens, by example."""
-    batch = {name: tensor.to(precision.device) for name, tensor in batch.items()}
-    losses, rows = token_losses(model, batch, precision)
+    losses, rows = token_losses(model, on_device(batch, precision.device), precision)
     size, rows = len(batch["labels"]), rows.cpu()
     sums = torch.zeros(size, dtype=torch.float64).index_add_(0, rows, losses.double().cpu())
     return sums.tolist(), torch.bincount(rows, minlength=size).tolist()

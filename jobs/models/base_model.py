@@ -90,9 +90,6 @@ def load(folder: Path, model: ModelRecipe, precision: Precision) -> PreTrainedMo
     Raises:
         ModelError: the card cannot compute with this kind of quantisation.
     """
-    if precision.repeats_kv:
-        # transformers asks for grouped attention whatever the card; below sm_80 that is the quadratic kernel.
-        sdpa.use_gqa_in_sdpa = lambda *args, **kwargs: False
     loaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=precision.compute,
@@ -102,6 +99,14 @@ def load(folder: Path, model: ModelRecipe, precision: Precision) -> PreTrainedMo
         trust_remote_code=model.trust_remote_code,
     )
     _refuse_int8(loaded, precision)
+    return prepared(loaded, precision)
+
+
+def prepared(loaded: PreTrainedModel, precision: Precision) -> PreTrainedModel:
+    """A loaded base model, frozen and in the number formats of its device."""
+    if precision.repeats_kv:
+        # transformers asks for grouped attention whatever the card; below sm_80 that is the quadratic kernel.
+        sdpa.use_gqa_in_sdpa = lambda *args, **kwargs: False
     loaded.requires_grad_(False)
     set_formats(loaded, precision)
     return loaded

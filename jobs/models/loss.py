@@ -11,8 +11,8 @@ from peft import PeftModel
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from jobs.data.packing import LENGTHS, layout
-from jobs.data.tokens import IGNORED
+from jobs.data.packing import layout
+from jobs.data.tokens import COUNTED
 from jobs.models.precision import Precision
 from jobs.recipes.heads import CHUNK, PLAIN_HEADS
 
@@ -28,24 +28,23 @@ def token_losses(
     Returns:
         Losses in nats, float32, `n`; and the row of the batch that each belongs to, `n`.
     """
-    targets = batch["labels"][:, 1:]  # b x (s-1): position i predicts token i+1
-    counts = targets != IGNORED
+    labels, places = batch["labels"], batch[COUNTED]
     causal = cast(PreTrainedModel, model.get_base_model() if isinstance(model, PeftModel) else model)
     with torch.autocast(precision.device.type, precision.compute, enabled=precision.autocast):
-        losses = _losses(causal, batch, counts, targets[counts])
-    losses = losses.to(targets.device)  # of a model on several cards, they are where its head is
-    return losses, counts.nonzero()[:, 0]
+        losses = _losses(causal, batch, places - 1, labels.flatten()[places])  # each predicts the next token
+    losses = losses.to(labels.device)  # of a model on several cards, they are where its head is
+    return losses, places // labels.shape[1]
 
 
 def _losses(
-    causal: PreTrainedModel, batch: Mapping[str, Any], counts: torch.Tensor, targets: torch.Tensor
+    causal: PreTrainedModel, batch: Mapping[str, Any], places: torch.Tensor, targets: torch.Tensor
 ) -> torch.Tensor:
-    where = layout(batch) if LENGTHS in batch else {"attention_mask": batch["attention_mask"]}
-    inputs = {"input_ids": batch["input_ids"], "use_cache": False, **where}
+    inputs = {"input_ids": batch["input_ids"], "use_cache": False, **layout(causal, batch)}
     if causal.config.model_type not in PLAIN_HEADS:
-        return _cross_entropy(causal(**inputs).logits[:, :-1][counts], targets)
+        logits = causal(**inputs).logits  # b x s x vocabulary
+        return _cross_entropy(logits.flatten(0, 1)[places.to(logits.device)], targets)
     hidden = causal.base_model(**inputs).last_hidden_state  # b x s x hidden
-    hidden = hidden[:, :-1][counts.to(hidden.device)]  # n x hidden
+    hidden = hidden.flatten(0, 1)[places.to(hidden.device)]  # n x hidden
     head = causal.get_output_embeddings()  # type: ignore[no-untyped-call]
     place = next(
         head.parameters()
@@ -84,8 +83,20 @@ def chunked(
     return torch.cat(parts)
 
 
+# What a row of gradients is made of is scaled to: half precision holds a share of 1/4,000,000,000 of it, and
+# products with weights up to 100.
+LARGEST = 256.0
+LEAST = 1e-30  # what is smaller is none, and can be divided by
+
+
 class _Pieces(torch.autograd.Function):
-    """Losses of a frozen linear head: d loss_i / d hidden_i = (softmax(logits_i) - onehot(target_i)) W."""
+    """Losses of a frozen linear head: d loss_i / d hidden_i = (softmax(logits_i) - onehot(target_i)) W.
+
+    That is made before the loss scale is known, and would be lost in half precision where the target is
+    nearly sure. So each row is made of shares: with r_i, the probability of all but the target, it is r_i
+    times what the others give by their shares in r_i, less the target. Shares are far from zero, and r_i is
+    float32.
+    """
 
     @staticmethod
     def forward(
@@ -98,22 +109,25 @@ class _Pieces(torch.autograd.Function):
     ) -> torch.Tensor:
         losses = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
         gradients = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        scales = torch.empty_like(losses)
         for start in range(0, len(hidden), size):
             rows = slice(start, start + size)
             own = targets[rows, None]
             logs = F.log_softmax(F.linear(hidden[rows], weight, bias).float(), dim=-1)  # size x vocabulary
             losses[rows] = -logs.gather(1, own)[:, 0]
             if gradients is not None:
-                weights = logs.exp_()
-                weights.scatter_add_(1, own, weights.new_full((1, 1), -1.0).expand_as(own))
-                gradients[rows] = weights.to(weight.dtype) @ weight
-        ctx.save_for_backward(gradients)
+                others = logs.exp_().scatter_(1, own, 0.0)
+                rest = others.sum(1, keepdim=True)
+                others.mul_(LARGEST / rest.clamp_min(LEAST)).scatter_(1, own, -LARGEST)
+                gradients[rows] = others.to(weight.dtype) @ weight
+                scales[rows] = rest[:, 0] / LARGEST
+        ctx.save_for_backward(gradients, scales)
         return losses
 
     @staticmethod
     def backward(ctx: Any, *outer: torch.Tensor) -> tuple[torch.Tensor | None, None, None, None, None]:
-        (gradients,) = ctx.saved_tensors
-        return (gradients * outer[0][:, None]).to(gradients.dtype), None, None, None, None
+        gradients, scales = ctx.saved_tensors
+        return (gradients * (scales * outer[0])[:, None]).to(gradients.dtype), None, None, None, None
 
 
 def _cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from jobs.errors import ModelError
 
 AMPERE = (8, 0)
+FORCED = "FRONTRUNNER_CAPABILITY"  # the policy of another card, such as 7.0; for tests and benchmarks alone
 INT8_FROM = (7, 5)
 
 
@@ -59,13 +61,22 @@ def of_this_machine() -> Precision:
     """The policy for the first CUDA device, or for the CPU.
 
     Raises:
-        ModelError: this build of torch holds no code for the device.
+        ModelError: this build of torch holds no code for the device, or `FORCED` is no capability.
     """
     if not torch.cuda.is_available():
         return precision_for(None)
     capability = torch.cuda.get_device_capability(0)
     guard(capability, torch.cuda.get_arch_list(), torch.cuda.get_device_name(0))
-    return precision_for(capability)
+    return precision_for(_forced() or capability)
+
+
+def _forced() -> tuple[int, int] | None:
+    major, dot, minor = os.environ.get(FORCED, "").partition(".")
+    if not (dot and major.isdecimal() and minor.isdecimal()):
+        if FORCED in os.environ:
+            raise ModelError(f"{FORCED}: got {os.environ[FORCED]!r}, expected a capability such as 7.0")
+        return None
+    return int(major), int(minor)
 
 
 def guard(capability: tuple[int, int], architectures: list[str], device: str) -> None:

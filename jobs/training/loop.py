@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from jobs.attempt.console import say
 from jobs.data.packing import Packer
 from jobs.data.reading_order import dealt, largest_pass, reading_order
 from jobs.data.tokens import Collator, Examples, Ordered
-from jobs.errors import Diverged, OutOfMemory
+from jobs.errors import OutOfMemory
 from jobs.memory.sizing import Sizing, choose_sizing
 from jobs.recipes.recipe import TrainerRecipe
 from jobs.training.process_group import OutOfMemoryElsewhere
@@ -47,31 +46,44 @@ class StepWatch(TrainerCallback):
         if self._first_step is not None:
             self._first_step()
             self._first_step = None
-        self._trainer.step_loss = 0.0
+        self._trainer.step_loss = None
         self._trainer.tokens_before_step = self._trainer.totals.tokens
         self._began_at, self._cpu_began_at = time.monotonic(), time.process_time()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Account for the step.
+        """Account for the step, or for the one before it where the card has not done this one yet.
 
         Raises:
-            Diverged: the loss is not finite or above the bound.
+            Diverged: see `AdapterTrainer.account_losses`.
         """
-        totals, loss, now = self._trainer.totals, self._trainer.step_loss, time.monotonic()
-        surroundings = self._trainer.surroundings
-        totals.train_seconds += now - self._began_at
-        totals.train_cpu_seconds += time.process_time() - self._cpu_began_at
-        late = now - self._saved_at >= self._recipe.checkpoint_every_s
+        trainer, totals, surroundings = self._trainer, self._trainer.totals, self._trainer.surroundings
+        late = time.monotonic() - self._saved_at >= self._recipe.checkpoint_every_s
         (due,) = surroundings.ranks.meet(surroundings.ranks.rank == 0 and (surroundings.signals.due or late))
-        if not math.isfinite(loss) or loss > self._recipe.divergence_loss:
-            bound = self._recipe.divergence_loss
-            raise Diverged(f"loss at step {state.global_step}: got {loss}, expected at most {bound} (finite)")
-        totals.losses.append(loss)
-        totals.skipped_steps += bool(self._trainer.accelerator.optimizer_step_was_skipped)
-        surroundings.progress.step(progress_line(self._trainer, "training"))
+        assert trainer.step_loss is not None
+        trainer.late.put(trainer.step_loss)
+        totals.skipped_steps += bool(trainer.accelerator.optimizer_step_was_skipped)
+        self._account(left=0 if due else 1)
+        surroundings.progress.step(progress_line(trainer, "training"))
         if due:
             control.should_save = True
-            self._saved_at = now
+            self._saved_at = time.monotonic()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Account for the last step.
+
+        Raises:
+            Diverged: see `AdapterTrainer.account_losses`.
+        """
+        self._began_at, self._cpu_began_at = time.monotonic(), time.process_time()
+        self._account(left=0)
+
+    def _account(self, left: int) -> None:
+        totals = self._trainer.totals
+        try:
+            self._trainer.account_losses(left)  # perhaps waits for the card, which is time of training
+        finally:
+            totals.train_seconds += time.monotonic() - self._began_at
+            totals.train_cpu_seconds += time.process_time() - self._cpu_began_at
 
 
 def progress_line(trainer: AdapterTrainer, phase: str, eval_loss: float | None = None) -> Progress:
@@ -124,7 +136,7 @@ def train(
         The trainer, done: with the model, the totals, and able to checkpoint again.
 
     Raises:
-        Diverged: see `StepWatch`.
+        Diverged: see `AdapterTrainer.account_losses`.
         OutOfMemory: not even one example a forward pass fits the card.
     """
     resumed = surroundings.checkpoints.resume()
@@ -149,7 +161,13 @@ def train(
         arguments = training_arguments(recipe, sizing, seed, plan.steps, surroundings.precision)
         arguments.output_dir = str(plan.folder)
         trainer = AdapterTrainer(
-            surroundings, totals, model=adapted, args=arguments, train_dataset=read, data_collator=collator
+            surroundings,
+            totals,
+            recipe.divergence_loss,
+            model=adapted,
+            args=arguments,
+            train_dataset=read,
+            data_collator=collator,
         )
         trainer.add_callback(StepWatch(trainer, recipe, first_step))
         trainer.surroundings.progress.phase(progress_line(trainer, "training"))
@@ -199,6 +217,7 @@ def after_out_of_memory(trainer: AdapterTrainer) -> Path | None:
     Returns:
         The checkpoint to go on from; None where no step was done.
     """
+    trainer.account_losses(left=0)
     trainer.totals.tokens = trainer.tokens_before_step
     assert trainer.model is not None
     trainer.model.zero_grad(set_to_none=True)

@@ -12,7 +12,7 @@ from hpo.records import Metric
 from jobs.memory.sizing import Model, foretold
 from jobs.recipes.metrics import CardMetrics
 from jobs.recipes.recipe import TrainerRecipe
-from jobs.training.trainer import AdapterTrainer
+from jobs.training.trainer import AdapterTrainer, makes_again
 
 GIB = 2**30
 
@@ -38,7 +38,7 @@ def memory_metrics(trainer: AdapterTrainer, recipe: TrainerRecipe) -> CardMetric
     memory = CardMetrics(gpu_memory_gib=Metric(card.bytes / GIB))
     if model is None or not trainer.most_tokens:
         return memory
-    peak = foretold(recipe, model, trainer.args.activation_checkpointing is True, trainer.most_tokens)
+    peak = foretold(recipe, model, makes_again(trainer.args), trainer.most_tokens)
     training_peak = Metric(card.peak_bytes() / GIB)
     return replace(memory, foretold_memory_gib=Metric(peak.total / GIB), training_memory_gib=training_peak)
 

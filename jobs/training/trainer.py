@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import PeftModel
@@ -18,16 +18,26 @@ from jobs.attempt.checkpoints import Checkpoints
 from jobs.attempt.disk import disk_errors
 from jobs.attempt.progress import ProgressLog, Silence
 from jobs.attempt.signals import Signals
+from jobs.data.tokens import COUNTED, TOKENS
+from jobs.errors import Diverged
 from jobs.memory.sizing import Sizing
 from jobs.models.adapter import write_adapter
 from jobs.models.loss import token_losses
 from jobs.models.precision import Precision
 from jobs.recipes.recipe import TrainerRecipe
+from jobs.training.ahead import Ahead
+from jobs.training.late_losses import LateLosses
 from jobs.training.process_group import Ranks
 from jobs.training.shared_checkpoints import SharedCheckpoints, restore_random_state, state_name
 
 TOTALS = "totals.json"
 STATE = "trainer_state.json"
+# transformers 5.23 gave the field its new name, and warns of the old one.
+CHECKPOINTING = next(
+    name
+    for name in ("activation_checkpointing", "gradient_checkpointing")
+    if name in TrainingArguments.__dataclass_fields__
+)
 
 
 @dataclass
@@ -78,10 +88,18 @@ def training_arguments(
         "seed": seed,
         "fp16": precision.scales_loss,
         "bf16": precision.compute is torch.bfloat16,
-        "activation_checkpointing": sizing.checkpointing,
+        CHECKPOINTING: sizing.checkpointing,
         **OWN_ARGUMENTS,
     }
+    if precision.device.type == "cuda":  # batches go to the card while it computes
+        chosen["dataloader_pin_memory"] = True
+        chosen.setdefault("accelerator_config", {"non_blocking": True})
     return TrainingArguments(**chosen)
+
+
+def makes_again(arguments: TrainingArguments) -> bool:
+    """Whether activations are made again in the backward pass."""
+    return getattr(arguments, CHECKPOINTING) is True
 
 
 # What the trial decides by itself, so that `trainer.args` may not.
@@ -102,13 +120,18 @@ OWN_ARGUMENTS: Mapping[str, Any] = {
 class AdapterTrainer(Trainer):
     """The Trainer with the loss on the response only, and checkpoints of the adapter."""
 
-    def __init__(self, surroundings: Surroundings, totals: Totals, **options: Any) -> None:
+    def __init__(
+        self, surroundings: Surroundings, totals: Totals, divergence_loss: float, **options: Any
+    ) -> None:
         self.surroundings = surroundings
         self.totals = totals
-        self.step_loss = 0.0
+        self.divergence_loss = divergence_loss
+        self.step_loss: torch.Tensor | None = None  # so far, where the model computes
+        self.late = LateLosses()
         self.tokens_before_step = 0
         self.most_tokens = 0  # of a forward pass, padding among them
         self.in_pass = False  # forward and backward; what fails there has changed no weight
+        self._ahead: Ahead[dict[str, Any]] | None = None
         super().__init__(**options)
         self.remove_callback(PrinterCallback)
 
@@ -125,33 +148,66 @@ class AdapterTrainer(Trainer):
             num_items_in_batch: response tokens of the whole batch.
         """
         losses, _ = token_losses(model, inputs, self.surroundings.precision)
-        mask = inputs.get("attention_mask")  # packed rows have none, and no padding
-        self.totals.tokens += inputs["input_ids"].numel() if mask is None else int(mask.sum())
+        self.totals.tokens += cast(int, inputs[TOKENS])
         self.most_tokens = max(self.most_tokens, inputs["input_ids"].numel())
         own = len(losses) * self.surroundings.ranks.count
         return losses.sum() / (own if num_items_in_batch is None else num_items_in_batch)
 
-    def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list[Any], Any]:
-        """The micro-batches of a step, and the response tokens in them and in those of the other ranks."""
-        batches, tokens = super().get_batch_samples(*args, **kwargs)
-        if tokens is None or self.surroundings.ranks.count == 1:
-            return batches, tokens
-        return batches, self.surroundings.ranks.meet(float(tokens))[0]
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """See transformers; whatever ends it, no thread stays behind."""
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            if self._ahead is not None:
+                self._ahead.close()
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], Any]:
+        """The micro-batches of a step, and the response tokens in them and in those of the other ranks.
+
+        Those of the next step are made, and sent to the card, while this one is computed.
+        """
+        if self._ahead is None or self._ahead.source is not epoch_iterator:
+            self._ahead = Ahead(epoch_iterator, self.args.gradient_accumulation_steps + 1)
+        batches, tokens = super().get_batch_samples(self._ahead, num_batches, device)
+        if tokens is None:
+            return batches, None
+        own = sum(len(batch[COUNTED]) for batch in batches)  # known here; `tokens` the card would have to say
+        return batches, self.surroundings.ranks.meet(own)[0]
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """One micro-batch forward and backward; after the last of a step the ranks sum their gradients."""
         self.in_pass = True
         loss = super().training_step(*args, **kwargs)
-        self.step_loss += float(loss)
-        if self.accelerator.sync_gradients:
+        own = loss.double()
+        self.step_loss = own if self.step_loss is None else self.step_loss + own
+        if self.accelerator.sync_gradients and self.surroundings.ranks.count > 1:
             assert self.model is not None
             before = self.tokens_before_step
-            self.step_loss, tokens = self.surroundings.ranks.sum_gradients(
-                self.model.parameters(), self.step_loss, self.totals.tokens - before
+            summed, tokens = self.surroundings.ranks.sum_gradients(
+                self.model.parameters(), float(self.step_loss), self.totals.tokens - before
             )
+            self.step_loss = torch.tensor(summed, dtype=torch.float64)
             self.totals.tokens = before + int(tokens)
         self.in_pass = False
         return loss
+
+    def account_losses(self, left: int) -> None:
+        """Take the losses of the steps that the card has done into the totals.
+
+        Args:
+            left: how many of the newest need not be waited for.
+
+        Raises:
+            Diverged: a loss is not finite, or above the bound.
+        """
+        for loss in self.late.read(left):
+            step = len(self.totals.losses) + 1
+            if not math.isfinite(loss) or loss > self.divergence_loss:
+                bound = self.divergence_loss
+                raise Diverged(f"loss at step {step}: got {loss}, expected at most {bound} (finite)")
+            self.totals.losses.append(loss)
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         self.save_now()

@@ -31,6 +31,7 @@ from jobs.models.base_model import BaseFolder, load, obtain_base
 from jobs.models.libraries import quiet, use_cores
 from jobs.models.precision import Precision, of_this_machine
 from jobs.recipes.data import DataRecipe, Packing
+from jobs.recipes.heads import PLAIN_HEADS
 from jobs.recipes.metrics import TrainingMetrics
 from jobs.recipes.recipe import Recipe, parse
 from jobs.training.gpus import Place
@@ -38,7 +39,7 @@ from jobs.training.loop import Plan, progress_line, train
 from jobs.training.rank_group import part, rank_group
 from jobs.training.resources import drawn_energy, memory_metrics
 from jobs.training.shared_checkpoints import SharedCheckpoints
-from jobs.training.trainer import AdapterTrainer, Surroundings
+from jobs.training.trainer import AdapterTrainer, Surroundings, makes_again
 from jobs.training.trial_evaluation import TrialEvaluation
 
 
@@ -156,10 +157,10 @@ def run(spec: TrialSpec, attempt: Attempt, place: Place) -> TrialResult:
 
 def collator_of(loaded: Loaded, data: DataRecipe) -> Collator | Packer:
     """How training examples become a batch; the model is made to read such batches."""
-    if data.packing is Packing.NONE:
-        return loaded.collator
-    attend_within_examples(cast(Any, loaded.model))
-    return Packer()
+    model = cast(Any, loaded.model)
+    if data.packing is not Packing.NONE or model.config.model_type in PLAIN_HEADS:
+        attend_within_examples(model)
+    return loaded.collator if data.packing is Packing.NONE else Packer()
 
 
 def _metrics(
@@ -196,7 +197,7 @@ def _details(
         "attempts": trainer.totals.attempts,
         "steps": trainer.state.global_step,
         "micro_batch": trainer.args.per_device_train_batch_size,
-        "gradient_checkpointing": trainer.args.activation_checkpointing,
+        "gradient_checkpointing": makes_again(trainer.args),
         "gpus": {"ranks": place.ranks, "layers_split_over": place.layers},
         "train_examples": len(loaded.examples.train),
         "validation_examples": len(loaded.examples.validation),

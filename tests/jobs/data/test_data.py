@@ -16,7 +16,7 @@ from jobs.data.files import read_rows
 from jobs.data.pieces import Example
 from jobs.data.reading_order import reading_order
 from jobs.data.templates import render
-from jobs.data.tokens import IGNORED, Collator, Tokens, tokenise
+from jobs.data.tokens import COUNTED, IGNORED, TOKENS, Collator, Tokens, tokenise
 from jobs.errors import DataError
 from jobs.recipes.data import Template
 from jobs.recipes.recipe import parse
@@ -89,6 +89,8 @@ def test_collator_pads_without_counting() -> None:
     assert batch["input_ids"].tolist() == [[1, 2, 3], [4, 5, 9]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
     assert batch["labels"].tolist() == [[IGNORED, 2, 3], [IGNORED, 5, IGNORED]]
+    assert batch[COUNTED].tolist() == [1, 2, 4]
+    assert batch[TOKENS] == 5
 
 
 def test_long_examples_are_cut_or_dropped(recipe: dict[str, Any], tokenizer: Any, tmp_path: Path) -> None:

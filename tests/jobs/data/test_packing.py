@@ -17,7 +17,7 @@ from hpo.records import TrialResult
 from jobs import run_trial
 from jobs.data.packing import LENGTHS, Packer, attend_within_examples
 from jobs.data.reading_order import reading_order
-from jobs.data.tokens import IGNORED, Collator, Tokens
+from jobs.data.tokens import COUNTED, IGNORED, TOKENS, Collator, Tokens
 from jobs.errors import ModelError
 from jobs.kinds.qlora import Qlora
 from jobs.models.adapter import add_adapter
@@ -67,6 +67,8 @@ def test_row_by_hand() -> None:
     assert row["position_ids"].tolist() == [[0, 1, 2, 0, 1]]
     assert row["labels"].tolist() == [[IGNORED, 8, 9, IGNORED, 5]]
     assert row[LENGTHS] == (3, 2)
+    assert row[COUNTED].tolist() == [1, 2, 4]
+    assert row[TOKENS] == 5
 
 
 @pytest.mark.parametrize(
@@ -78,13 +80,16 @@ def test_packed_losses_and_gradients_are_those_of_the_examples_apart(
     """To 1e-5, on every architecture, also where the forward pass is made a second time."""
     model = model_of(saved(kind, tmp_path / "model"), recipe, checkpointing=checkpointing)
     packed, packed_gradients = learned(model, Packer()(examples()))
+    unmasked, unmasked_gradients = learned(model, Collator(1)(examples()))
+    model.get_base_model().set_attn_implementation("sdpa")  # with masks, as transformers reads padded rows
     padded, padded_gradients = learned(model, Collator(1)(examples()))
     assert len(packed) == len(padded) == sum(len(one) - max(1, one.response_at) for one in examples())
-    assert torch.allclose(packed, padded, atol=1e-5, rtol=0)
-    assert all(
-        torch.allclose(one, other, atol=1e-5, rtol=1e-4)
-        for one, other in zip(packed_gradients, padded_gradients, strict=True)
-    )
+    for losses, gradients in ((packed, packed_gradients), (unmasked, unmasked_gradients)):
+        assert torch.allclose(losses, padded, atol=1e-5, rtol=0)
+        assert all(
+            torch.allclose(one, other, atol=1e-5, rtol=1e-4)
+            for one, other in zip(gradients, padded_gradients, strict=True)
+        )
 
 
 def test_examples_see_nothing_of_each_other(recipe: dict[str, Any], tiny_model: Path) -> None:
@@ -107,10 +112,13 @@ def test_sliding_window_is_kept_within_long_examples(recipe: dict[str, Any], tmp
     model = model_of(narrow, recipe).eval()
     with torch.no_grad():
         packed, _ = token_losses(model, Packer()(examples()), CPU)
+        unmasked, _ = token_losses(model, Collator(1)(examples()), CPU)
+        model.get_base_model().set_attn_implementation("sdpa")
         padded, _ = token_losses(model, Collator(1)(examples()), CPU)
         wide = model_of(saved("mistral", tmp_path / "wide"), recipe).eval()
         all_seen, _ = token_losses(wide, Packer()(examples()), CPU)
     assert torch.allclose(packed, padded, atol=1e-5, rtol=0)
+    assert torch.allclose(unmasked, padded, atol=1e-5, rtol=0)
     assert not torch.allclose(packed, all_seen, atol=1e-3)
 
 
