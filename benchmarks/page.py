@@ -28,7 +28,8 @@ Protocol: 10 initial points of each optimiser's own, then batches of 4 that are 
 is told, to n=50 trials. The score is taken on noiseless values: the hypervolume from a fixed reference
 point as a share of the true front's, or with one objective the simple regret, less being better. No
 optimiser is told that point. Mean and standard error over seeds; CPU seconds on one thread. "Ours before"
-is this project's optimiser of an earlier commit.
+is this project's optimiser of an earlier commit: 91e5d7a, or 6c842d7, whose scores it repeats (on the two
+runs that were compared).
 
 Every choice in the optimiser was made on the first half of the problems, `tuning`; what it is worth is
 reported on the second, `reporting`, which has the same kinds and was not looked at when choosing. Where a
@@ -43,7 +44,9 @@ _LEADS = """How far ours is ahead (more is better, with regrets too), with the s
 difference; in bold where it is behind by more than that. Best peer: the better of Ax and GPSampler. Seeds:
 ours/before/Ax/GPSampler; a single run counts as one without error."""
 _BELIEFS = """Every parameter has a usual value of medium belief: the best of 200 random configurations, or
-the worst that works (`benchmarks/beliefs.py`)."""
+the worst that works (`benchmarks/beliefs.py`). Both were measured with the models of "ours before", which
+stands for none."""
+_WITHOUT = "old"  # as of the commit that the runs with beliefs are of
 
 
 def _seeds(results: Results) -> str:
@@ -83,10 +86,10 @@ def _half(half: str, runs: Sequence[Record]) -> list[str]:
 
 def _beliefs(runs: Sequence[Record]) -> list[str]:
     seeds = {(own["problem"], own["seed"]) for own in runs if own["peer"] in BELIEVERS}
-    same = [own for own in runs if (own["problem"], own["seed"]) in seeds]
+    same = [own for own in runs if (own["problem"], own["seed"]) in seeds]  # none of other seeds beside them
     parts = ["## Beliefs of the user", _BELIEFS] if seeds else []
     for half, problems in HALVES.items():
-        if table := belief_table(Results(same, problems, ("ours", *BELIEVERS))):
+        if table := belief_table(Results(same, problems, (_WITHOUT, *BELIEVERS)), _WITHOUT):
             parts += [f"### The {half} half with beliefs", table]
     return parts
 

@@ -217,7 +217,7 @@ def _ax_parameter(name: str, dimension: Dimension) -> Any:
     from ax.api.configs import ChoiceParameterConfig, RangeParameterConfig
 
     if isinstance(dimension, Choice):
-        kind = "str" if isinstance(dimension.values[0], str) else "int"
+        kind = type(dimension.values[0]).__name__  # str, int, float or bool, as Ax names them
         return ChoiceParameterConfig(name, list(dimension.values), kind, is_ordered=dimension.ordered)
     return RangeParameterConfig(
         name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 
-from benchmarks.peers import PEERS
+from benchmarks.peers import BELIEVERS, PEERS
 from benchmarks.problems import PROBLEMS, make
 from benchmarks.scores import AT, STRONGEST, Record, Results, Spread
 
@@ -124,13 +124,17 @@ def _by_problem(results: Results, cell: Callable[[str, str], str]) -> list[list[
     return [[problem, *(cell(problem, peer) for peer in results.peers)] for problem in results.problems]
 
 
-def belief_table(results: Results) -> str:
-    """Scores without and with beliefs, and what a belief is ahead by."""
-    beliefs = [peer for peer in ("right_belief", "wrong_belief") if peer in results.peers]
+def belief_table(results: Results, without: str) -> str:
+    """Scores without and with beliefs.
+
+    Args:
+        without: the optimiser that has none.
+    """
+    beliefs = [peer for peer in BELIEVERS if peer in results.peers]
     problems = [name for name in results.problems if any(results.of(name, peer) for peer in beliefs)]
 
     def cells(problem: str, trials: int) -> list[str]:
-        scores = [results.at(problem, peer, trials) for peer in ("ours", *beliefs)]
+        scores = [results.at(problem, peer, trials) for peer in (without, *beliefs)]
         return [str(own or "-") for own in scores]
 
     rows = [[titled(name), *(cell for trials in AT for cell in cells(name, trials))] for name in problems]

@@ -319,7 +319,7 @@ def test_beliefs_are_compared_on_the_same_runs() -> None:
     """None, a good one and a misleading one, after 20, 30 and 50 trials."""
     runs = [_record("ours", 0, 0.5), _record("right_belief", 0, 1.0), _record("wrong_belief", 0, 0.25)]
     results = Results(runs, peers=("ours", "right_belief", "wrong_belief"))
-    assert belief_table(results).splitlines()[2].startswith("| zdt1 | 0.200 | 0.400 | 0.100 | 0.300")
+    assert belief_table(results, "ours").splitlines()[2].startswith("| zdt1 | 0.200 | 0.400 | 0.100 | 0.300")
 
 
 def test_page_is_written_from_the_results(tmp_path: Path) -> None:
