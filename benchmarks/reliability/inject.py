@@ -20,7 +20,7 @@ from benchmarks.reliability.outcome import ghosts_in_queue, left_in_queue, outco
 from benchmarks.reliability.plan import Injection, Plan
 from benchmarks.reliability.programs import Programs
 from benchmarks.reliability.scene import Missed, Scene
-from benchmarks.reliability.study import SYNTHETIC, StudyProcess
+from benchmarks.reliability.study import PROGRAM, SYNTHETIC, StudyProcess
 from hpo.records import RecordError
 
 DISK_MIB = 48
@@ -47,9 +47,8 @@ def run_plan(plan: Plan, folder: Path, limit_s: float, *, keep: bool = False) ->
         if any(injection.fault == "controller.clock" for injection in plan.injections):
             others = os.environ.get("PYTHONPATH", "")
             environment["PYTHONPATH"] = os.pathsep.join(path for path in (str(CLOCK), others) if path)
-        study = StudyProcess(
-            disk.folder, f"chaos{plan.seed}", [*SYNTHETIC, *plan.options], environment, folder / "log"
-        )
+        options = [*(PROGRAM if plan.program else SYNTHETIC), *plan.options]
+        study = StudyProcess(disk.folder, f"chaos{plan.seed}", options, environment, folder / "log")
         scene = Scene(site, study, disk, programs, clock)
         record = {**plan.to_json(), "commit": commit(), **_run(plan, scene, limit_s)}
         if (keep or not is_clean(record)) and study.paths.folder.exists():

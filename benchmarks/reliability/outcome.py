@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from benchmarks.reliability.cluster import Cluster
+from benchmarks.reliability.program import program_loss
 from hpo.controller.submission import study_prefix
 from hpo.paths import StudyPaths, TrialPaths
 from hpo.records import Metric, RecordError, TrialResult, TrialSpec, read_jsonl
@@ -95,9 +96,17 @@ def _is_right(files: TrialPaths, name: str, metrics: dict[str, Metric]) -> bool:
         result, spec = TrialResult.read(files.metrics), TrialSpec.read(files.spec)
     except (OSError, RecordError):
         return False
-    expected = undisturbed_loss(spec)
-    same = math.isclose(result.metrics["train_loss"].value, expected, rel_tol=1e-9)
+    name_of_loss, expected = undisturbed(spec)
+    same = math.isclose(result.metrics[name_of_loss].value, expected, rel_tol=1e-9)
     return result.trial == name and result.metrics == metrics and same
+
+
+def undisturbed(spec: TrialSpec) -> tuple[str, float]:
+    """What a trial that ran from its first step to its last, each step once, reports: metric and value."""
+    trainer = spec.recipe["trainer"]
+    if isinstance(trainer, dict) and "argv" in trainer:
+        return "loss", program_loss(float(spec.params["x"]), spec.seed)
+    return "train_loss", undisturbed_loss(spec)
 
 
 def undisturbed_loss(spec: TrialSpec) -> float:

@@ -41,6 +41,7 @@ class Plan:
     injections: tuple[Injection, ...]
     cluster: Options
     options: tuple[str, ...]
+    program: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """What the record says of it before it has run."""
@@ -51,6 +52,7 @@ class Plan:
             "grace_s": site.grace_s,
             "user_signal": site.user_signal,
             "accounting": site.accounting,
+            "program": self.program,
             "options": list(self.options),
         }
 
@@ -78,7 +80,8 @@ def draw_plan(seed: int, only: Sequence[str] = (), *, trials: int = TRIALS, smal
         for fault in faults
     ]
     options = [*_options(rng, faults), f"study.seed={seed}", f"budget.trials={trials}"]
-    return Plan(seed, trials, tuple(sorted(injections, key=_moment)), site, tuple(options))
+    program = any(fault.program for fault in faults)
+    return Plan(seed, trials, tuple(sorted(injections, key=_moment)), site, tuple(options), program)
 
 
 def _moment(injection: Injection) -> tuple[int, float]:

@@ -1,4 +1,4 @@
-"""squeue and sbatch as the controller finds them: the real ones, unless a mark says otherwise."""
+"""Slurm's clients as the controller finds them: the real ones, unless a mark says otherwise."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ fi
 if mv {marks}/hang {marks}/taken 2>/dev/null; then
     kill -STOP "$(cat {marks}/taken)"
 fi
-exec {real} "$@"
 """
 
 _SQUEUE = """#!/bin/sh
@@ -33,8 +32,21 @@ if [ -e {marks}/squeue_hangs ] || [ -e {marks}/squeue_fails ]; then
     echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2
     exit 1
 fi
+"""
+
+_LAST = """
+if [ -e {marks}/noisy ]; then
+    echo '*** Welcome to our cluster | 2026 | 0 | RUNNING | we wish | you | well ***'
+    echo 'Mind the quota: 42 nodes are up' >&2
+    {real} "$@"
+    code=$?
+    echo '| thank | you | for | asking |'
+    exit $code
+fi
 exec {real} "$@"
 """
+_FIRST = {"sbatch": _SBATCH, "squeue": _SQUEUE}
+_CLIENTS = ("sbatch", "squeue", "sacct", "scontrol", "scancel", "sinfo")
 
 
 class Programs:
@@ -48,8 +60,8 @@ class Programs:
         self._marks = folder / "marks"
         self._marks.mkdir(parents=True)
         self.path = folder
-        for name, text in (("sbatch", _SBATCH), ("squeue", _SQUEUE)):
-            real = shutil.which(name)
+        for name in _CLIENTS:
+            text, real = _FIRST.get(name, "#!/bin/sh\n") + _LAST, shutil.which(name)
             program = folder / name
             program.write_text(text.format(marks=shlex.quote(str(self._marks)), real=real))
             program.chmod(0o755)
@@ -63,7 +75,8 @@ class Programs:
         """From now on act otherwise.
 
         Args:
-            name: kill_before, kill_after (of sbatch: the controller dies), hang, squeue_fails, squeue_hangs.
+            name: kill_before, kill_after (of sbatch: the controller dies), hang; squeue_fails, squeue_hangs;
+                noisy (every client).
             text: kill_before: seconds until sbatch goes on; hang: the process to stop.
         """
         made = self._marks / f".{name}"

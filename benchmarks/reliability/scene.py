@@ -134,6 +134,7 @@ class Fault:
         user_signal: whether preemption must send the user's signal; None: no matter.
         accounting: whether the cluster must have accounting.
         small_disk: whether the study root must be a disk of its own.
+        program: whether trials must be of `trainer=command`.
         options: further overrides of the study.
     """
 
@@ -144,4 +145,5 @@ class Fault:
     user_signal: bool | None = None
     accounting: bool = False
     small_disk: bool = False
+    program: bool = False
     options: tuple[str, ...] = ()

@@ -19,18 +19,32 @@ from hpo.study.journal import load_study
 from hpo.study.state import Study
 
 LOOK_S = 0.05
-SYNTHETIC = (
+ANY = (
     "experiment=none",
     "report.automatic=false",
+    "cluster=slurm",
+    "cluster.mem_gb=0.25",
+    "controller.poll_seconds=1",
+    "controller.gone_seconds=6",
+)
+SYNTHETIC = (
+    *ANY,
     "trainer=synthetic",
     "trainer.seconds=4",
     "trainer.sigma=0.5",
     "trainer.start_seconds=0.3",
     "trainer.checkpoint_every_s=1",
-    "cluster=slurm",
-    "cluster.mem_gb=0.25",
-    "controller.poll_seconds=1",
-    "controller.gone_seconds=6",
+)
+PROGRAM = (
+    *ANY,
+    "trainer=command",
+    "trainer.argv=['{python}',-m,benchmarks.reliability.program"
+    ",'{x}','{seed}','{folder}','{progress}','{metrics}']",
+    "trainer.metrics=[loss]",
+    "space=none",
+    "space.x='interval(0,1)'",
+    "objectives=none",
+    "objectives.loss=min",
 )
 
 
@@ -52,8 +66,10 @@ class StudyProcess:
         self.environment, self.log = environment, log
         self.paths = StudyPaths(root / name)
         self.starts = 0
+        self.displaced: set[int] = set()  # pids of controllers whose end says nothing of the study
         self.over = threading.Event()
         self._controllers: list[subprocess.Popen[bytes]] = []
+        self._code: int | None = None
         self._lock = threading.RLock()
         self._outage = threading.Lock()
 
@@ -62,18 +78,22 @@ class StudyProcess:
         where = [f"study.root={self.root}", f"study.name={self.name}"]
         return [sys.executable, "-m", "hpo", command, *self.options, *where, *more]
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The whole environment of the next controller."""
+        return {**os.environ, **self.environment}
+
     def start(self) -> subprocess.Popen[bytes]:
         """Start a controller, beside one that is there already."""
         with self._lock, self.log.open("ab") as log:
             log.write(f"--- controller {self.starts} at {time.strftime('%X')}\n".encode())
             log.flush()
-            environment = {**os.environ, **self.environment}
             process = subprocess.Popen(
                 self.command(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=environment,
+                env=self.variables,
                 cwd=ROOT,
             )
             self._controllers.append(process)
@@ -113,12 +133,12 @@ class StudyProcess:
     def _exit_code(self) -> int | None:
         """The code of the last controller that ended; None while one is at work."""
         with self._lock:
-            code = None
             for process in list(self._controllers):
                 if process.poll() is not None:
                     self._controllers.remove(process)
-                    code = process.returncode
-            return None if self._controllers else code
+                    if process.pid not in self.displaced:
+                        self._code = process.returncode
+            return None if self._controllers else self._code
 
     @property
     def controllers(self) -> list[int]:

@@ -20,11 +20,12 @@ _HEAD = (
     "left in the queue",
     "seconds",
 )
-_TEXT = """Each run is a study of 24 synthetic trials (mean 4 s, log-normal, sigma 0.5) on a one-machine
-Slurm cluster of its own, 4 nodes of 2 pretended GPUs, with 1 to 4 faults. Study, cluster, faults and their
-moments are drawn from the run's seed. A controller that a fault killed is started again with the same
-command; one that ends by itself is not. A run counts for every fault in it, so the lines overlap and the
-last one does not add them up. Seconds are of the whole study, median and longest."""
+_TEXT = """Each run is a study of 24 synthetic trials (mean 4 s, log-normal, sigma 0.5), or of as many
+external programs, on a one-machine Slurm cluster of its own, 4 nodes of 2 pretended GPUs, with 1 to 4 faults.
+Study, cluster, faults and their moments are drawn from the run's seed and the faults that were known then.
+A controller that a fault killed is started again with the same command; one that ends by itself is not. A run
+counts for every fault in it, so the lines overlap and the last one does not add them up. Seconds are of the
+whole study, median and longest."""
 
 
 def section(records: Sequence[Record]) -> str:

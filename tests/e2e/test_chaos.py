@@ -19,10 +19,10 @@ TRIALS = 10
     "faults",
     [
         ["controller.kill_record", "task.kill", "task.requeue"],
-        ["controller.torn", "preempt.8s"],
-        ["controller.two", "node.copy"],
+        ["controller.torn", "preempt.program", "site.variables"],
+        ["controller.two", "node.copy", "files.journal"],
         ["metrics.truncated", "squeue.fail", "task.scancel_pending"],
-        ["disk.full", "slurmctld.stop"],
+        ["disk.full", "slurmctld.stop", "site.banners"],
     ],
     ids=" ".join,
 )
