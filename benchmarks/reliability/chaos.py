@@ -79,7 +79,7 @@ def run_all(seeds: Sequence[int], options: argparse.Namespace, work: Path) -> bo
                 if not options.only:
                     append(options.out / FILE, record)
                 _show(record, f"{number}/{len(seeds)}", faults=bool(options.only))
-        except KeyboardInterrupt:
+        except BaseException:
             print("interrupted: the runs that have begun go on to their end, unrecorded", file=sys.stderr)
             pool.shutdown(cancel_futures=True)
             raise

@@ -57,14 +57,18 @@ class Disk:
         """Nothing new can be written by path; files that are open for writing stay so."""
         # A second mount over the first: the file system itself cannot change while logs are open on it.
         folder = str(self.folder)
-        for options in (["--bind", folder, folder], ["-o", "remount,bind,ro", folder]):
-            outcome = run(["mount", *options])
-            if not outcome.ok:
-                raise RuntimeError(outcome.describe())
+        _mount("--bind", folder, folder)
         try:
+            _mount("-o", "remount,bind,ro", folder)
             yield
         finally:
             run(["umount", "-l", folder])
+
+
+def _mount(*options: str) -> None:
+    outcome = run(["mount", *options])
+    if not outcome.ok:
+        raise RuntimeError(outcome.describe())
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def run_plan(plan: Plan, folder: Path, limit_s: float, *, keep: bool = False) ->
         if (keep or not is_clean(record)) and study.paths.folder.exists():
             shutil.copytree(study.paths.folder, folder / "study", dirs_exist_ok=True)
     if is_clean(record) and not keep:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # a mount that is busy for a moment spoils no record
     return record
 
 
