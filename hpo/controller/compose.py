@@ -174,14 +174,33 @@ def _escaped(value: Any) -> Any:
 
 
 def _compose(texts: Sequence[str], config_dir: str | None) -> tuple[dict[str, Any], list[Problem]]:
-    extra = _searched(config_dir)
-    try:
-        return _plain([*extra, *texts], config_dir), []
-    except REFUSALS:
-        pass  # find out which ones, so that all are reported together
-    good, problems = list(extra), []
+    """The configuration of the overrides that apply, and a problem for each other one, all told together."""
+    extra, good, refused = _searched(config_dir), list(texts), dict[str, Exception]()
+    said = ""
+    while True:
+        try:
+            base = _plain([*extra, *good], config_dir)
+        except REFUSALS as error:
+            text = _named_by(str(error), good)
+            if text is None or str(error) == said:
+                return _composed_in_turn(texts, config_dir)
+            good.remove(text)
+            refused[text], said = error, str(error)
+        else:
+            return base, [_refused(text, error, base, config_dir) for text, error in refused.items()]
+
+
+def _named_by(message: str, texts: Sequence[str]) -> str | None:
+    """The override that Hydra complains of, as far as its words tell; None where they do not."""
+    named = [text for text in texts if re.search(rf"(?<![\w.]){re.escape(_key(text))}(?![\w.])", message)]
+    return max(named, key=lambda text: len(_key(text)), default=None)
+
+
+def _composed_in_turn(texts: Sequence[str], config_dir: str | None) -> tuple[dict[str, Any], list[Problem]]:
+    """The same where Hydra does not say which override it means: one by one, groups before values."""
+    good, problems = _searched(config_dir), list[Problem]()
     base = _plain(good, config_dir)
-    for text in sorted(texts, key=lambda text: "." in text.split("=")[0]):  # groups before values
+    for text in sorted(texts, key=lambda text: "." in text.split("=")[0]):
         try:
             base = _plain([*good, text], config_dir)
             good.append(text)

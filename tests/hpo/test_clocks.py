@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+from hpo import clocks
 from hpo.clocks import clocks_as_text
 from hpo.controller.compose import compose_config
+from hpo.controller.groups import CONF
 from hpo.paths import StudyPaths
 from hpo.study.store import read_configuration
 
@@ -50,3 +52,12 @@ def test_a_study_whose_configuration_was_edited_reads_the_same(tmp_path: Path) -
     (tmp_path / "study.yaml").write_text("config: {cluster: {time_limit: 4:00:00}}\n")
     record = read_configuration(StudyPaths(tmp_path))
     assert record["config"]["cluster"]["time_limit"] == "4:00:00"
+
+
+def test_files_read_the_same_without_the_quick_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file of conf/, by the parser in C and by the one in Python."""
+    quick = clocks_as_text(yaml.SafeLoader)
+    monkeypatch.setattr(clocks, "_PARSERS", ())
+    plain = clocks_as_text(yaml.SafeLoader)
+    texts = [path.read_text(encoding="utf-8") for path in sorted(CONF.rglob("*.yaml"))]
+    assert [yaml.load(text, quick) for text in texts] == [yaml.load(text, plain) for text in texts]
