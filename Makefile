@@ -93,7 +93,7 @@ test: $(READY) $(DEMO_MODEL)  ## the default tier: no Slurm, no GPU, under 3 min
 	@$(BIN)/pytest -n 3 --dist worksteal -m 'not slow and not slurm and not gpu and not browser' $(ARGS)
 
 test-slow: $(READY) $(DEMO_MODEL)  ## what takes minutes: the README's commands as written, the demo model
-	@FRONTRUNNER_REQUIRE_SLURM=1 $(BIN)/pytest -n 2 --dist worksteal -m 'slow and not gpu' $(ARGS)
+	@FRONTRUNNER_REQUIRE_SLURM=1 $(BIN)/pytest -n 3 --dist worksteal -m 'slow and not gpu' $(ARGS)
 
 test-slurm: $(READY) $(DEMO_MODEL)  ## against a true Slurm cluster that the tests start on this machine
 	@FRONTRUNNER_REQUIRE_SLURM=1 $(BIN)/pytest -n 2 --dist worksteal -m 'slurm and not slow' $(ARGS)

@@ -138,13 +138,13 @@ def _clone(folder: Path) -> Path:
     return folder
 
 
-def _assert_twelve_ended(output: str) -> None:
+def _assert_ended(output: str, trials: int = 12) -> None:
     """All of the demo's trials ended; with a learning rate of 0.01 one may have diverged, not more."""
     counted = re.search(r"(\d+) trials completed, (\d+) failed, 0 cancelled", output)
     assert counted is not None, output
     completed, failed = (int(number) for number in counted.groups())
-    assert completed + failed == 12, output
-    assert completed >= 8, output
+    assert completed + failed == trials, output
+    assert completed >= trials * 2 / 3, output
     assert len(re.findall(r"^\S+ +trial \d+ failed \(diverged\)", output, re.MULTILINE)) == failed, output
 
 
@@ -187,7 +187,7 @@ def test_first_commands_of_the_readme_in_a_fresh_clone(tmp_path: Path) -> None:
     """`make tune` as written makes a front that beats the untuned model; again, it has nothing to do."""
     clone = _clone(tmp_path / "clone")
     first = _output(["make", "tune"], clone)
-    _assert_twelve_ended(first)
+    _assert_ended(first)
     assert "untuned" in first
     assert "nothing to do" in _output(["make", "tune"], clone, timeout_s=15)
 
@@ -195,15 +195,16 @@ def test_first_commands_of_the_readme_in_a_fresh_clone(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.slurm
 def test_slurm_commands_of_the_readme_in_a_fresh_clone(require_slurm: None, tmp_path: Path) -> None:
-    """The README's three lines as written: a cluster, twelve trials as arrays on it, and no process left."""
+    """The README's three lines: a cluster, trials as arrays on it (five, not all twelve), no process left."""
     clone = _clone(tmp_path / "clone")
     lines = [line for line in commands() if line == 'make tune ARGS="cluster=slurm study.name=on_slurm"']
     _output(["make", "slurm-up"], clone)
     try:
-        _assert_twelve_ended(_output(shlex.split(lines[0]), clone))
+        *make, arguments = shlex.split(lines[0])
+        _assert_ended(_output([*make, f"{arguments} budget.trials=5"], clone), 5)
     finally:
         _output(["make", "slurm-down"], clone)
-    assert len(list((clone / "studies" / "on_slurm" / "batches").glob("*/batch.json"))) == 3
+    assert len(list((clone / "studies" / "on_slurm" / "batches").glob("*/batch.json"))) == 2
     left = subprocess.run(["pgrep", "-f", str(clone)], capture_output=True, text=True, check=False)
     assert left.stdout == ""
 

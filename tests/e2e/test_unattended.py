@@ -9,6 +9,7 @@ import pytest
 from conditions import wait_until
 from study_runs import SYNTHETIC, StudyRun
 
+from hpo.controller.chain import AGAIN_S
 from hpo.paths import StudyPaths
 from hpo.study.journal import load_study
 from hpo.study.state import TrialState
@@ -16,6 +17,8 @@ from slurm.devcluster.files import Layout
 
 pytestmark = pytest.mark.slurm
 
+# a link that finds nothing in the queue that another could follow comes AGAIN_S later
+CHAIN_S = 240 + AGAIN_S
 EIGHT = [f"{number:04d}" for number in range(8)]
 
 
@@ -61,7 +64,7 @@ def test_chain_of_jobs_drives_a_study_to_its_end(run: StudyRun) -> None:
     done = run.run(*run.command("tune", "controller.chain=true")[3:])
     assert done.returncode == 0, done.stderr
     assert "goes on by itself" in done.stdout
-    wait_until(lambda: bool(run.study.finished), 240)
+    wait_until(lambda: bool(run.study.finished), CHAIN_S)
     page, end = run.paths.report_page, "complete: budget.trials=8 is spent"
     wait_until(lambda: page.exists() and end in page.read_text(), 240)
     _exactly_once(run)
@@ -74,7 +77,7 @@ def test_chain_of_jobs_drives_the_arms_and_draws_their_picture(run: StudyRun) ->
     arms = ['+arms.random=["strategy=random","budget.trials=2"]', '+arms.sobol=["budget.trials=2"]']
     done = run.run(*run.command("tune", "controller.chain=true", *arms)[3:])
     assert done.returncode == 0, done.stderr
-    wait_until((run.paths.report / "arms.png").exists, 240)
+    wait_until((run.paths.report / "arms.png").exists, CHAIN_S)
     for arm in ("random", "sobol"):
         own = load_study(StudyPaths(run.root / f"{run.name}-{arm}").journal)
         assert len(own.in_state(TrialState.COMPLETED)) == 2

@@ -45,16 +45,25 @@ def exact(paths: TrialPaths) -> dict[str, float]:
     return {name: metric.value for name, metric in result.metrics.items() if name not in TIMES}
 
 
-def die_after(monkeypatch: pytest.MonkeyPatch, step: int, paths: TrialPaths) -> None:
-    """Run an attempt that ends right after a step, before anything of the step is saved."""
+def at_step(monkeypatch: pytest.MonkeyPatch, step: int, happens: Callable[[], object]) -> None:
+    """Let something happen right after a step."""
     real = StepWatch.on_step_end
 
     def on_step_end(self: StepWatch, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         real(self, args, state, control, **kwargs)
         if state.global_step == step:
-            raise Killed
+            happens()
 
     monkeypatch.setattr(StepWatch, "on_step_end", on_step_end)
+
+
+def die_after(monkeypatch: pytest.MonkeyPatch, step: int, paths: TrialPaths) -> None:
+    """Run an attempt that ends right after a step, before anything of the step is saved."""
+
+    def die() -> None:
+        raise Killed
+
+    at_step(monkeypatch, step, die)
     with pytest.raises(Killed):
         run(paths)
 
@@ -194,6 +203,24 @@ def test_damaged_checkpoint_is_passed_over(
     assert exact(killed) == exact(undisturbed)
 
 
+def test_term_saves_and_goes_on_and_a_kill_is_resumed_from(
+    recipe: dict[str, Any], make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TERM in step 3 of 6: a checkpoint, and on it goes. Killed after 5: the next attempt resumes exactly."""
+    recipe["trainer"]["checkpoint_every_s"] = 1000
+    undisturbed, killed = make_trial(recipe, "0001"), make_trial(recipe, "0002")
+    assert run(undisturbed) == 0
+    with monkeypatch.context() as patch:
+        at_step(patch, 3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        die_after(patch, 5, killed)
+    saved_at = int(read_json(killed.checkpoint_pointer)["folder"][-8:])
+    assert 3 <= saved_at < 5
+    assert run(killed) == 0
+    assert exact(killed) == exact(undisturbed)
+    assert TrialResult.read(killed.metrics).details["attempts"] == [1, 2]
+
+
+@pytest.mark.slow  # a process with torch of its own; the same within this process is above
 def test_process_survives_term_and_resumes_after_kill(recipe: dict[str, Any], make_trial: MakeTrial) -> None:
     """TERM: a checkpoint, and on it goes. Kill: the next attempt resumes, to the undisturbed result."""
     recipe["trainer"] |= {"max_steps": 150, "checkpoint_every_s": 1000}
@@ -236,16 +263,25 @@ def test_disk_that_is_full_for_a_while_changes_no_bit(
     assert exact(paths) == exact(undisturbed)
 
 
-def test_term_with_cancel_marker_ends_at_once(recipe: dict[str, Any], make_trial: MakeTrial) -> None:
+def test_term_with_cancel_marker_ends_at_once(
+    recipe: dict[str, Any], make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A cancelled trial neither checkpoints nor goes on nor leaves a result."""
-    recipe["trainer"]["max_steps"] = 100_000
     paths = make_trial(recipe)
-    command = [sys.executable, "-m", "jobs.run_trial", str(paths.folder.parent.parent), "000", "0000"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_until(lambda: paths.lease.exists())
-    paths.cancel.touch()
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 128 + signal.SIGTERM
+
+    def cancelled() -> None:
+        paths.cancel.touch()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def leave(code: int) -> None:
+        raise Killed(code)
+
+    at_step(monkeypatch, 2, cancelled)
+    monkeypatch.setattr(os, "_exit", leave)
+    with pytest.raises(Killed, match=str(128 + signal.SIGTERM)):
+        run(paths)
+    assert paths.progress.exists()
+    assert not paths.checkpoint_pointer.exists()
     assert not paths.metrics.exists()
 
 
