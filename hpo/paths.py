@@ -69,6 +69,11 @@ class TrialPaths:
         return self.folder / "adapter"
 
     @property
+    def adapter_used(self) -> Path:
+        """Marker of `evaluate`, `train` and merging: the adapter is not to be deleted."""
+        return self.folder / "adapter_used"
+
+    @property
     def program(self) -> Path:
         """Where an external program works, over all attempts; its files are its own."""
         return self.folder / "program"

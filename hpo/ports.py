@@ -280,6 +280,7 @@ class TrialKind(Protocol):
         Two keys are always there: `total`, and `least`, which a trial comes down to on a small card. Where
         the bytes of the `card` are given, also `micro_batch` and `checkpointing` (0 or 1), as the trial
         would choose them, and the `chance`, in [0, 1], that the least fits. None where nothing can be said.
+        `disk`, if it is there, are bytes that the trial leaves in its folder.
         """
 
     def training_effort(

@@ -23,6 +23,7 @@ from hpo.paths import StudyPaths
 from hpo.ports import Adapters, TrialKind
 from hpo.records import TrialSpec
 from hpo.study.journal import load_study
+from hpo.study.kept_adapters import use
 from hpo.study.lease import HeldLease, refuse_second_controller
 from hpo.study.state import Study, Trial, TrialState
 from hpo.study.store import (
@@ -73,6 +74,12 @@ class SourceStudy:
         shown = ", ".join(ids[:20]) + (f" ... {ids[-1]}" if len(ids) > 20 else "")
         return shown or "there are none yet"
 
+    @property
+    def kept(self) -> str:
+        """The ids of the completed trials whose adapters were not deleted, as text."""
+        completed = self.study.in_state(TrialState.COMPLETED)
+        return ", ".join(trial.id for trial in completed if not trial.adapter_deleted)[:200] or "none"
+
     def spec(self, trial: Trial) -> TrialSpec:
         """What a trial ran."""
         return TrialSpec.read(self.paths.trial(trial.id).spec)
@@ -81,9 +88,15 @@ class SourceStudy:
         """The folder of a trial's adapter.
 
         Raises:
-            InputError: it has none.
+            InputError: it has none, or it was deleted.
         """
         folder = self.paths.trial(trial.id).adapter
+        if not use(self.paths, trial):
+            raise InputError(
+                f"the adapter of trial {trial.id} of study {self.study.name} was deleted, as "
+                f"study.keep_adapters said: {self.study.name} keeps those of {self.kept}",
+                hint=f"`train {self.study.name} --trial {trial.id}` without --from-adapter trains it again",
+            )
         if not (folder / ADAPTER).is_file():
             raise InputError(
                 f"trial {trial.id} of study {self.study.name} has no adapter: expected {folder / ADAPTER}",
@@ -166,7 +179,7 @@ def derive(
     ]
     raw, refused = override_config(base, [text for text in overrides if fits[text] in allowed], config_dir)
     raw["controller"] = {**raw["controller"], "propose_on": "login", "chain": False}
-    raw["study"] = {**raw["study"], "enqueue": [], "known": [], "related": []}
+    raw["study"] = {**raw["study"], "enqueue": [], "known": [], "related": [], "keep_adapters": "all"}
     raw["budget"] = {**raw["budget"], "gpu_hours": None, "wall_hours": None}
     for group, values in changes.items():
         whole = group in ("space", "objectives", "strategy")

@@ -11,9 +11,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from hpo.commands.plan import disk_forecast
 from hpo.controller.assembly import Assembly, assemble
 from hpo.controller.compose import compose_config
 from hpo.records import write_json, write_json_once
+from hpo.study.journal import load_study
+from hpo.study.state import Study
 from hpo.tracking import NONE
 
 Line = tuple[str, str, str]  # (level, what, hint)
@@ -32,7 +35,10 @@ def doctor(overrides: Sequence[str], config_dir: str | None, console: Console) -
     """
     parts = assemble(*compose_config(overrides, config_dir))
     checked = [*parts.executor.check(), *parts.kind.check(parts.recipe, parts.cache)]
-    return show([*_folders(parts), *_tracking(parts), *checked], console)
+    journal = parts.paths.journal
+    study = load_study(journal) if journal.exists() else Study(name=parts.paths.name)
+    disk = disk_forecast(parts, study)
+    return show([*_folders(parts), *([disk] if disk else []), *_tracking(parts), *checked], console)
 
 
 def show(lines: Sequence[Line], console: Console) -> int:

@@ -80,6 +80,8 @@ def evaluate(
     """
     own = source(name, root)
     subjects = _subjects(own, choice.trials)
+    if choice.trials == "all" and (deleted := len(own.study.in_state(TrialState.COMPLETED)) - len(subjects)):
+        console.print(f"{deleted} trials are left out: their adapters were deleted, see study.keep_adapters")
     parts, adapters, bases = _assemble(own, choice, overrides, config_dir)
     given = [one for base in bases for one in _given(own, subjects, parts, base)]
     parts = _sized(parts, GivenTrials(given, adapters.evaluation_target, own.of(evaluation=True)))
@@ -109,7 +111,7 @@ def _subjects(own: SourceStudy, names: str | None) -> list[Trial]:
                 hint=f"`frontrunner status {own.paths.folder}` says how far it is",
             )
     elif names == "all":
-        found = study.in_state(TrialState.COMPLETED)
+        found = [trial for trial in study.in_state(TrialState.COMPLETED) if not trial.adapter_deleted]
     else:
         found = [
             own.trial(name, "--trials") for name in dict.fromkeys(re.split(r"[,\s]+", names.strip())) if name

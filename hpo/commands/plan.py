@@ -18,12 +18,14 @@ from hpo.controller.proposer import ProposedTrial
 from hpo.controller.submission import array_name, array_request
 from hpo.errors import InputError
 from hpo.forecasts.coverage import coverage
+from hpo.forecasts.disk import disk_line, trial_bytes
 from hpo.forecasts.memory import memory_cells, memory_line
 from hpo.forecasts.time import pace, pace_line, training_cells
 from hpo.formatting import number
 from hpo.ports import ArrayOptions, SiteLimits, of_an_executor
 from hpo.study.gpu_hours import used
 from hpo.study.journal import load_study
+from hpo.study.room import room
 from hpo.study.state import Batch, Study, TrialState
 
 
@@ -59,10 +61,19 @@ def plan(overrides: Sequence[str], config_dir: str | None, console: Console) -> 
     if text := _preview(parts, study, batch, name):
         console.print("\nwhat would be submitted:", style="bold")
         console.print(text, markup=False, highlight=False, soft_wrap=True)
-    for level, what, hint in (taken, *parts.executor.notices()):
+    disk = disk_forecast(parts, study)
+    for level, what, hint in (taken, *([disk] if disk else []), *parts.executor.notices()):
         advice = f"\n      hint: {hint}" if hint and level != "ok" else ""
         console.print(f"{level:4}  {what}{advice}", markup=False, highlight=False, soft_wrap=True)
     return 0
+
+
+def disk_forecast(parts: Assembly, study: Study) -> tuple[str, str, str] | None:
+    """(level, what, hint): whether what the study is yet to write finds room; see `hpo.forecasts.disk`."""
+    each = trial_bytes(parts.forecaster(), study)
+    left = max(0, parts.limits.trials - study.spent)
+    keep = parts.config.study.keep_adapters
+    return disk_line(each, left, parts.limits.batch_size, keep, list(room(parts.paths.folder)))
 
 
 def cost_lines(

@@ -14,6 +14,7 @@ from hpo.display.overview import overview
 from hpo.forecasts.end import forecast_end
 from hpo.paths import StudyPaths
 from hpo.study.queue_view import batch_states
+from hpo.study.room import folder_size
 from hpo.study.snapshot import Snapshot, elapsed_s, pareto_trials, reference, take, volume
 from hpo.study.state import Trial, TrialState
 from hpo.study.store import find_study
@@ -38,9 +39,12 @@ def status(name: str, root: Path, console: Console, *, as_json: bool, watch: boo
     if watch:
         _watch(paths, console, as_json=as_json)
     elif as_json:
-        print(json.dumps(to_json(take(paths)), indent=1))
+        size = folder_size(paths.folder)
+        told = {**to_json(take(paths)), "disk": {"bytes": size.bytes, "whole": size.whole}}
+        print(json.dumps(told, indent=1))
     else:
         console.print(overview(take(paths)))
+        console.print(f"\n{folder_size(paths.folder)} in {paths.folder}", highlight=False, soft_wrap=True)
     return 0
 
 

@@ -124,6 +124,7 @@ class Assembly:
             scancels=scancels,
             max_parallel=config.cluster.get("max_parallel") if traits["keeps_max_parallel"] else None,
             auto_time_limit=config.cluster.get("time_limit") == "auto",
+            keep_adapters=config.study.keep_adapters,
             propose_on_job=config.controller.propose_on == "job",
         )
 

@@ -56,6 +56,7 @@ class StudySettings:
     known: list[str]
     related: list[str]
     allow_change: bool
+    keep_adapters: Literal["all", "front", "none"] = "all"  # as a study of an earlier version does
 
 
 @dataclass(frozen=True, config=STRICT)

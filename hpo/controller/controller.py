@@ -15,6 +15,7 @@ from hpo.controller.proposer import ProposedTrial, Proposer
 from hpo.controller.remote import Remote
 from hpo.controller.submission import batch_record, forget, mend_spec, write_specs
 from hpo.errors import StudyError
+from hpo.objectives import parse_objectives
 from hpo.paths import StudyPaths
 from hpo.ports import Executor, Task, TaskView
 from hpo.records import Cause
@@ -22,6 +23,7 @@ from hpo.study.causes import Action, decide
 from hpo.study.findings import record
 from hpo.study.gpu_hours import account
 from hpo.study.journal import Journal
+from hpo.study.kept_adapters import ALL, delete_given_up, give_up, superfluous
 from hpo.study.lease import HeldLease
 from hpo.study.state import Event, Study, TrialState
 
@@ -68,7 +70,7 @@ class Controller:
         self._dispatcher = Dispatcher(paths, journal, executor, limits, target, clock, say)
         self._remote = Remote(paths, journal, executor, proposer, clock, say, targets)
         self._budget = Budget(limits, paths, clock)
-        self._exhausted_at = -1
+        self._exhausted_at = self._weighed_at = -1
         self.live: Mapping[Task, TaskView] | None = None
         self.unanswered = 0  # polls in a row
 
@@ -90,6 +92,7 @@ class Controller:
         for batch in self.study.open_batches:
             batch_record(self.journal, self.paths, batch)
             self.executor.adopt(str(self.paths.batch(batch.id).submission))
+        delete_given_up(self.study, self.paths)
         if self.study.request is not None:
             self.executor.adopt(str(self.paths.helper(self.study.request.id)))
 
@@ -112,6 +115,7 @@ class Controller:
             self.live = live
         for finding in self._collector.findings(self.study, live, self._clock()):
             record(self.journal, finding)
+        self._give_up_weights()
         if live is not None:
             self._dispatcher.rescue_stalled(live)
             self._look_for_blocked(live)
@@ -149,6 +153,14 @@ class Controller:
             "results are taken all the same; what becomes of other tasks is not known until it answers\n"
             "hint: `frontrunner doctor` with the same overrides tries every call that is made here"
         )
+
+    def _give_up_weights(self) -> None:
+        """Delete what need not be kept, wherever trials have ended since the last look."""
+        study = self.study
+        if len(study.ends) != self._weighed_at and self._limits.keep_adapters != ALL:
+            objectives = parse_objectives(study.objectives)
+            give_up(self.journal, self.paths, superfluous(study, objectives, self._limits.keep_adapters))
+        self._weighed_at = len(study.ends)
 
     def _settle_interrupted(self) -> None:
         for trial in self.study.in_state(TrialState.INTERRUPTED):

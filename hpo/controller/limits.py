@@ -38,6 +38,7 @@ class Limits:
     max_parallel: int | None = None
     auto_time_limit: bool = False
     propose_on_job: bool = False
+    keep_adapters: str = "all"
     scancels: int = 3  # tasks cancelled from outside, without a result between them, that stop the study
 
 

@@ -33,6 +33,8 @@ def event_line(event: Mapping[str, Any], study: Study) -> str:
         case Event.TASK_MISSING:
             words = f" ({event['detail']})" if event["detail"] else ""
             return f"{trial} is no longer in the queue{words}, and has no result yet"
+        case Event.ADAPTERS_DELETED:
+            return f"weights deleted, as study.keep_adapters says: trial {', '.join(event['trials'])}"
         case Event.NODE_EXCLUDED:
             return f"node {event['node']} gets no more trials: {event['message']}"
         case Event.BATCH_SPLIT:

@@ -228,6 +228,11 @@ def _reopened(study: Study, event: Mapping[str, Any]) -> None:
     study.finished = ""
 
 
+def _adapters_deleted(study: Study, event: Mapping[str, Any]) -> None:
+    for name in event["trials"]:
+        study.trials[name].adapter_deleted = True
+
+
 def _excluded(study: Study, event: Mapping[str, Any]) -> None:
     study.excluded[event["node"]] = event["message"]
     study.errors = []  # they were the node's: from here on they count anew
@@ -276,6 +281,7 @@ _HANDLERS = {
     Event.TRIAL_FAILED: _failed,
     Event.TRIAL_CANCELLED: _cancelled,
     Event.TRIAL_REOPENED: _reopened,
+    Event.ADAPTERS_DELETED: _adapters_deleted,
     Event.NODE_EXCLUDED: _excluded,
     Event.FOLLOWED: _followed,
     Event.ACCOUNTED: _accounted,

@@ -52,6 +52,7 @@ class Event(StrEnum):
     TRIAL_FAILED = "trial_failed"
     TRIAL_CANCELLED = "trial_cancelled"
     TRIAL_REOPENED = "trial_reopened"
+    ADAPTERS_DELETED = "adapters_deleted"
     NODE_EXCLUDED = "node_excluded"
     FOLLOWED = "followed"
     ACCOUNTED = "accounted"
@@ -119,6 +120,7 @@ class Trial:
     stalled: int = 0  # attempts that ran into the time limit without getting on
     missing: MissingTask | None = None
     ended_at: str = ""
+    adapter_deleted: bool = False  # with its checkpoints; see `hpo.study.kept_adapters`
     outside: bool = False  # cancelled by somebody else than `cancel`, so that it does not count as spent
 
 

@@ -17,6 +17,8 @@ from jobs.recipes.heads import PLAIN_HEADS, not_packed
 from jobs.recipes.recipe import ModelRecipe, TrainerRecipe, examine
 from jobs.recipes.sources import find_source, source_key
 
+CHECKPOINTS = 2  # that are kept, see `jobs.attempt.checkpoints`
+
 
 def peak_memory(
     recipe: Mapping[str, Any], cache: Path, card: float | None = None, factor: float = 1.0
@@ -49,14 +51,21 @@ def peak_memory(
 
     least = bytes_of(Sizing(1, trainer.checkpointings[-1]))["total"]
     if card is None:
-        return {**bytes_of(largest(trainer)), "least": least}
+        whole_peak = bytes_of(largest(trainer))
+        return {**whole_peak, "least": least, "disk": disk(whole_peak)}
     chosen = choose_sizing(trainer, model, tokens, card, factor, usual_length(data))
     choice = {
         "micro_batch": float(chosen.micro_batch),
         "checkpointing": float(chosen.checkpointing),
         "cards": float(whole.gpus if whole.splits_layers else 1),
     }
-    return {**bytes_of(chosen), **choice, "least": least, "chance": chance(least, card)}
+    taken = bytes_of(chosen)
+    return {**taken, **choice, "least": least, "chance": chance(least, card), "disk": disk(taken)}
+
+
+def disk(peak: Mapping[str, float]) -> float:
+    """Bytes that a trial leaves: its adapter, and checkpoints with the optimiser's state."""
+    return peak["adapters"] + CHECKPOINTS * (peak["adapters"] + peak["optimiser"])
 
 
 def read_recipe(

@@ -81,7 +81,9 @@ def _front_table(material: Material) -> TableBlock:
     rows: list[list[Cell]] = []
     for trial in material.front:
         found = (material.snapshot.paths.trial(trial.id).adapter).exists()
-        adapter = f"trials/{trial.id}/adapter" if found else "not kept"
+        adapter = (
+            f"trials/{trial.id}/adapter" if found else "deleted" if trial.adapter_deleted else "not kept"
+        )
         values = [with_error(trial, name) for name in material.objectives]
         own = [trial.params.get(name, "") for name in params]
         rows.append([trial.id, *values, *own, group_of(trial), adapter])

@@ -18,10 +18,12 @@ from hpo.reporting.sections.blocks import Block, Cell, FigureBlock, Section, Tab
 from hpo.reporting.spans import interruptions, utilisation
 from hpo.study.causes import learns
 from hpo.study.learning_curves import MOST_CURVES
+from hpo.study.room import folder_size
 from hpo.study.state import AttemptEnd, TrialState
 
 _SECRET = re.compile(r"(^|[_.-])(token|password|secret|api_?key|credentials?)$", re.IGNORECASE)
 _MOST_DEVICES = 50
+SIZE_S = 10.0  # for counting files
 
 
 def running_sections(material: Material) -> Iterator[Section]:
@@ -171,6 +173,7 @@ def _provenance(material: Material) -> Section:
         ["created", str(told.get("created_at", ""))],
         ["identity hash", str(told.get("identity_hash", ""))],
         ["seed", str(seed)],
+        ["size of the study's folder", str(folder_size(material.snapshot.paths.folder, SIZE_S))],
     ]
     versions: Mapping[str, object] = told.get("versions") or {}
     facts += [[f"version of {name}", str(version)] for name, version in versions.items()]
