@@ -29,9 +29,10 @@ class CuratedPart:
     source: str
     kind: str
     examples: int
-    loss: float | None  # of the untuned base model, nats per response token; None: not taken
+    loss: float | None  # of the untuned base model, nats per response token, or see `by`; None: not taken
     read: int  # by an epoch
     distinct: int  # of those read
+    by: str = "untuned loss"  # what `loss` is; by score, 1 less the mean of exact matches or ROUGE-L
 
 
 @dataclass
@@ -84,7 +85,7 @@ class Account:
         """For people: how often an epoch reads the examples of each source and kind, where curated."""
         if not self.curated:
             return
-        rows = [("curated source", "kind", "examples", "untuned loss", "read by an epoch", "distinct")]
+        rows = [("curated source", "kind", "examples", self.curated[0].by, "read by an epoch", "distinct")]
         for part in self.curated:
             loss = "-" if part.loss is None else f"{part.loss:.4f}"
             rows.append(

@@ -2,8 +2,8 @@
 
 After the winner of the one-GPU, one-day challenge, who sampled more from the tasks on which the base model
 did badly, apart for tasks with one right answer (exact-match) and for tasks that generate text, and balanced
-both. Two things differ: here the loss per response token says how badly, not accuracy and ROUGE, which need
-generation; and the length of its response says of what kind an example is.
+both. `by=score` measures accuracy and ROUGE as the winner did; else the loss per response token says how
+badly, which needs no generation. The length of its response says of what kind an example is.
 
 Within a kind an example is read in proportion to w l^a: the weight of its source, times the loss (its own, or
 the mean of its source and kind) to the power of `strength`. The draw is systematic: each example comes floor
@@ -25,9 +25,11 @@ from jobs.recipes.data import CurateBy, CurationRecipe, DataSource
 
 if TYPE_CHECKING:
     from jobs.data.selection import SelectedExample
+    from jobs.data.tokens import Tokens
 
 Cell: TypeAlias = tuple[int, bool]  # number of a source, and whether of the exact-match kind
 Loss: TypeAlias = tuple[float, int]  # summed over the response tokens of an example, and how many these are
+WHAT = dict.fromkeys(CurateBy, "untuned loss") | {CurateBy.SCORE: "untuned errors"}
 KINDS = {True: "exact-match", False: "generation"}
 
 
@@ -41,7 +43,12 @@ class Curated:
 
 def cells(train: Sequence[SelectedExample], most_tokens: int) -> list[Cell]:
     """Source and kind of each example."""
-    return [(kept.source, kept.tokens.answered <= most_tokens) for kept in train]
+    return [(kept.source, is_short(kept.tokens, most_tokens)) for kept in train]
+
+
+def is_short(example: Tokens, most_tokens: int) -> bool:
+    """Whether an example is of the exact-match kind."""
+    return example.answered <= most_tokens
 
 
 def to_score(train: Sequence[SelectedExample], recipe: CurationRecipe) -> list[int]:
@@ -54,9 +61,12 @@ def to_score(train: Sequence[SelectedExample], recipe: CurationRecipe) -> list[i
         return []
     if recipe.by is CurateBy.EXAMPLE:
         return list(range(len(train)))
+    answers = recipe.by is CurateBy.SCORE  # of which plain text asks for none
     seen: dict[Cell, int] = {}
     chosen = []
     for place, cell in enumerate(cells(train, recipe.exact_match_tokens)):
+        if answers and not train[place].tokens.response_at:
+            continue
         seen[cell] = seen.get(cell, 0) + 1
         if seen[cell] <= recipe.scored:
             chosen.append(place)
@@ -99,7 +109,7 @@ def curate(
         own = [often for often, other in zip(drawn, of, strict=True) if other == cell]
         read, distinct = sum(own), sum(often > 0 for often in own)
         name, kind = sources[cell[0]].name, KINDS[cell[1]]
-        parts.append(CuratedPart(name, kind, len(own), means.get(cell), read, distinct))
+        parts.append(CuratedPart(name, kind, len(own), means.get(cell), read, distinct, WHAT[recipe.by]))
     return Curated(drawn, parts)
 
 
@@ -150,6 +160,8 @@ def _score(
             return 1.0
         case CurateBy.SOURCE:
             return means.get(cell, 0.0)
+        case CurateBy.SCORE:  # what cannot be asked is like the rest
+            return means[cell] if cell in means else math.fsum(means.values()) / max(1, len(means))
         case CurateBy.EXAMPLE:
             total, count = losses[place]
             return total / count if count else 0.0

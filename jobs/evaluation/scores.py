@@ -20,6 +20,7 @@ from jobs.evaluation.curation import Loss, to_score
 from jobs.evaluation.shards import StoredShards
 from jobs.evaluation.validation_loss import summed_losses
 from jobs.models.precision import Precision
+from jobs.recipes.data import CurateBy
 from jobs.recipes.recipe import Recipe
 from jobs.recipes.sources import base_settings
 
@@ -68,12 +69,15 @@ def obtain_losses(
     if not places:
         return {}
     settings = base_settings(recipe.model, recipe.trainer, cache)
-    key = key_of(layout=LAYOUT, base=settings, examples=examples_key, places=places)
+    curation = recipe.data.curation
+    answers = {"answers": curation.exact_match_tokens} if curation.by is CurateBy.SCORE else {}
+    key = key_of(layout=LAYOUT, base=settings, examples=examples_key, places=places, **answers)
     entry = cache / "scores" / key
     unfinished = entry.with_name(f".{key}.parts")
 
     def build(made: Path) -> None:
-        say(f"taking the untuned base model's loss on {len(places)} training examples, once for this cache")
+        what = "answers to" if answers else "loss on"
+        say(f"taking the untuned base model's {what} {len(places)} training examples, once for this cache")
         sums, counts = _in_parts([train[place].tokens for place in places], unfinished, measure, say)
         write_json(made / "losses.json", {"schema_version": SCHEMA_VERSION, "sums": sums, "tokens": counts})
 
@@ -109,7 +113,7 @@ def _in_parts(
         now = time.monotonic()
         if computed and now - told >= TELL_EVERY_S:
             left_s = (now - began) / computed * (len(examples) - len(sums))
-            say(f"loss taken on {len(sums)} of {len(examples)} examples, about {left_s / 60:.0f} min left")
+            say(f"taken on {len(sums)} of {len(examples)} examples, about {left_s / 60:.0f} min left")
             told = now
     return sums, counts
 

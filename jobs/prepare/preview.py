@@ -74,15 +74,13 @@ def _measure(recipe: Recipe, cache: Path, tokenizer: PreTrainedTokenizerBase) ->
 
     @lru_cache(maxsize=1)
     def measure() -> Measure:
-        from jobs.data.marks import pad_token
-        from jobs.data.tokens import Collator
-        from jobs.evaluation.scores import measure_with
+        from jobs.evaluation.answer_scores import measure_for
         from jobs.models.base_model import load, obtain_base
         from jobs.models.precision import of_this_machine
 
         precision = of_this_machine()
         model = load(obtain_base(recipe, cache, say).folder, recipe.model, precision)
-        return measure_with(model, Collator(pad_token(tokenizer)), recipe.evaluation.batch_size, precision)
+        return measure_for(recipe, model, tokenizer, precision)
 
     return lambda part: measure()(part)
 

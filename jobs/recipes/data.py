@@ -54,11 +54,12 @@ class Duplicates(StrEnum):
 
 
 class CurateBy(StrEnum):
-    """Whose loss under the untuned base model says how often an example is read."""
+    """What the untuned base model does badly at, so that it is read more often."""
 
     NONE = "none"
     SOURCE = "source"  # the mean of the examples of its source and kind
     EXAMPLE = "example"  # its own
+    SCORE = "score"  # how badly it answers those of its source and kind, not their loss
 
 
 class Packing(StrEnum):

@@ -21,10 +21,10 @@ from jobs.data.marks import pad_token
 from jobs.data.packing import Packer, attend_within_examples
 from jobs.data.rows import data_key
 from jobs.data.tokens import Collator, Examples
+from jobs.evaluation.answer_scores import measure_for
 from jobs.evaluation.baseline import read_baseline
 from jobs.evaluation.examples import obtain_examples
 from jobs.evaluation.judging import Judge
-from jobs.evaluation.scores import measure_with
 from jobs.evaluation.validation_loss import Judgement
 from jobs.models.adapter import AdapterSize, add_adapter, begin_from, save_adapter
 from jobs.models.base_model import BaseFolder, load, obtain_base
@@ -77,7 +77,7 @@ def load_all(
         PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(base.folder, trust_remote_code=trust)
     )
     model, collator = load(base.folder, recipe.model, precision), Collator(pad_token(tokenizer))
-    measure = measure_with(model, collator, recipe.evaluation.batch_size, precision, after_batch)
+    measure = measure_for(recipe, model, tokenizer, precision, after_batch)
     examples = obtain_examples(recipe, cache, lambda: tokenizer, say, measure)
     account = examples.account
     for line in (*account.notes(), *account.lines(), *account.curation()):
