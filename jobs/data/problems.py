@@ -51,7 +51,7 @@ def _examination(data: DataRecipe) -> Examination:
     files = tuple((str(file), file.stat().st_mtime_ns) for file in found if file.is_file())
     plain = asdict(data)
     for source in plain["sources"].values():
-        source["weight"] = 1.0  # rows are read alike whatever the weights, which are tuned
+        source |= {"weight": 1.0, "copies": 1}  # rows are read alike whatever the weights, which are tuned
     del plain["curation"]  # likewise
     return _examined(json.dumps(plain), files)
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from jobs.cache import key_of, known_digest
 from jobs.data import demo_data
 from jobs.data.files import FileRow, Row, files_below, read_rows
+from jobs.data.trees import conversations, is_forest
 from jobs.errors import DataError
 from jobs.recipes.data import DataRecipe, DataSource, saved_dataset
-from jobs.recipes.hub import hub_file
+from jobs.recipes.hub import fetched, hub_file
 
 FORMAT = 2  # raised when what rows are read as changes: tokens and losses of before are not those of now
 
@@ -44,10 +46,20 @@ def load_source(source: DataSource, seed: int, cache: Path | None = None) -> lis
     if source.path is None:
         generated = enumerate(demo_data.rows(seed), start=1)
         return [FileRow(dict(row), source.origin, number) for number, row in generated]
-    if source.on_hub:
+    if not source.on_hub:
+        rows = read_rows(Path(source.path), source.hub.split)
+    elif source.may_lack and cache is not None and not fetched(source, cache):
+        return []
+    else:
         rows = read_rows(hub_file(source, cache))
-        return [FileRow(one.row, source.path, one.number, problem=one.problem) for one in rows]
-    return read_rows(Path(source.path), source.hub.split)
+        rows = [FileRow(one.row, source.path, one.number, problem=one.problem) for one in rows]
+    rows = [one for one in rows if one.problem or _chosen(one.row, source.where)]
+    return list(conversations(rows)) if is_forest(rows) else rows
+
+
+def _chosen(row: Row, where: Mapping[str, str]) -> bool:
+    """Whether the columns of a row hold what they must."""
+    return all(re.search(wanted, str(row.get(name) or "")) for name, wanted in where.items())
 
 
 def place(sources: Iterable[Iterable[FileRow]], data: DataRecipe) -> list[Placed]:
@@ -105,6 +117,7 @@ def data_key(data: DataRecipe, cache: Path) -> str:
     choices: list[object] = [data.max_length, data.train_examples, data.validation_examples]
     sources = [
         [source.name, _content(source, data.seed, cache), source.template, dict(source.columns), source.cap]
+        + ([dict(source.where)] if source.where else [])
         for source in data.parts()
     ]
     choices += [data.validation_fraction, data.seed]
@@ -114,6 +127,8 @@ def data_key(data: DataRecipe, cache: Path) -> str:
 def _content(source: DataSource, seed: int, cache: Path) -> str:
     if source.path is None:
         return key_of(rows=demo_data.rows(seed))
+    if source.on_hub and source.may_lack and not fetched(source, cache):
+        return "missing"
     path = hub_file(source, cache) if source.on_hub else Path(source.path)
     if path.is_file():
         return known_digest(path, cache)

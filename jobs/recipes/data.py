@@ -62,6 +62,13 @@ class CurateBy(StrEnum):
     SCORE = "score"  # how badly it answers those of its source and kind, not their loss
 
 
+class Missing(StrEnum):
+    """What becomes of a set of the hub that is not in the cache, as it could not be had."""
+
+    STOP = "stop"
+    SKIP = "skip"  # of a mixture; the others are read
+
+
 class Packing(StrEnum):
     """How the training examples of a forward pass lie beside each other."""
 
@@ -155,6 +162,8 @@ class SourceRecipe:
     hub: HubRecipe = field(default_factory=HubRecipe)
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0  # how often an epoch reads an example
     cap: Count | None = None  # of the training examples
+    copies: Count = 1  # of each example, times the weight
+    where: dict[str, Expression] = field(default_factory=dict)  # column -> what its text must hold to be read
 
 
 @dataclass(frozen=True)
@@ -168,6 +177,8 @@ class DataSource:
     hub: HubRecipe
     weight: float
     cap: int | None
+    where: Mapping[str, str] = field(default_factory=dict)
+    may_lack: bool = False  # data.missing=skip: it has no rows where the cache lacks it
 
     @property
     def on_hub(self) -> bool:
@@ -200,6 +211,7 @@ class DataRecipe:
     sizes: DataSizes | None = None
     loss_on: LossOn = LossOn.LAST
     bad_rows: BadRows = BadRows.STOP
+    missing: Missing = Missing.STOP
     bad_rows_limit: Share = 0.01  # of the rows; with more of them skip stops too
 
     def parts(self) -> list[DataSource]:
@@ -213,8 +225,10 @@ class DataRecipe:
                 part.template or self.template,
                 self.columns if part.columns is None else part.columns,
                 part.hub,
-                part.weight,
+                part.weight * part.copies,
                 part.cap,
+                part.where,
+                self.missing is Missing.SKIP,
             )
             for name, part in self.sources.items()
         ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jobs.cache import intact, key_of, obtain
 from jobs.errors import DataError, ModelError
-from jobs.recipes.data import DataRecipe, DataSource
+from jobs.recipes.data import DataRecipe, DataSource, Missing
 from jobs.recipes.recipe import ModelRecipe
 from jobs.recipes.sources import awaits_fetching
 
@@ -51,12 +51,23 @@ def fetch(data: DataRecipe, cache: Path, say: Callable[[str], None]) -> None:
     What is there stays: a study goes on with the rows that it began with.
 
     Raises:
-        DataError: the hub does not answer, or has no such data set, subset, split or revision.
+        DataError: the hub does not answer, or has no such data set, subset, split or revision; of a mixture
+            with `data.missing=skip` only where none of its sets can be had.
     """
+    lacking: dict[str, DataError] = {}
     for source in data.parts():
         if source.on_hub and not fetched(source, cache):
             say(f"fetching {source.path}, once for this cache")
-            _fetch(source, cache)
+            try:
+                _fetch(source, cache)
+            except DataError as error:
+                lacking[source.name] = error
+    left_out = data.missing is Missing.SKIP and len(lacking) < len(data.parts())
+    for name, why in lacking.items() if data.sources else ():
+        what = "is left out" if left_out else "cannot be had (data.missing=skip reads the others)"
+        say(f"data.sources.{name} {what}: {str(why).splitlines()[0]}")
+    if lacking and not left_out:
+        raise next(iter(lacking.values()))
 
 
 def _entry(source: DataSource, cache: Path) -> Path:
