@@ -17,6 +17,7 @@ PARTS = {
     "loss": "benchmarks.trial.loss_memory",
     "crowd": "benchmarks.trial.crowd",
     "checkpoint": "benchmarks.trial.checkpoint",
+    "gpu": "benchmarks.gpu.page",
 }
 
 

@@ -1,0 +1,1 @@
+"""What a trial takes and achieves on a card: memory beside its forecast, speed, starts, evaluation."""
