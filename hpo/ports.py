@@ -260,6 +260,9 @@ class TrialKind(Protocol):
     def problems(self, recipe: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
         """(key path, what is wrong) for a recipe of model, data, trainer and evaluation."""
 
+    def card_problems(self, recipe: Mapping[str, Any], names: str) -> Sequence[tuple[str, str]]:
+        """(key path, what is wrong) with a recipe on cards whose names alone are known, as gpu:v100."""
+
     def notes(self, recipe: Mapping[str, Any]) -> Sequence[str]:
         """What is not wrong with a recipe, but to be known: a line each, for `plan`."""
 

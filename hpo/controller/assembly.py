@@ -179,7 +179,7 @@ def assemble(raw: Mapping[str, Any], problems: list[Problem], source: StudyPaths
     executor = cast(Executor | None, _collect(found, lambda: executor_of(raw, places)))
     recipe: dict[str, Any] = {name: without_target(raw[name]) for name in RECIPE_GROUPS}
     if kind:
-        found += _recipe_problems(kind, recipe, space, objectives)
+        found += _recipe_problems(_Look(kind, card_names(raw)), recipe, space, objectives)
     if space is not None and objectives:
         found += _strategy_problems(raw, space, objectives)
     if config and space is not None:
@@ -279,8 +279,24 @@ def executor_of(raw: Mapping[str, Any], places: Sequence[StudyPaths] = ()) -> Ex
         raise InputError([(key, text)]) from error
 
 
+def card_names(raw: Mapping[str, Any]) -> str:
+    """What trials ask the scheduler for, as far as it may name a card."""
+    return " ".join(str(raw["cluster"].get(key) or "") for key in ("gres", "constraint"))
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Everything that can be said of a recipe beforehand."""
+
+    kind: TrialKind
+    cards: str
+
+    def problems(self, recipe: Mapping[str, Any]) -> list[Problem]:
+        return [*self.kind.problems(recipe), *self.kind.card_problems(recipe, self.cards)]
+
+
 def _recipe_problems(
-    kind: TrialKind,
+    look: _Look,
     recipe: Mapping[str, Any],
     space: SearchSpace | None,
     objectives: Mapping[str, Objective] | None,
@@ -289,8 +305,8 @@ def _recipe_problems(
     if space:
         always = {name: values[0] for name, values in ends.items() if name not in space.conditions}
         recipe = completed(recipe, always)
-    found = list(kind.problems(recipe))
-    known = list(kind.metrics(recipe))
+    found = look.problems(recipe)
+    known = list(look.kind.metrics(recipe))
     found += [
         (f"objectives.{name}", f"expected a metric that trials report ({', '.join(known)}), got {name}")
         for name in objectives or {}
@@ -299,12 +315,12 @@ def _recipe_problems(
     if space is not None:  # one in which nothing varies has no length
         in_recipe = [name for name, own in space.parameters.items() if not own.auxiliary]
         misplaced = unknown_names(recipe, in_recipe)
-        found += misplaced or _extremes(kind, recipe, ends, found)
+        found += misplaced or _extremes(look, recipe, ends, found)
     return found
 
 
 def _extremes(
-    kind: TrialKind,
+    look: _Look,
     recipe: Mapping[str, Any],
     ends: Mapping[str, Sequence[ParamValue]],
     known: list[Problem],
@@ -313,7 +329,7 @@ def _extremes(
     found: list[Problem] = []
     for name, values in ends.items():
         for value in values:
-            problems = kind.problems(apply_params(recipe, {name: value}))
+            problems = look.problems(apply_params(recipe, {name: value}))
             found += [
                 (f"space.{name}", f"{key}: {text}") for key, text in problems if (key, text) not in known
             ]

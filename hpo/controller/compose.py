@@ -33,7 +33,8 @@ OPEN_MAPPINGS = (
     "trainer.parameters",
     "trainer.env",
 )  # names of the user's own
-LISTS = ("cluster.partition", "cluster.gres")  # Slurm writes them with commas; outside -m that is no sweep
+# written with commas; outside -m that is no sweep
+LISTS = ("cluster.partition", "cluster.gres", "trainer.target_modules")
 # derive(...) and usual(...) without quotes: Hydra's parser knows no such functions, and no operators either
 _OURS = re.compile(
     r"^(?P<key>\+*space\.[^=]+=)(?P<value>((tag\(\s*auxiliary\s*,\s*)?derive|usual)\(.*)$", re.DOTALL

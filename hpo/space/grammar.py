@@ -123,8 +123,15 @@ def _choice(sweep: ChoiceSweep, text: str) -> Parameter:
     from hydra.core.override_parser.types import QuotedString
 
     tags = _tags(sweep, text, "ordered")
-    values = [value.text if isinstance(value, QuotedString) else value for value in sweep.list]
+
+    def plain(value: Any) -> Any:
+        """A list of names is one value: these names with commas between them."""
+        if isinstance(value, list) and all(isinstance(own, str | QuotedString) for own in value):
+            return ",".join(str(plain(own)) for own in value)
+        return value.text if isinstance(value, QuotedString) else value
+
+    values = [plain(value) for value in sweep.list]
     nested = [value for value in values if isinstance(value, list | dict)]
     if nested:
         raise InputError(f"expected plain values to choose from, got {nested[0]!r} in {text!r}")
-    return Choice(tuple(values), ordered="ordered" in tags, auxiliary="auxiliary" in tags)  # type: ignore[arg-type]
+    return Choice(tuple(values), ordered="ordered" in tags, auxiliary="auxiliary" in tags)

@@ -18,7 +18,7 @@ from jobs.recipes.recipe import Recipe
 from jobs.recipes.sources import base_settings
 
 TASK_FILES = (".yaml", ".py", ".json", ".jsonl", ".csv")  # what decides the tasks of a folder
-SAMPLES_LAYOUT = 1  # raised when the record of samples, or how prompts become tokens, changes
+SAMPLES_LAYOUT = 2  # raised when the record of samples, or how prompts become tokens, changes
 MEASURED = ("eval_loss", "standard_error", "examples", "tokens")
 
 

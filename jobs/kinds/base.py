@@ -21,6 +21,10 @@ class Unforetold:
         """Nothing can be said."""
         return None
 
+    def card_problems(self, recipe: Mapping[str, Any], names: str) -> Sequence[tuple[str, str]]:
+        """None: any card will do."""
+        return ()
+
     def notes(self, recipe: Mapping[str, Any]) -> Sequence[str]:
         """Nothing needs to be said."""
         return ()

@@ -15,6 +15,7 @@ from jobs.recipes.decode import DecodeRecipe, Problem, examine, parse
 from jobs.recipes.metrics import DecodeMetrics, names
 from jobs.recipes.recipe import Quantisation
 from jobs.recipes.sources import base_settings, find_source, model_problems
+from jobs.recipes.stored import stored_quantisation
 from jobs.recipes.task_metrics import metric_names
 
 METRICS = names(DecodeMetrics)
@@ -80,7 +81,9 @@ class Decode(Unforetold):
 
 
 def _ready(recipe: DecodeRecipe, cache: Path) -> bool:
-    settings = base_settings(recipe.model, recipe.trainer, cache)
+    source, settings = find_source(recipe.model), base_settings(recipe.model, recipe.trainer, cache)
+    if not source.packed and stored_quantisation(source.path) is not Quantisation.NONE:
+        return True
     if recipe.trainer.quantisation is not Quantisation.NONE:
         return intact(cache / "bases" / key_of(**settings))
-    return not find_source(recipe.model).packed or intact(cache / "models" / settings["source"])
+    return not source.packed or intact(cache / "models" / settings["source"])

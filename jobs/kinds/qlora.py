@@ -17,11 +17,13 @@ from jobs.memory.flops import training_effort
 from jobs.memory.forecast import memory_seen, packing_problems, peak_memory
 from jobs.memory.sizing import MEMORY_KEYS
 from jobs.prepare.isolated_process import run_isolated
+from jobs.recipes.cards import card_problems
 from jobs.recipes.data import local_paths, resolve_data
 from jobs.recipes.evaluation import DEMO
 from jobs.recipes.metrics import CardMetrics, TrainingMetrics, names
 from jobs.recipes.recipe import examine, parse
 from jobs.recipes.sources import model_problems
+from jobs.recipes.stored import storage_problems
 from jobs.recipes.task_metrics import metric_names, survey
 from jobs.recipes.trainer_arguments import argument_problems
 
@@ -52,6 +54,9 @@ class Qlora:
         found = [*examined.problems, *argument_problems(recipe)]
         if examined.model is not None:
             found += model_problems(examined.model)
+        if examined.recipe is not None:
+            plain_too = examined.recipe.evaluation.plain_too
+            found += storage_problems(examined.recipe.model, examined.recipe.trainer, plain_too=plain_too)
         if examined.evaluation is not None and examined.evaluation.tasks is not None:
             found += survey(examined.evaluation.tasks).problems
         if examined.data is not None:
@@ -61,6 +66,11 @@ class Qlora:
                 found += packing_problems(examined.model, examined.data)
             return [*found, *data_problems(examined.data)]
         return [*found, *file_problems(recipe)]
+
+    def card_problems(self, recipe: Mapping[str, Any], names: str) -> Sequence[Problem]:
+        """See `jobs.recipes.cards`."""
+        trainer = examine(recipe).trainer
+        return [] if trainer is None else card_problems(trainer, names)
 
     def notes(self, recipe: Mapping[str, Any]) -> Sequence[str]:
         """How its data is read."""

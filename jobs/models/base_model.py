@@ -16,6 +16,7 @@ from jobs.errors import ModelError
 from jobs.models.precision import INT8_FROM, Precision
 from jobs.recipes.recipe import Based, ModelRecipe, Quantisation, Stored
 from jobs.recipes.sources import base_settings, find_source
+from jobs.recipes.stored import refuse_other_storage, stored_quantisation
 
 Say = Callable[[str], None]
 
@@ -36,10 +37,13 @@ def obtain_base(recipe: Based, cache: Path, say: Say) -> BaseFolder:
         recipe: model and quantisation decide.
 
     Raises:
-        ModelError: the model is not on this machine or holds no weights.
+        ModelError: the model is not on this machine, holds no weights, or is quantised otherwise already.
     """
     settings = base_settings(recipe.model, recipe.trainer, cache)
     source = find_source(recipe.model)
+    if not source.packed and (stored := stored_quantisation(source.path)) is not Quantisation.NONE:
+        refuse_other_storage(stored, recipe.trainer)
+        return BaseFolder(source.path, source.path, settings["source"])
     plain = cache / "models" / settings["source"] if source.packed else source.path
 
     def convert_source(folder: Path) -> None:

@@ -18,7 +18,8 @@ from jobs.evaluation.baseline import read_baseline
 from jobs.prepare.isolated_process import entry
 from jobs.recipes.hub import fetched
 from jobs.recipes.recipe import Quantisation, Recipe, parse
-from jobs.recipes.sources import base_settings
+from jobs.recipes.sources import base_settings, find_source
+from jobs.recipes.stored import stored_quantisation
 
 Line = tuple[str, str, str]  # level (ok, warn, fail), what, hint
 LAST_DRIVER_WITH_VOLTA = 580
@@ -106,7 +107,9 @@ def _driver() -> Line:
 
 def _model(recipe: Recipe, cache: Path) -> Line:
     settings = base_settings(recipe.model, recipe.trainer, cache)
-    quantised = recipe.trainer.quantisation is not Quantisation.NONE
+    source = find_source(recipe.model)
+    stored = not source.packed and stored_quantisation(source.path) is not Quantisation.NONE
+    quantised = recipe.trainer.quantisation is not Quantisation.NONE and not stored
     ready = not quantised or intact(cache / "bases" / key_of(**settings))
     measured = read_baseline(recipe, cache) is not None
     if ready and measured:

@@ -35,6 +35,7 @@ def _preview(recipe: Recipe, cache: Path) -> None:
     fetch(recipe.data, cache, say)
     go_offline()
     from jobs.evaluation.examples import curated, obtain_selection  # loads torch
+    from jobs.prepare.mark_lines import mark_lines
 
     tokenizer = _tokenizer(recipe, cache)
     selection = obtain_selection(recipe, cache, lambda: tokenizer, say)
@@ -46,6 +47,7 @@ def _preview(recipe: Recipe, cache: Path) -> None:
         *_reasons(selection.account),
         *examples.account.curation(),
         *_epoch(examples, recipe),
+        *mark_lines(tokenizer, examples.train),
         "\ntokens of a training example",
         *histogram([len(one) for one in examples.train]),
         "\ntokens of a validation example",

@@ -22,6 +22,7 @@ from jobs.evaluation.shards import UnstoredShards
 from jobs.prepare.isolated_process import entry
 from jobs.recipes.hub import fetch, fetch_model
 from jobs.recipes.recipe import Quantisation, Recipe, parse
+from jobs.recipes.targets import resolve
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +37,7 @@ def _prepare(recipe: Recipe, cache: Path) -> None:
     if read_further(recipe, cache) is not None:  # else data sets of tasks may have to be fetched
         go_offline()
     from jobs.evaluation.judging import Judge  # loads torch
+    from jobs.models.adapter import linear_layers
     from jobs.models.libraries import quiet
     from jobs.models.precision import of_this_machine
     from jobs.training.trial import load_all
@@ -43,6 +45,7 @@ def _prepare(recipe: Recipe, cache: Path) -> None:
     quiet()
     precision = of_this_machine()
     loaded = load_all(recipe, cache, precision)
+    resolve(recipe.trainer.target_modules, linear_layers(loaded.model))  # refuses what the model lacks
     judge = Judge(recipe, cache, loaded.tokenizer, loaded.examples.validation, loaded.collator, precision)
     if read_baseline(recipe, cache) is None:
         say("measuring the untuned base model")

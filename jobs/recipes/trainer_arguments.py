@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import math
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
@@ -87,6 +88,8 @@ def _problem(name: str, value: object) -> str | None:
         near = get_close_matches(name, [known for known in fields if known not in DECIDED], 1)
         hint = f"\n\nhint: is trainer.args.{near[0]} meant?" if near else ""
         return f"got an unknown key, expected a field of TrainingArguments{hint}"
+    if not _finite(value):
+        return f"got {value!r}, expected finite numbers"
     kinds = fields[name]
     choices = [choice for kind in kinds for choice in _enumerations().get(kind, ())]
     if any(kind not in PLAIN and kind not in _enumerations() for kind in kinds) or _fits(value, kinds):
@@ -94,6 +97,15 @@ def _problem(name: str, value: object) -> str | None:
             return None
         return f"got {value!r}, expected one of {', '.join(choices)}{_near(value, choices)}"
     return f"got {value!r}, expected {' or '.join(WORDS[kind] for kind in kinds if kind in WORDS)}"
+
+
+def _finite(value: object) -> bool:
+    """Whether there is no infinity and no NaN in a value, however deep."""
+    if isinstance(value, Mapping):
+        return all(map(_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _fits(value: object, kinds: tuple[str, ...]) -> bool:

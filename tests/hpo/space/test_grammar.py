@@ -56,7 +56,7 @@ def test_the_upper_end_of_a_range_is_included() -> None:
         ("", "got ''"),
         ("[1, 2]", "or one plain value"),
         ("null", "or one plain value"),
-        ("choice([q, v], [q])", r"expected plain values to choose from, got \['q', 'v'\]"),
+        ("choice([1, 2], [3])", r"expected plain values to choose from, got \[1, 2\]"),
         ("choice()", "empty choice"),
         ("tag(cubic, interval(0, 1))", "unknown tag cubic"),
         ("tag(log, choice(a, b))", "unknown tag log"),

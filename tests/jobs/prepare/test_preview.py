@@ -64,6 +64,8 @@ def test_preview_of_a_mixture(
     epoch = 2 * int(own[-2]) + 5
     assert any(line.startswith(f"an epoch reads {epoch} examples") for line in shown)
     assert any(line.startswith("training example 1 of own: ") for line in shown)
+    assert "padding: <pad> (1)" in shown
+    assert f"end mark: </s> (2) learned by {epoch} of {epoch} examples" in shown
     assert any(line.startswith("training example 1 of generated: ") for line in shown)
 
 
