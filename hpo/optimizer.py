@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from hpo.strategies.registry import Particular, make_strategy
 
 if TYPE_CHECKING:
     from hpo.models.diagnostics import Diagnostics
+    from hpo.models.gp import Model
 
 __all__ = ["Optimizer", "Origin", "Proposal"]
 
@@ -88,18 +90,32 @@ class Optimizer:
 
     @property
     def history(self) -> History:
-        """What is known, in the order that does not depend on when it was told."""
+        """What is known; neither when it was told nor the order of the objectives is in it."""
         return History(
             self.space,
-            self.objectives,
-            tuple(sorted(self._observations, key=_order)),
+            dict(sorted(self.objectives.items())),
+            self._in_order(self._observations),
             tuple(sorted(point for point, _ in self._failures)),
             tuple(sorted(self._pending)),
             tuple(sorted(self._spent)),
             self.seed,
-            tuple(sorted(tuple(sorted(study, key=_order)) for study in self._related)),
+            tuple(sorted(map(self._in_order, self._related))),
             self._feasibility_prior,
         )
+
+    def _in_order(self, observations: Iterable[Observation]) -> tuple[Observation, ...]:
+        """Sorted results, their values in the order of the objectives' names."""
+        names = list(self.objectives)
+        places = sorted(range(len(names)), key=names.__getitem__)
+        turned = (
+            replace(
+                each,
+                values=tuple(each.values[place] for place in places),
+                errors=tuple(each.errors[place] for place in places),
+            )
+            for each in observations
+        )
+        return tuple(sorted(turned, key=_order))
 
     def to_json(self) -> dict[str, Any]:
         """Everything that proposals depend on, as JSON values; `from_json` reads it."""
@@ -255,6 +271,25 @@ class Optimizer:
         from hpo.models.diagnostics import diagnose
 
         return diagnose(self.history)
+
+    def model(self) -> Model:
+        """What is believed of the objectives, as a fitted model of BoTorch.
+
+        Its inputs are points of the unit cube, a column a dimension of `space.dimensions`; what
+        `space.from_unit` makes of a row is a configuration, rounded where the space has steps. Its outcomes
+        are in the objectives' own units, turned so that more is better, as acquisition functions maximise:
+        of an objective to minimise minus its value. Where a logarithm is modelled the posterior is
+        log-normal. Failures are no part of it. It is a copy, and yours.
+
+        Returns:
+            A `SingleTaskGP`; of several objectives a `ModelListGP`, in their order.
+
+        Raises:
+            FitError: no results, a space of one point, or values that no process could be fitted to.
+        """
+        from hpo.models.propose import fitted_model
+
+        return fitted_model(self.history, list(self.objectives))
 
     def _point(self, params: Params) -> Point:
         params = {name: self._plain(name, value) for name, value in params.items()}

@@ -7,14 +7,14 @@ over neighbouring levels and other choices follows; the continuous coordinates a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 import numpy as np
 import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from hpo.models.gp import Array
+from hpo.models.distances import Array
 from hpo.models.history import derive_seed
 from hpo.space.sampling import sobol_points
 from hpo.space.space import Choice, Point, SearchSpace
@@ -56,7 +56,7 @@ class AcquisitionSearch:
             ]
         )
 
-    def best(self, score: Score, taken: set[Point]) -> list[Point]:
+    def best(self, score: Score, taken: Set[Point]) -> list[Point]:
         """Rounded points of large score that are not taken, the best first; none if none was met.
 
         Args:

@@ -9,17 +9,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
+import torch
+from botorch.cross_validation import efficient_loo_cv
+from botorch.posteriors import GPyTorchPosterior
 
 from hpo.errors import FitError
+from hpo.models.distances import Array
 from hpo.models.feasibility import fit_feasibility
 from hpo.models.feasibility_prior import PointPrior
-from hpo.models.gp import Array, Data, Hyperparameters, leave_one_out
+from hpo.models.gp import ObjectiveGP
 from hpo.models.guard import guarded
 from hpo.models.history import History
 from hpo.models.surrogate import fit_surrogate
-from hpo.models.transforms import Transform
+from hpo.models.transforms import ObjectiveTransform
 from hpo.objectives import Objective
 
 _Z = 1.959964  # half of the central 95% of a standard normal
@@ -94,27 +99,27 @@ def diagnose(history: History) -> dict[str, Diagnostics]:
         raise FitError("diagnostics need the results of at least two different configurations")
     names = list(history.space.dimensions)
     with guarded():
-        surrogate = fit_surrogate(history)
-        fits = zip(surrogate.data, surrogate.processes, surrogate.transforms, strict=True)
-        pairs = zip(fits, history.objectives.values(), strict=True)
-        diagnostics = [_diagnostics(*fit, objective, names) for fit, objective in pairs]
+        pairs = zip(fit_surrogate(history).processes.values(), history.objectives.values(), strict=True)
+        diagnostics = [_diagnostics(process, objective, names) for process, objective in pairs]
     return dict(zip(history.objectives, diagnostics, strict=True))
 
 
-def _diagnostics(
-    data: Data, process: Hyperparameters, transform: Transform, objective: Objective, names: list[str]
-) -> Diagnostics:
-    d = len(names)
-    here = (data.X[:, d:] == 0).all(1)  # rows of earlier studies have a further coordinate, which is not 0
-    mean, deviation = (part[here] for part in leave_one_out(data, process))
-    y = data.y[here]
+def _diagnostics(process: ObjectiveGP, objective: Objective, names: list[str]) -> Diagnostics:
+    d, transform = len(names), process.transform
+    X = process.rows.numpy()
+    here = (X[:, d:] == 0).all(1)  # rows of earlier studies have a further coordinate, which is not 0
+    left_out = cast(GPyTorchPosterior, efficient_loo_cv(process, untransform=False).posterior)
+    mean = left_out.mean.flatten().numpy()[here]
+    deviation = left_out.variance.sqrt().flatten().numpy()[here]
+    y = process.train_targets.numpy()[here]
     ends = np.stack([in_own_unit(transform, objective, mean + z * deviation) for z in (-_Z, _Z)])
     lower, upper = ends.min(0), ends.max(0)
     observed = in_own_unit(transform, objective, y)
     variance = float(y.var())
     unit = transform.scale * (float(np.median(np.abs(observed))) if transform.log else 1.0)
+    ell = process.covar_module.lengthscale.flatten().tolist()
     return Diagnostics(
-        points=data.X[here][:, :d],
+        points=X[here][:, :d],
         observed=observed,
         predicted=in_own_unit(transform, objective, mean),
         deviations=(upper - lower) / (2 * _Z),
@@ -122,18 +127,17 @@ def _diagnostics(
         upper=upper,
         coverage=float((np.abs(y - mean) <= _Z * deviation).mean()),
         q2=1.0 - float(((y - mean) ** 2).mean()) / variance if variance > 1e-24 else math.nan,
-        kernel=process.kernel.value,
+        kernel=process.covar_module.form.value,
         log=transform.log,
-        length_scales=dict(zip(names, process.ell.tolist(), strict=False)),
-        noise=math.sqrt(process.tau2) * unit,
+        length_scales=dict(zip(names, ell, strict=False)),
+        noise=math.sqrt(float(process.likelihood.noise)) * unit,
     )
 
 
-def in_own_unit(transform: Transform, objective: Objective, y: Array) -> Array:
+def in_own_unit(transform: ObjectiveTransform, objective: Objective, y: Array) -> Array:
     """Values of the model (n) in the objective's own unit (n)."""
-    modelled = transform.sign * (y * transform.scale + transform.centre)
-    # a logarithm is of the magnitude; below 0 the transform has the direction's own sign, above the other
-    return -transform.sign * objective.direction.sign * np.exp(modelled) if transform.log else modelled
+    turned: Array = transform.untransform(torch.from_numpy(y))[0].numpy()
+    return -objective.direction.sign * turned
 
 
 def calibration(history: History, prior: PointPrior | None = None) -> tuple[Bin, ...]:
@@ -153,9 +157,9 @@ def calibration(history: History, prior: PointPrior | None = None) -> tuple[Bin,
         fitted = fit_feasibility(history, prior)
         if fitted is None or not len(fitted.X):
             return ()
-        probability = fitted.leave_one_out()
+        probability, worked = fitted.leave_one_out(), fitted.signs > 0
     number = np.clip(np.searchsorted(_BINS, probability, side="right") - 1, 0, len(_BINS) - 2)
-    return tuple(_bin(at, probability[number == at], fitted.worked[number == at]) for at in np.unique(number))
+    return tuple(_bin(at, probability[number == at], worked[number == at]) for at in np.unique(number))
 
 
 def _bin(at: int, probability: Array, worked: np.typing.NDArray[np.bool_]) -> Bin:

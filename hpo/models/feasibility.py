@@ -1,7 +1,8 @@
 """The probability that a configuration works, learned from those that did and those that did not.
 
 A Gaussian process classifier: a latent process with a Matern-5/2 kernel on the unit cube, a probit link, and
-Laplace's approximation, whose marginal likelihood chooses the length scales [Rasmussen2006, chapter 3].
+Laplace's approximation, whose marginal likelihood chooses the length scales [Rasmussen2006, chapter 3]. To
+BoTorch it is a model of the latent value.
 One failure among many successes moves it only nearby and only a little; several close a region. What is
 believed beforehand, a memory estimate say, can be the latent mean; data overrule it.
 
@@ -13,23 +14,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
+from botorch.models.model import Model
+from botorch.posteriors import GPyTorchPosterior
+from gpytorch.distributions import MultivariateNormal
 from scipy.linalg import solve_triangular
 from scipy.stats import norm
 from torch import Tensor
 
+from hpo.models.distances import Array, Flags, distances, furthest_first
 from hpo.models.feasibility_prior import PointPrior
-from hpo.models.gp import Array, Kernel, distances, furthest_first, matern
 from hpo.models.history import History
+from hpo.models.kernel import MixedKernel
 from hpo.models.laplace import TYPICAL_ELL, TYPICAL_SIGMA2, find_mode, fit, likelihood
-from hpo.models.posterior import torch_covariance
 from hpo.models.surrogate import hamming_flags
 from hpo.space.space import Point
-
-Flags = np.typing.NDArray[np.bool_]
 
 # On the mixed problem of the benchmark these let 4% of the proposals fail, 6 below 0.8 let 5.5% (5 seeds).
 _RISK_AVERSION = 8.0
@@ -40,42 +41,65 @@ _MOST_FAILURES = 150
 _FIRMEST_P = (float(norm.cdf(-2.0)), float(norm.cdf(2.0)))
 
 
-@dataclass(frozen=True)
-class Feasibility:
-    """A fitted classifier.
+class Feasibility(Model):
+    """A fitted classifier; of its latent value, what is above 0 works.
 
     Args:
         X: n x d points; n is 0 where a prior is all there is.
-        worked: n, which of them did.
-        hamming: d flags of unordered choices.
-        ell: d length scales.
-        sigma2: latent variance.
+        signs: n, 1 where a point worked, -1 where it did not.
+        kernel: of the latent values.
         mean: latent mean, without the prior.
         prior: what is believed beforehand, or None.
-        slope: n, so that the latent mean at x is `mean + prior + k(x, X) slope`.
-        root: n x n, so that the latent variance at x is `sigma2 - |k(x, X) root|^2`.
     """
 
-    X: Array
-    worked: Flags
-    hamming: Flags
-    ell: Array
-    sigma2: float
-    mean: float
-    prior: PointPrior | None
-    slope: Array
-    root: Array
+    def __init__(
+        self, X: Array, signs: Array, kernel: MixedKernel, mean: float, prior: PointPrior | None
+    ) -> None:
+        super().__init__()
+        self.X, self.signs = torch.from_numpy(X), signs
+        self.covar_module = kernel.requires_grad_(False)
+        self.level, self.prior = mean, prior
+        K = kernel.forward(self.X, self.X).numpy()
+        mode = find_mode(K, signs, mean + _shift(prior, self.X).numpy())
+        # the latent mean at x is level + prior + k(x, X) slope, its variance k(x, x) - |k(x, X) root|^2
+        self.slope = torch.from_numpy(mode.a)
+        root = solve_triangular(mode.factor, np.diag(np.sqrt(mode.W)), lower=True)
+        self.root = torch.from_numpy(np.ascontiguousarray(root.T))
+
+    @property
+    def num_outputs(self) -> int:
+        """One: the latent value."""
+        return 1
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        """No batch."""
+        return torch.Size()
+
+    def posterior(self, X: Tensor, *_: object, **__: object) -> GPyTorchPosterior:
+        """The joint posterior of the latent value at X (... x q x d)."""
+        k = self.covar_module.forward(X, self.X)
+        explained = k @ self.root
+        covariance = self.covar_module.forward(X, X) - explained @ explained.transpose(-1, -2)
+        flat = X.reshape(-1, X.shape[-1])
+        mean = self.level + _shift(self.prior, flat).reshape(X.shape[:-1]) + k @ self.slope
+        jitter = 1e-8 * torch.eye(X.shape[-2], dtype=X.dtype)
+        return GPyTorchPosterior(MultivariateNormal(mean, covariance + jitter))
+
+    def marginal(self, X: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and variances (k each) of the latent value at X (k x d), one by one."""
+        k = self.covar_module.forward(X, self.X)
+        mean = self.level + _shift(self.prior, X) + k @ self.slope
+        variance = self.covar_module.outputscale - (k @ self.root).square().sum(-1)
+        return mean, variance.clamp_min(0)
 
     def log_probability(self, X: Tensor) -> Tensor:
         """Log probability (k) of working at X (k x d); differentiable in X, as far as the prior is."""
-        rows, ell, hamming = map(torch.from_numpy, (self.X, self.ell, self.hamming))
-        k = self.sigma2 * torch_covariance(X, rows, ell, hamming, Kernel.MATERN)
-        mean = self.mean + _shift(self.prior, X) + k @ torch.from_numpy(self.slope)
-        variance = (self.sigma2 - (k @ torch.from_numpy(self.root)).square().sum(-1)).clamp_min(0)
+        mean, variance = self.marginal(X)
         probability: Tensor = torch.special.log_ndtr(mean / (1 + variance).sqrt())
         return probability
 
-    def log_weight(self, X: Tensor) -> Tensor:
+    def forward(self, X: Tensor) -> Tensor:
         """What is added to the logarithm of a gain at X (k x d): log p, steeper where p is below `_SAFE`.
 
         The plain factor p is the expected gain if a failure costs nothing. It costs a trial: a distant point
@@ -89,10 +113,8 @@ class Feasibility:
 
         Its own factor is divided out of the normal that stands for the posterior, so nothing is fitted again.
         """
-        K = self.sigma2 * matern(distances(self.X, self.X, self.hamming), self.ell)
-        mean = self.mean + _shift(self.prior, torch.from_numpy(self.X)).numpy() + K @ self.slope
-        variance = self.sigma2 - ((K @ self.root) ** 2).sum(1)
-        _, gradient, W, _ = likelihood(mean, np.where(self.worked, 1.0, -1.0))
+        mean, variance = (part.numpy() for part in self.marginal(self.X))
+        _, gradient, W, _ = likelihood(mean, self.signs)
         without = 1.0 / np.maximum(1.0 / variance - W, 1e-12)
         probability: Array = norm.cdf((mean - without * gradient) / np.sqrt(1.0 + without))
         return probability
@@ -120,9 +142,8 @@ def fit_feasibility(history: History, prior: PointPrior | None = None) -> Feasib
     ell, sigma2 = np.full(len(hamming), TYPICAL_ELL), TYPICAL_SIGMA2
     if history.failures:
         ell, sigma2 = fit(D, signs, level + shift)
-    mode = find_mode(sigma2 * matern(D, ell), signs, level + shift)
-    root = solve_triangular(mode.factor, np.diag(np.sqrt(mode.W)), lower=True).T
-    return Feasibility(X, signs > 0, hamming, ell, sigma2, level, prior, mode.a, root)
+    kernel = MixedKernel(len(hamming), np.flatnonzero(hamming).tolist()).double()
+    return Feasibility(X, signs, kernel.with_scales(ell, sigma2), level, prior)
 
 
 def _shift(prior: PointPrior | None, X: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 NumPy and SciPy, float64, with the gradient worked out by hand. Notation:
 
     signs   n       1 where a point worked, -1 where it did not
-    D       n x n x d   squared differences, see `hpo.models.gp`
+    D       n x n x d   squared differences, see `hpo.models.distances`
     K       n x n   covariance of the latent values, sigma2 times a Matern-5/2
     f       n       latent values without their mean; f = K a at the mode
     W       n       minus the second derivative of the log likelihood there
@@ -19,11 +19,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy.linalg import cho_solve, solve_triangular
 from scipy.optimize import minimize
 from scipy.special import log_ndtr
 
-from hpo.models.gp import Array, Kernel, signal_and_slope
+from hpo.models.distances import Array
+from hpo.models.kernel import Form, correlation_and_slope
 
 TYPICAL_ELL, TYPICAL_SIGMA2 = 0.5, 4.0  # medians of the log-normal priors
 _WIDTH = 0.7  # standard deviation of the logarithm of each
@@ -139,8 +141,8 @@ def evidence(
     """
     d = D.shape[-1]
     ell, sigma2 = np.exp(theta[:d]), math.exp(theta[d])
-    r = np.sqrt(D @ (1.0 / ell**2))
-    K, slope = signal_and_slope(r, sigma2, Kernel.MATERN)
+    parts = correlation_and_slope(torch.from_numpy(D @ (1.0 / ell**2)), Form.MATERN)
+    K, slope = (sigma2 * part.numpy() for part in parts)
     mode = find_mode(K, signs, mean, start)
     a, half = mode.a, np.sqrt(mode.W)
     f = K @ a

@@ -6,21 +6,26 @@ Everything here runs under `hpo.models.guard`, so that a failure of the numbers 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from botorch.models import ModelListGP
 from torch import Tensor
 
-from hpo.models.acquisition import Acquisition, is_noisy, make_acquisition
+from hpo.errors import FitError
+from hpo.models.acquisition import Task, Weighted, make_acquisition
 from hpo.models.acquisition_search import AcquisitionSearch
+from hpo.models.distances import Array
 from hpo.models.feasibility import fit_feasibility
 from hpo.models.feasibility_prior import prior_at_points
-from hpo.models.gp import Array
+from hpo.models.gp import Model
 from hpo.models.guard import guarded
 from hpo.models.history import History, Origin, Proposal
-from hpo.models.posterior import Draws, Posterior
-from hpo.models.reference_point import References, infer_references
+from hpo.models.lognehvi import joint_draws
+from hpo.models.posterior import Posterior
+from hpo.models.reference_point import infer_references
 from hpo.models.surrogate import Surrogate, by_rank, fit_surrogate
 from hpo.models.user_prior import user_prior
 from hpo.pareto import front
@@ -51,71 +56,65 @@ class AcquisitionSettings:
     beta: float = 4.0
 
 
-def model_points(history: History, count: int, settings: AcquisitionSettings) -> tuple[list[Point], str]:
+class ModelPoints:
     """The points of the largest acquisition value, each given those before it.
 
     Args:
         history: at least one observation, at least one dimension.
-        count: how many are wanted.
         settings: what to look for.
-
-    Returns:
-        At most `count` rounded points that nobody proposed or told, and what is worth recording of the fit.
 
     Raises:
         FitError: no surrogate could be fitted.
     """
-    with guarded():
-        return _model_points(history, count, settings)
 
+    def __init__(self, history: History, settings: AcquisitionSettings) -> None:
+        self._settings = settings
+        with guarded():
+            self._surrogate = fit_surrogate(history)
+            self._references = infer_references(self._surrogate, list(history.objectives.values()))
+            prior = history.feasibility_prior and prior_at_points(history.feasibility_prior, history.space)
+            feasibility = fit_feasibility(history, prior)
+        weights = (feasibility, user_prior(history))
+        self._weights = [weight for weight in weights if weight is not None]
+        on_front = front([observation.values for observation in history.observations])
+        self._anchors = [history.observations[index].point for index in on_front]
+        self.note = self._surrogate.note
 
-def _model_points(history: History, count: int, settings: AcquisitionSettings) -> tuple[list[Point], str]:
-    surrogate = fit_surrogate(history)
-    prior = history.feasibility_prior and prior_at_points(history.feasibility_prior, history.space)
-    feasibility = fit_feasibility(history, prior)
-    references = infer_references(surrogate, list(history.objectives.values()))
-    acquisition = _acquisition(history, surrogate, references, count, settings)
+    def next(self, history: History) -> Point | None:
+        """The rounded point that nobody proposed or told, for the next trial.
 
-    belief = user_prior(history)
+        Args:
+            history: with the same results as at first, and what has been proposed since among the pending.
 
-    def score(X: Tensor) -> Tensor:
-        value = acquisition(X)
-        if feasibility is not None:
-            value = value + feasibility.log_weight(X)
-        return value if belief is None else value + belief(X)
+        Returns:
+            None where there is none.
 
-    on_front = front([observation.values for observation in history.observations])
-    anchors = [history.observations[index].point for index in on_front]
-    taken, chosen = set(history.taken), list[Point]()
-    for number in range(count):
-        acquisition.set_reference_point(references.of_trial(history.asked + number))
-        search = AcquisitionSearch(history.space, anchors, history.derived_seed("search", number))
-        best = search.best(score, taken)[:1]
-        if not best:
-            break
-        chosen += best
-        taken.add(history.space.key(best[0]))
-        if number + 1 < count:
-            acquisition.add(torch.tensor(best, dtype=torch.float64))
-    return chosen, surrogate.note
+        Raises:
+            FitError: the numbers failed.
+        """
+        with guarded():
+            acquisition = self._acquisition(history)
+            search = AcquisitionSearch(history.space, self._anchors, history.derived_seed("search"))
+            best = search.best(lambda X: acquisition(X.unsqueeze(-2)), history.taken)
+        return best[0] if best else None
 
-
-def _acquisition(
-    history: History, surrogate: Surrogate, references: References, count: int, settings: AcquisitionSettings
-) -> Acquisition:
-    """The acquisition function, with the observed points that matter and the pending ones there."""
-    there = promising(surrogate, history.derived_seed("promising"))
-    observed = len(there)
-    if history.pending:
-        there = torch.cat([there, torch.tensor(history.pending, dtype=torch.float64)])
-    normals = _normals(history, len(there) + count)
-    if settings.acquisition == "ucb":
-        normals = torch.zeros(1, len(there) + count, 1, dtype=torch.float64)
-    elif not is_noisy(settings.acquisition):
-        normals[:, :observed] = 0.0
-    seed = history.derived_seed("weights")
-    draws = Draws(surrogate, there, normals)
-    return make_acquisition(settings.acquisition, draws, references.near, seed, settings.beta)
+    def _acquisition(self, history: History) -> Weighted:
+        """The acquisition function, with the observed points that matter and the pending ones there."""
+        there = promising(self._surrogate, history.derived_seed("promising"))
+        processes = list(self._surrogate.processes.values())
+        pending = torch.tensor(history.pending, dtype=torch.float64) if history.pending else None
+        task = Task(
+            processes=processes,
+            there=there,
+            observed=torch.from_numpy(self._surrogate.X),
+            reference=torch.from_numpy(self._references.of_trial(history.asked)),
+            draws=_count_of_draws(len(processes), len(there) + len(history.pending)),
+            seed=history.derived_seed("draws"),
+            beta=self._settings.beta,
+            pending=pending,
+        )
+        kind = self._settings.acquisition
+        return Weighted(kind, make_acquisition(kind, task), self._weights)
 
 
 def promising(surrogate: Surrogate, seed: int) -> Tensor:
@@ -126,58 +125,46 @@ def promising(surrogate: Surrogate, seed: int) -> Tensor:
     """
     from botorch.utils.multi_objective.pareto import is_non_dominated
 
-    X, m = torch.from_numpy(surrogate.X), len(surrogate.data)
-    processes = [Posterior(surrogate, output) for output in range(m)]
+    X, processes = torch.from_numpy(surrogate.X), list(surrogate.processes.values())
     if len(X) > _MOST_PROMISING:
-        means = np.column_stack([process.mean(X)[:, 0].numpy() for process in processes])
+        means = np.column_stack([Posterior(process).mean(X)[:, 0].numpy() for process in processes])
         X = X[sorted(by_rank([tuple(row) for row in (-means).tolist()], _MOST_PROMISING))]
     generator = torch.Generator().manual_seed(seed)
-    draws = []
-    for process in processes:
-        mean, root = process.joint(X)
-        normals = torch.randn(len(X), _PRUNING_DRAWS, generator=generator, dtype=torch.float64)
-        draws.append((mean + root @ normals).T)
-    on_front = is_non_dominated(torch.stack(draws, -1)).any(0)  # S x n to n; draws are finite
+    shape = (_PRUNING_DRAWS, len(X), len(processes))
+    normals = torch.randn(shape, generator=generator, dtype=torch.float64)
+    _, F = joint_draws(processes, X, normals)
+    on_front = is_non_dominated(F).any(0)  # S x n to n; draws are finite
     return X[on_front]
 
 
-def _normals(history: History, points: int) -> Tensor:
-    """Standard normal draws, S x points x m, quasi-random where the library's dimensions allow."""
-    from botorch.utils.sampling import draw_sobol_normal_samples
-
-    m = len(history.objectives)
-    draws, seed = _DRAWS.get(m, _DRAWS_BEYOND), history.derived_seed("draws")
-    draws = min(draws, max(_FEWEST_DRAWS, _MOST_DRAWN // points))
-    flat = draw_sobol_normal_samples(points * m, draws, seed=seed, dtype=torch.float64)
-    return flat.reshape(draws, points, m)
+def _count_of_draws(m: int, points: int) -> int:
+    return min(_DRAWS.get(m, _DRAWS_BEYOND), max(_FEWEST_DRAWS, _MOST_DRAWN // points))
 
 
-def replicates(history: History, count: int, most: int) -> list[Proposal]:
-    """Front points to be measured again, with other seeds, as noise decides whether they are on the front.
+def replicate(history: History, most: int) -> Proposal | None:
+    """A front point to be measured again, with another seed, where noise decides whether it is on the front.
 
     Args:
         history: at least two observations, at least one dimension.
-        count: how many proposals are wanted in all.
         most: measurements that one configuration may get; 1 for never a second.
 
     Returns:
-        The least certain of the believed front first; often none.
+        The least certain of the believed front; often none, as one trial in `_EVERY` at most is a replicate.
 
     Raises:
         FitError: no surrogate could be fitted.
     """
-    slots = sum((history.asked + offset) % _EVERY == _EVERY - 1 for offset in range(count))
-    if most < 2 or not slots:
-        return []
+    if most < 2 or history.asked % _EVERY != _EVERY - 1:
+        return None
     with guarded():
-        return _undecided(history, most)[:slots]
+        return next(iter(_undecided(history, most)), None)
 
 
 def _undecided(history: History, most: int) -> list[Proposal]:
     """Every configuration of the believed front that noise leaves undecided, the least certain first."""
     surrogate = fit_surrogate(history)
-    pairs = zip(surrogate.data, surrogate.processes, strict=True)
-    if not any(rows.noise.any() or process.tau2 > _LEARNED for rows, process in pairs):
+    noises = [process.likelihood for process in surrogate.processes.values()]
+    if not any(bool(own.known.any()) or float(own.noise) > _LEARNED for own in noises):
         return []
     U, S = _gains_and_deviations(surrogate)
     best = front((-U).tolist())
@@ -195,12 +182,28 @@ def _undecided(history: History, most: int) -> list[Proposal]:
 def _gains_and_deviations(surrogate: Surrogate) -> tuple[Array, Array]:
     """Posterior means and standard deviations of the observed points in the gains' units, n x m each."""
     means, deviations = [], []
-    for output, transform in enumerate(surrogate.transforms):
-        mean, deviation = Posterior(surrogate, output).posterior(torch.from_numpy(surrogate.X))
+    for process in surrogate.processes.values():
+        transform = process.transform
+        mean, deviation = Posterior(process).posterior(torch.from_numpy(surrogate.X))
         low, high = (transform.to_gain(mean[:, 0] + sign * deviation) for sign in (-1, 1))
         means.append(transform.to_gain(mean[:, 0]).numpy())
         deviations.append((high - low).numpy() / 2)
     return np.column_stack(means), np.column_stack(deviations)
+
+
+def fitted_model(history: History, names: list[str]) -> Model:
+    """A copy of the processes in this order of the objectives, for any use of BoTorch.
+
+    Raises:
+        FitError: no results, a space of one point, or values that no process could be fitted to.
+    """
+    if not history.observations or not len(history.space):
+        raise FitError("a model needs a result and a parameter that varies")
+    with guarded():
+        processes = fit_surrogate(history).processes
+        # without what BoTorch has cached, which cannot always be copied
+        copies = [deepcopy(processes[name].train().eval()).requires_grad_(True) for name in names]
+    return copies[0] if len(copies) == 1 else ModelListGP(*copies)
 
 
 def confidence_bounds(history: History) -> Callable[[Point, float], tuple[float, float]]:
@@ -217,15 +220,14 @@ def confidence_bounds(history: History) -> Callable[[Point, float], tuple[float,
         FitError: no surrogate could be fitted.
     """
     with guarded():
-        surrogate = fit_surrogate(history)
-        posterior = Posterior(surrogate, 0)
-    transform = surrogate.transforms[0]
+        [process] = fit_surrogate(history).processes.values()
+        posterior = Posterior(process)
 
     def bounds(point: Point, width: float) -> tuple[float, float]:
         with guarded():
             mean, deviation = posterior.posterior(torch.tensor([point], dtype=torch.float64))
         ends = mean[:, 0] + width * torch.stack([-deviation[0], deviation[0]])
-        lower, upper = (transform.to_gain(ends) * transform.unit + transform.level).tolist()
+        lower, upper = process.transform.untransform(ends)[0].tolist()
         return lower, upper
 
     return bounds

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpo.models.gp import Array
+from hpo.models.distances import Array
 from hpo.models.surrogate import Surrogate
 from hpo.objectives import Objective
 from hpo.pareto import front
@@ -54,5 +54,6 @@ def _reference(surrogate: Surrogate, objectives: list[Objective], margin: float)
     reference = best.min(0) - margin * span
     for column, objective in enumerate(objectives):
         if objective.threshold is not None:
-            reference[column] = float(surrogate.transforms[column].gained(np.array(objective.threshold)))
+            threshold = np.array(-objective.minimised(objective.threshold))
+            reference[column] = float(surrogate.transforms[column].gained(threshold))
     return np.asarray(reference)

@@ -11,17 +11,20 @@ last fits are remembered, and asking again with the same results and other pendi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
+import torch
 
 from hpo.errors import FitError
-from hpo.models.gp import Array, Data, Hyperparameters, fit
+from hpo.models.distances import Array, Flags
+from hpo.models.fit import fit_best, give_scales
+from hpo.models.gp import Data, ObjectiveGP
 from hpo.models.history import History, Observation
 from hpo.models.transfer import ObjectiveFit, joint_fit
-from hpo.models.transforms import Transform, log_is_possible, make_transform
+from hpo.models.transforms import ObjectiveTransform, log_is_possible, make_transform
 from hpo.objectives import Objective
 from hpo.pareto import front
 from hpo.space.space import Choice, Point, SearchSpace
@@ -40,27 +43,27 @@ class Surrogate:
 
     Args:
         X: n x d, this study's points.
-        data: what each process was fitted to: the n rows of this study first.
-        processes: m sets of hyperparameters.
-        transforms: m transforms.
-        joint: m flags: whether earlier studies are in the process.
+        processes: name -> process; the n rows of this study first.
+        joint: the objectives whose process has earlier studies in it.
         gained: n x m observed values in the gains' units.
     """
 
     X: Array
-    data: tuple[Data, ...]
-    processes: tuple[Hyperparameters, ...]
-    transforms: tuple[Transform, ...]
-    joint: tuple[bool, ...]
+    processes: Mapping[str, ObjectiveGP]
+    joint: tuple[str, ...]
     gained: Array
+
+    @property
+    def transforms(self) -> list[ObjectiveTransform]:
+        """The objectives' units."""
+        return [process.transform for process in self.processes.values()]
 
     @property
     def note(self) -> str:
         """What is worth recording about the fit."""
-        logs = [str(index + 1) for index, transform in enumerate(self.transforms) if transform.log]
-        joint = [str(index + 1) for index, used in enumerate(self.joint) if used]
-        notes = [f"logarithm of objective {', '.join(logs)}"] if logs else []
-        notes += [f"earlier studies used for objective {', '.join(joint)}"] if joint else []
+        logs = [name for name, process in self.processes.items() if process.transform.log]
+        notes = [f"logarithm of {', '.join(logs)}"] if logs else []
+        notes += [f"earlier studies used for {', '.join(self.joint)}"] if self.joint else []
         return "; ".join(notes)
 
 
@@ -94,10 +97,15 @@ def _pool(values: Array, errors: Array) -> tuple[float, float, float]:
     return float((precision * values).sum() / precision.sum()), float(1.0 / precision.sum()), count
 
 
-def hamming_flags(space: SearchSpace) -> np.typing.NDArray[np.bool_]:
+def hamming_flags(space: SearchSpace) -> Flags:
     """d flags: which dimensions are unordered choices."""
     flags = [isinstance(each, Choice) and not each.ordered for each in space.dimensions.values()]
     return np.array(flags, dtype=bool)
+
+
+def choices_of(space: SearchSpace) -> tuple[int, ...]:
+    """The numbers of the dimensions that are unordered choices."""
+    return tuple(np.flatnonzero(hamming_flags(space)).tolist())
 
 
 def fit_surrogate(history: History) -> Surrogate:
@@ -109,58 +117,54 @@ def fit_surrogate(history: History) -> Surrogate:
     Raises:
         FitError: a process could not be fitted.
     """
-    flags = tuple(hamming_flags(history.space).tolist())
-    objectives = tuple(history.objectives.values())
-    return _fitted(history.observations, history.related, objectives, flags)
+    objectives = tuple(history.objectives.items())
+    return _fitted(history.observations, history.related, objectives, choices_of(history.space))
+
+
+Objectives = tuple[tuple[str, Objective], ...]
 
 
 @lru_cache(_REMEMBERED)
 def _fitted(
     observations: tuple[Observation, ...],
     related: tuple[tuple[Observation, ...], ...],
-    objectives: tuple[Objective, ...],
-    flags: tuple[bool, ...],
+    objectives: Objectives,
+    choices: tuple[int, ...],
 ) -> Surrogate:
     kept = tuple(observations[index] for index in _kept([each.values for each in observations]))
-    alone = fits = _each(kept, objectives, flags)
+    alone = fits = _each(kept, objectives, choices)
     if related:
-        studies = zip(*(_each(study, objectives, flags) for study in related), strict=True)
+        studies = zip(*(_each(study, objectives, choices) for study in related), strict=True)
         fits = tuple(joint_fit(fit, earlier) for fit, earlier in zip(alone, studies, strict=True))
-    points, values = _rows(kept)
+    points, V = _rows(kept)
+    names = [name for name, _ in objectives]
+    processes = {name: fit.process for name, fit in zip(names, fits, strict=True)}
     gained = [
-        fit.transform.gained(column) for fit, column in zip(fits, _signed(values, objectives).T, strict=True)
+        process.transform.gained(values) for process, values in zip(processes.values(), V.T, strict=True)
     ]
     return Surrogate(
         np.array(list(dict.fromkeys(points))),
-        tuple(fit.data for fit in fits),
-        tuple(fit.process for fit in fits),
-        tuple(fit.transform for fit in fits),
-        tuple(fit is not before for fit, before in zip(fits, alone, strict=True)),
+        processes,
+        tuple(name for name, fit, before in zip(names, fits, alone, strict=True) if fit is not before),
         np.column_stack(gained),
     )
 
 
 def _rows(observations: Sequence[Observation]) -> tuple[list[Point], Array]:
+    """The points, and n x m values in the objectives' units, turned so that more is better."""
     values = np.clip([each.values for each in observations], -_LARGEST, _LARGEST)
-    return [each.point for each in observations], values
-
-
-def _signed(minimised: Array, objectives: Sequence[Objective]) -> Array:
-    """Values to minimise, in each objective's own direction."""
-    signed: Array = minimised * [objective.direction.sign for objective in objectives]
-    return signed
+    return [each.point for each in observations], -values
 
 
 @lru_cache(_REMEMBERED)
 def _each(
-    observations: tuple[Observation, ...], objectives: tuple[Objective, ...], flags: tuple[bool, ...]
+    observations: tuple[Observation, ...], objectives: Objectives, choices: tuple[int, ...]
 ) -> tuple[ObjectiveFit, ...]:
     """Every objective of one study, fitted by itself."""
-    points, minimised = _rows(observations)
+    points, V = _rows(observations)
     errors = np.array([each.errors for each in observations])
-    hamming = np.array(flags, dtype=bool)
-    columns = zip(_signed(minimised, objectives).T, errors.T, objectives, strict=True)
-    return tuple(_fit_one(points, values, error, objective, hamming) for values, error, objective in columns)
+    columns = zip(V.T, errors.T, objectives, strict=True)
+    return tuple(_fit_one(points, values, error, own, choices) for values, error, (_, own) in columns)
 
 
 def _kept(rows: Sequence[tuple[float, ...]]) -> list[int]:
@@ -188,27 +192,31 @@ def by_rank(rows: Sequence[tuple[float, ...]], count: int) -> list[int]:
 
 
 def _fit_one(
-    points: list[Point],
-    values: Array,
-    errors: Array,
-    objective: Objective,
-    hamming: np.typing.NDArray[np.bool_],
+    points: list[Point], values: Array, errors: Array, objective: Objective, choices: tuple[int, ...]
 ) -> ObjectiveFit:
     """The better of the models with and without a logarithm; without one unless the evidence is clear."""
     best, best_evidence = None, -math.inf
     for log in (False, True) if log_is_possible(values, objective) else (False,):
-        transform = make_transform(values, objective, log=log)
-        known = transform.error(values, errors)
-        rows = Data(*pooled(points, transform(values), known), hamming)
+        transform = make_transform(values, log=log)
+        rows = Data(*pooled(points, *_modelled(transform, values, errors)), choices)
         sample = rows.at_most(_MOST_FITTED)
-        process, density = fit(sample)
+        process, density = fit_best(partial(sample.process, transform=transform))
         # densities of the values in the objective's own unit: the transform's Jacobian belongs to them
         evidence = density - len(sample.y) * math.log(transform.scale)
         if log:
             logarithms = transform.sign * (sample.y * transform.scale + transform.centre)
             evidence -= float(logarithms.sum()) + _EVIDENCE
         if evidence > best_evidence:
-            best, best_evidence = ObjectiveFit(rows, process, transform, density), evidence
+            if sample is not rows:
+                process = give_scales(rows.process(process.covar_module.form, transform), process)
+            best, best_evidence = ObjectiveFit(rows, process, density), evidence
     if best is None:
         raise FitError("the evidence of the model is not finite")
     return best
+
+
+def _modelled(transform: ObjectiveTransform, values: Array, errors: Array) -> tuple[Array, Array]:
+    """Values and their standard errors in the model's unit."""
+    with np.errstate(over="ignore"):  # of a tiny scale infinite, and clipped where it is used
+        scaled = errors / (np.abs(values) if transform.log else 1.0) / transform.scale
+    return transform(torch.from_numpy(values))[0].numpy(), scaled

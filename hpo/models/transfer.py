@@ -6,7 +6,7 @@ short one they are as good as absent. Values are standardised study by study; th
 put on the scale of what an earlier one foretells of them. Where one process for all explains the values worse
 than one for each study, the earlier ones are left aside altogether.
 
-The kernel is that of `hpo.models.gp`; as a multi-task model an intrinsic coregionalisation [Bonilla2008]
+The kernel is that of `hpo.models.kernel`; as a multi-task model an intrinsic coregionalisation [Bonilla2008]
 whose task covariance acts through the distance.
 
 References:
@@ -20,10 +20,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import cho_solve
+import torch
 
-from hpo.models.gp import Array, Data, Hyperparameters, covariance, distances, factorised, fit
-from hpo.models.transforms import Transform
+from hpo.models.distances import Array
+from hpo.models.fit import fit_best, give_scales
+from hpo.models.gp import Data, ObjectiveGP
+from hpo.models.posterior import Posterior
 
 _MOST_ROWS = 250  # of this study and the earlier ones together; this one's come first
 
@@ -35,24 +37,12 @@ class ObjectiveFit:
     Args:
         data: rows.
         process: fitted to them.
-        transform: the objective's units.
-        density: log posterior density of the hyperparameters.
+        density: log posterior density of its scales.
     """
 
     data: Data
-    process: Hyperparameters
-    transform: Transform
+    process: ObjectiveGP
     density: float
-
-
-def posterior_mean(study: ObjectiveFit, X: Array) -> Array:
-    """The posterior means (k) of a study's objective at X (k x d)."""
-    data, process = study.data, study.process
-    factor = factorised(distances(data.X, data.X, data.hamming), data, process)
-    weights = cho_solve(factor, data.y - process.mean)
-    k = covariance(distances(X, data.X, data.hamming), process.ell, process.kernel)
-    means: Array = process.mean + process.sigma2 * (k @ weights)
-    return means
 
 
 def joint_fit(study: ObjectiveFit, earlier: Sequence[ObjectiveFit]) -> ObjectiveFit:
@@ -65,37 +55,41 @@ def joint_fit(study: ObjectiveFit, earlier: Sequence[ObjectiveFit]) -> Objective
     Returns:
         n rows of this study, then those of the others, in d + 1 dimensions; this study has the coordinate 0.
     """
-    aligned = _aligned(study, posterior_mean(earlier[0], study.data.X))
+    here = torch.from_numpy(study.data.X)
+    aligned = aligned_fit(study, Posterior(earlier[0].process).mean(here)[:, 0].numpy())
+    transform = aligned.process.transform
     # one density per unit of y: in the units of before, the rows of this study weigh by the change of scale
-    density = aligned.density - len(study.data.y) * math.log(study.transform.scale / aligned.transform.scale)
+    density = aligned.density - len(study.data.y) * math.log(study.process.transform.scale / transform.scale)
     share = max((_MOST_ROWS - len(study.data.y)) // len(earlier), 1)
     kept = [other.data.at_most(share) for other in earlier]
     parts = [aligned.data, *kept]
+    d = study.data.X.shape[1]
     data = Data(
         np.concatenate([_with_study(part.X, number / len(parts)) for number, part in enumerate(parts)]),
         np.concatenate([part.y for part in parts]),
         np.concatenate([part.noise for part in parts]),
         np.concatenate([part.counts for part in parts]),
-        np.append(study.data.hamming, True),
+        (*study.data.choices, d),
     )
-    process, together = fit(data)
+    process, together = fit_best(lambda form: data.process(form, transform, inputs=d))
     if together < density + sum(other.density for other in earlier):
         return study
-    return ObjectiveFit(data, process, aligned.transform, together)
+    return ObjectiveFit(data, process, together)
 
 
 def _with_study(X: Array, number: float) -> Array:
     return np.column_stack([X, np.full(len(X), number)])
 
 
-def _aligned(study: ObjectiveFit, means: Array) -> ObjectiveFit:
+def aligned_fit(study: ObjectiveFit, means: Array) -> ObjectiveFit:
     """This study's values on the scale of what is foretold of them, as far as the two go together."""
     y = study.data.y
     spread, wanted = float(y.std()), float(means.std())
     factor = wanted / spread if len(y) > 2 and spread > 0 and wanted > 0 else 1.0
     shift = float(means.mean()) - factor * float(y.mean())
-    transform = study.transform
+    transform = study.process.transform
     scale = transform.scale / factor
-    moved = replace(transform, scale=scale, centre=transform.centre - shift * scale)
+    moved = transform.rescaled(transform.centre - shift * scale, scale)
     data = replace(study.data, y=factor * y + shift, noise=factor**2 * study.data.noise)
-    return ObjectiveFit(data, study.process, moved, study.density)
+    process = give_scales(data.process(study.process.covar_module.form, moved), study.process)
+    return ObjectiveFit(data, process, study.density)

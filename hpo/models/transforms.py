@@ -3,21 +3,24 @@
 An objective is modelled as it is or by its logarithm. What a trial gains is measured in the objective's own
 unit in both cases, scaled alone: a hypervolume of logarithms would pay for ever smaller values without end.
 
-    f   the objective's own unit          y   the model's unit, maximised, centred, spread about 1
-    u   the gain's unit: f maximised, centred and scaled, never a logarithm
+    v   the objective's own unit, turned so that more is better: of one to minimise minus its value
+    y   the model's unit, centred, spread about 1
+    u   the gain's unit: v centred and scaled, never a logarithm
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from botorch.acquisition.analytic import _log_ei_helper
+from botorch.models.transforms.outcome import OutcomeTransform
+from botorch.posteriors import GPyTorchPosterior, Posterior, TransformedPosterior
+from gpytorch.distributions import MultivariateNormal
 from torch import Tensor
 
-from hpo.models.gp import Array
+from hpo.models.distances import Array
 from hpo.objectives import Objective
 
 # three-point Gauss-Legendre on [0, 1]: (node, weight)
@@ -28,73 +31,112 @@ _SKEWED = 1.0  # from this skewness on a logarithm is tried
 _FLOOR = 1e-3  # of the median: a value below it would be an outlier among the logarithms
 
 
-@dataclass(frozen=True)
-class Transform:
-    """The units of one objective.
+class ObjectiveTransform(OutcomeTransform):
+    """The units of one objective; it learns nothing from what is put through it.
 
     Args:
-        sign: -1 where less of what is modelled is better, 1 where more is.
         log: whether the logarithm is modelled, of the magnitude: all values have one sign.
-        centre: subtracted after sign and logarithm.
+        sign: that of the values where `log`, else 1.
+        centre: subtracted, after the logarithm.
         scale: divided by at last.
-        level: subtracted from the maximised value for the gain's unit.
+        level: subtracted from v for the gain's unit.
         unit: divided by for the gain's unit.
     """
 
-    sign: int
-    log: bool
-    centre: float
-    scale: float
-    level: float
-    unit: float
+    def __init__(
+        self, *, log: bool, sign: int, centre: float, scale: float, level: float, unit: float
+    ) -> None:
+        super().__init__()
+        self.log, self.sign = log, sign
+        self.centre, self.scale, self.level, self.unit = centre, scale, level, unit
 
-    def __call__(self, values: Array) -> Array:
-        """f to y."""
-        return (self.sign * (np.log(np.abs(values)) if self.log else values) - self.centre) / self.scale
+    def rescaled(self, centre: float, scale: float) -> ObjectiveTransform:
+        """The same with another centre and scale of the model's unit."""
+        return ObjectiveTransform(
+            log=self.log, sign=self.sign, centre=centre, scale=scale, level=self.level, unit=self.unit
+        )
 
-    def error(self, values: Array, errors: Array) -> Array:
-        """Standard errors of f in y's unit; to first order where a logarithm is taken."""
-        with np.errstate(over="ignore"):  # of a tiny scale infinite, and clipped where it is used
-            scaled: Array = errors / (np.abs(values) if self.log else 1.0) / self.scale
-        return scaled
+    def forward(
+        self, Y: Tensor, Yvar: Tensor | None = None, X: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """v to y; variances to first order where a logarithm is taken."""
+        y = ((self.sign * Y.abs().log() if self.log else Y) - self.centre) / self.scale
+        if Yvar is None:
+            return y, None
+        return y, (Yvar.sqrt() / (Y.abs() if self.log else 1.0) / self.scale).square()
 
-    def gained(self, values: Array) -> Array:
-        """f to u."""
-        return (self.sign * (np.abs(values) if self.log else values) - self.level) / self.unit
+    def untransform(
+        self, Y: Tensor, Yvar: Tensor | None = None, X: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """y to v; variances to first order where a logarithm is modelled."""
+        values = Y * self.scale + self.centre
+        if self.log:
+            values = self.sign * torch.exp(self.sign * values)
+        if Yvar is None:
+            return values, None
+        return values, Yvar * (self.scale * (values if self.log else 1.0)) ** 2
+
+    @property
+    def _is_linear(self) -> bool:
+        return not self.log
+
+    def subset_output(self, idcs: list[int]) -> ObjectiveTransform:
+        """There is one output."""
+        return self
+
+    def untransform_posterior(self, posterior: Posterior, X: Tensor | None = None) -> Posterior:
+        """The posterior of v: a normal one, or a log-normal one where a logarithm is modelled."""
+        if self.log or not isinstance(posterior, GPyTorchPosterior):
+            return TransformedPosterior(posterior, self._values, self._mean, self._variance)
+        normal = posterior.distribution
+        return GPyTorchPosterior(
+            MultivariateNormal(
+                normal.mean * self.scale + self.centre, normal.lazy_covariance_matrix * self.scale**2
+            )
+        )
+
+    def _values(self, y: Tensor) -> Tensor:
+        return self.untransform(y)[0]
+
+    def _mean(self, mean: Tensor, variance: Tensor) -> Tensor:
+        growth = torch.exp(0.5 * variance * self.scale**2) if self.log else 1.0
+        return self._values(mean) * growth
+
+    def _variance(self, mean: Tensor, variance: Tensor) -> Tensor:
+        of_log = variance * self.scale**2
+        return self._mean(mean, variance).square() * torch.expm1(of_log) if self.log else of_log
+
+    def gained(self, v: Array) -> Array:
+        """v to u."""
+        return (v - self.level) / self.unit
 
     def to_gain(self, y: Tensor) -> Tensor:
         """y to u."""
-        if not self.log:
-            return (y * self.scale + self.centre - self.level) / self.unit
-        value = torch.exp(self.sign * (y * self.scale + self.centre))
-        return (self.sign * value - self.level) / self.unit
+        return (self._values(y) - self.level) / self.unit
 
     def log_excess(self, mean: Tensor, deviation: Tensor, bound: Tensor) -> Tensor:
         """log E[(u - bound)+] for normal y of this mean and deviation; all broadcast."""
+        mean, deviation = mean * self.scale + self.centre, deviation * self.scale
+        strike = bound * self.unit + self.level
         if not self.log:
-            mean = (mean * self.scale + self.centre - self.level) / self.unit
-            deviation = deviation * self.scale / self.unit
+            mean, deviation = (mean - self.level) / self.unit, deviation / self.unit
             return deviation.log() + _log_ei_helper((mean - bound) / deviation)
-        mean = self.sign * (mean * self.scale + self.centre)  # of w = log f
-        deviation = deviation * self.scale
-        strike = self.sign * (bound * self.unit + self.level)
+        # of w = log |v|; of values below 0 less of the magnitude is a gain
         excess = _log_put if self.sign < 0 else _log_call
-        return excess(mean, deviation, strike) - math.log(self.unit)
+        return excess(self.sign * mean, deviation, self.sign * strike) - math.log(self.unit)
 
 
-def make_transform(values: Array, objective: Objective, *, log: bool) -> Transform:
+def make_transform(values: Array, *, log: bool) -> ObjectiveTransform:
     """The transform that centres and scales values.
 
     Args:
-        values: n finite values in the objective's own unit, n at least 1; of one sign where `log`.
+        values: n finite v, n at least 1; of one sign where `log`.
         log: whether to take logarithms first.
     """
-    sign = -objective.direction.sign
-    if log:
-        sign, values = (sign if values[0] > 0 else -sign), np.abs(values)
-    centre, scale = _centre_and_scale(sign * (np.log(values) if log else values))
-    level, unit = _centre_and_scale(sign * values)
-    return Transform(sign, log, centre, scale, level, unit)
+    sign = -1 if log and values[0] < 0 else 1
+    centre, scale = _centre_and_scale(sign * np.log(np.abs(values)) if log else values)
+    level, unit = _centre_and_scale(values)
+    return ObjectiveTransform(log=log, sign=sign, centre=centre, scale=scale, level=level, unit=unit)
 
 
 def _centre_and_scale(values: Array) -> tuple[float, float]:
@@ -115,8 +157,12 @@ def skewness(values: Array) -> float:
 
 
 def log_is_possible(values: Array, objective: Objective) -> bool:
-    """Whether an objective's values, and its threshold, have one sign and logarithms worth trying."""
-    seen = values if objective.threshold is None else np.append(values, objective.threshold)
+    """Whether an objective's v, and its threshold, have one sign and logarithms worth trying."""
+    seen = (
+        values
+        if objective.threshold is None
+        else np.append(values, -objective.minimised(objective.threshold))
+    )
     sizes = np.abs(values)
     one_sign = bool((seen > 0).all() or (seen < 0).all()) and bool((sizes > _FLOOR * np.median(sizes)).all())
     return one_sign and len(values) >= _FEWEST_FOR_LOG and skewness(sizes) > _SKEWED

@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.model_selection import KFold
 
-from hpo.models.gp import Array
+from hpo.models.distances import Array
 from hpo.models.history import History
 
 FEWEST = 10

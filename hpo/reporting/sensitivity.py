@@ -24,11 +24,12 @@ from SALib.sample import sobol as sampling
 from torch import Tensor
 
 from hpo.models.diagnostics import Bin, Diagnostics, calibration, diagnose, in_own_unit
-from hpo.models.gp import Array
+from hpo.models.distances import Array
+from hpo.models.gp import ObjectiveGP
 from hpo.models.guard import guarded
 from hpo.models.history import History
 from hpo.models.posterior import Posterior
-from hpo.models.surrogate import Surrogate, fit_surrogate
+from hpo.models.surrogate import fit_surrogate
 from hpo.objectives import Objective
 from hpo.space.parameters import Choice
 from hpo.space.space import Point, SearchSpace
@@ -99,12 +100,10 @@ def ask(history: History, anchor: Point | None) -> Sensitivity:
     with guarded():
         surrogate = fit_surrogate(history)
         trust = diagnose(history)
-        indices = {
-            name: indices_of(surrogate, place, history.space) for place, name in enumerate(history.objectives)
-        }
+        indices = {name: indices_of(process, history.space) for name, process in surrogate.processes.items()}
         slices = {
-            name: _slices(surrogate, place, history.space, objective, through)
-            for place, (name, objective) in enumerate(history.objectives.items())
+            name: _slices(process, history.space, history.objectives[name], through)
+            for name, process in surrogate.processes.items()
         }
     notes = []
     if len(surrogate.X) < len({own.point for own in history.observations}):
@@ -115,23 +114,22 @@ def ask(history: History, anchor: Point | None) -> Sensitivity:
     return Sensitivity(trust, calibration(history), indices, slices, notes)
 
 
-def indices_of(surrogate: Surrogate, output: int, space: SearchSpace, seed: int = 0) -> Indices:
+def indices_of(process: ObjectiveGP, space: SearchSpace, seed: int = 0) -> Indices:
     """Sobol indices of one objective's posterior [Saltelli2010], by SALib [Iwanaga2022].
 
     Args:
-        surrogate: fitted.
-        output: which objective.
+        process: fitted.
         space: what was searched; at least one dimension.
         seed: of the points and the draws.
     """
-    names, rows = list(space.dimensions), len(surrogate.data[output].y)
+    names, rows = list(space.dimensions), len(process.rows)
     problem = {"num_vars": len(names), "names": names, "bounds": [[0.0, 1.0]] * len(names)}
     base = _BASE[1]
     while base > _BASE[0] and base * (len(names) + 2) * (rows + _FIXED) > _MOST_PRODUCTS:
         base //= 2
     units: Array = sampling.sample(problem, base, calc_second_order=False, seed=seed)
     X = torch.from_numpy(_rounded(units, space))
-    mean, draws = _mean_and_draws(surrogate, output, space, X, seed)
+    mean, draws = _mean_and_draws(process, space, X, seed)
     own = _analysed(problem, mean, seed)
     each = [_analysed(problem, column, seed, resamples=2) for column in draws.T]
     first, total = own["S1"], own["ST"]
@@ -141,7 +139,7 @@ def indices_of(surrogate: Surrogate, output: int, space: SearchSpace, seed: int 
         total=total,
         first_range=_range([one["S1"] for one in each], first, own["S1_conf"]),
         total_range=_range([one["ST"] for one in each], total, own["ST_conf"]),
-        log=surrogate.transforms[output].log,
+        log=process.transform.log,
         evaluations=len(X),
     )
 
@@ -175,27 +173,25 @@ def _range(drawn: Sequence[Array], value: Array, sampling_error: Array) -> Array
     return clipped
 
 
-def _mean_and_draws(
-    surrogate: Surrogate, output: int, space: SearchSpace, X: Tensor, seed: int
-) -> tuple[Array, Array]:
+def _mean_and_draws(process: ObjectiveGP, space: SearchSpace, X: Tensor, seed: int) -> tuple[Array, Array]:
     """The posterior mean (k) and draws (k x S) at X (k x d)."""
-    process = Posterior(surrogate, output)
-    mean = torch.cat([process.mean(part)[:, 0] for part in torch.split(X, _CHUNK)])
+    posterior = Posterior(process)
+    mean = torch.cat([posterior.mean(part)[:, 0] for part in torch.split(X, _CHUNK)])
     engine = torch.quasirandom.SobolEngine(X.shape[1], scramble=True, seed=seed)  # type: ignore[no-untyped-call]
     units = engine.draw(_FIXED, dtype=torch.float64)
     fixed = torch.from_numpy(np.unique(_rounded(units.numpy(), space), axis=0))
-    middle, root = process.joint(fixed)
+    middle, root = posterior.joint(fixed)
     generator = torch.Generator().manual_seed(seed)
     normals = torch.randn(len(fixed), _DRAWS, generator=generator, dtype=torch.float64)
-    process.extend(fixed, middle + root @ normals)
-    drawn = torch.cat([process.mean(part) for part in torch.split(X, _CHUNK)])
+    posterior.extend(fixed, middle + root @ normals)
+    drawn = torch.cat([posterior.mean(part) for part in torch.split(X, _CHUNK)])
     return mean.numpy(), drawn.numpy()
 
 
 def _slices(
-    surrogate: Surrogate, output: int, space: SearchSpace, objective: Objective, through: Point
+    process: ObjectiveGP, space: SearchSpace, objective: Objective, through: Point
 ) -> dict[str, Slice]:
-    process, transform = Posterior(surrogate, output), surrogate.transforms[output]
+    posterior, transform = Posterior(process), process.transform
     found = {}
     for place, (name, own) in enumerate(space.dimensions.items()):
         discrete = own.levels is not None and own.levels <= _SLICE_POINTS
@@ -204,7 +200,7 @@ def _slices(
             along = [own.grid.unit(level) for level in range(own.levels or 0)]
         X = np.tile(np.array(through, dtype=np.float64), (len(along), 1))
         X[:, place] = along
-        mean, deviation = process.posterior(torch.from_numpy(X))
+        mean, deviation = posterior.posterior(torch.from_numpy(X))
         ends = [
             in_own_unit(transform, objective, (mean[:, 0] + z * deviation).numpy()) for z in (-_Z, 0.0, _Z)
         ]

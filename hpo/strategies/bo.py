@@ -16,8 +16,8 @@ from hpo.validation import STRICT
 
 _INITIAL_IF_RELATED = 8  # trials before the first model where an earlier study tells where to look
 _PROVEN = 6  # of these, those taken from its front
-ONE = ("qlognei", "ucb")
-SEVERAL = ("qlognehvi", "qlogehvi", "qehvi", "qlognparego")
+ONE = ("lognei", "qlognei", "qlogei", "qucb", "ucb")
+SEVERAL = ("lognehvi", "qlognehvi", "qlogehvi", "qnehvi", "qehvi", "qlognparego")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -26,13 +26,26 @@ class BayesianOptimisation:
 
     Args:
         initial: trials before the first model; None for twice the number of parameters, 4 to 10.
-        acquisition: one of `hpo.models.acquisition`; `auto` is `qlognehvi`, for one objective `qlognei`.
-        beta: of `ucb`: how many variances count.
+        acquisition: one of `hpo.models.acquisition`; `auto` is `lognehvi`, for one objective `lognei`.
+        beta: of `qucb`: how many variances count.
         replicates: how often a configuration may be measured; 1 for never again.
     """
 
     initial: Annotated[int, Field(ge=1)] | None
-    acquisition: Literal["auto", "qlognehvi", "qlogehvi", "qehvi", "qlognparego", "qlognei", "ucb"]
+    acquisition: Literal[
+        "auto",
+        "lognehvi",
+        "qlognehvi",
+        "qlogehvi",
+        "qnehvi",
+        "qehvi",
+        "qlognparego",
+        "lognei",
+        "qlognei",
+        "qlogei",
+        "qucb",
+        "ucb",
+    ]
     beta: Annotated[float, Field(gt=0)]
     replicates: Annotated[int, Field(ge=1)]
 
@@ -59,20 +72,30 @@ class BayesianOptimisation:
         return with_model(history, count, self._modelled, sobol_proposals)
 
     def _modelled(self, history: History, count: int) -> list[Proposal]:
-        """Replicates that are due, then the points of the largest expected gain."""
+        """One after another: a replicate that is due, else the point of the largest expected gain."""
         # SciPy and torch: loaded when the first model is needed
-        from hpo.models.propose import AcquisitionSettings, model_points, replicates
+        from hpo.models.propose import AcquisitionSettings, ModelPoints, replicate
 
-        automatic = "qlognehvi" if len(history.objectives) > 1 else "qlognei"
+        automatic = "lognehvi" if len(history.objectives) > 1 else "lognei"
         acquisition = automatic if self.acquisition == "auto" else self.acquisition
-        again = replicates(history, count, self.replicates)
-        left = count - len(again)
-        if not left:
-            return again
-        history = history.with_pending(again)
-        points, note = model_points(history, left, AcquisitionSettings(acquisition, self.beta))
-        fresh = first_unused(history, points, left, Origin.MODEL, note, remaining=False)
-        return again + filled_up(history, fresh, left, "the model had no more")
+        points = ModelPoints(history, AcquisitionSettings(acquisition, self.beta))
+        proposals: list[Proposal] = []
+        while len(proposals) < count:
+            known = history.with_pending(proposals)
+            again = replicate(known, self.replicates)
+            point = None if again else points.next(known)
+            fresh = (
+                [again]
+                if again
+                else []
+                if point is None
+                else first_unused(known, [point], 1, Origin.MODEL, points.note, remaining=False)
+            )
+            fresh = fresh or sobol_proposals(known, 1, "the model had no more")
+            if not fresh:
+                break
+            proposals += fresh
+        return proposals
 
 
 def _design(history: History, count: int) -> list[Proposal]:
@@ -82,7 +105,7 @@ def _design(history: History, count: int) -> list[Proposal]:
     """
     design: list[Proposal] = []
     if history.related and history.asked < _PROVEN:
-        design = proven(history, min(count, _PROVEN - history.asked))
+        design = proven(history, min(count, _PROVEN - history.asked), _PROVEN)
     for point, origin in _guesses(history):
         if len(design) < count:
             known = history.with_pending(design)
@@ -94,6 +117,6 @@ def _guesses(history: History) -> list[tuple[Point, Origin]]:
     """The usual values until they are tried; the centre as the first trial, or right after them."""
     usual, centre = history.space.usual, ((0.5,) * len(history.space), Origin.CENTRE)
     if usual is None:
-        return [] if history.asked else [centre]
+        return [] if history.asked and not history.related else [centre]
     tried = history.space.key(usual) in history.taken
-    return [(usual, Origin.USUAL), *([centre] if history.asked == int(tried) else [])]
+    return [(usual, Origin.USUAL), *([centre] if history.related or history.asked == int(tried) else [])]

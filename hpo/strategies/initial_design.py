@@ -56,24 +56,25 @@ def filled_up(history: History, proposals: list[Proposal], count: int, note: str
     return proposals + sobol_proposals(history.with_pending(proposals), left, note) if left else proposals
 
 
-def proven(history: History, count: int) -> list[Proposal]:
+def proven(history: History, count: int, of: int) -> list[Proposal]:
     """Configurations that were on the fronts of earlier studies, spread along them.
 
     Args:
         history: with related studies.
         count: how many are wanted; fewer where the fronts have no more.
+        of: how many are proposed in all, however many at a time.
     """
     points = [
         study[index].point
         for study in history.related
-        for index in _spread([own.values for own in study], count)
+        for index in _spread([own.values for own in study], of)
     ]
     return first_unused(history, points, count, Origin.RELATED, "front of an earlier study", remaining=False)
 
 
 def _spread(rows: Sequence[tuple[float, ...]], count: int) -> list[int]:
     """Members of the front far from each other: the middle one, then always the farthest from those taken."""
-    from hpo.models.gp import furthest_first  # loads scipy
+    from hpo.models.distances import furthest_first
 
     best = front(rows)
     Y = np.array([rows[index] for index in best])

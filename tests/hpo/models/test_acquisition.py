@@ -1,22 +1,24 @@
-"""The acquisition functions that can be chosen: by hand, by simulation and end to end."""
+"""The acquisition functions that can be chosen: by hand, by simulation, beside BoTorch and end to end."""
 
-import math
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from botorch import acquisition as botorch_acquisition
+from botorch.acquisition import multi_objective
+from botorch.acquisition.multi_objective.parego import qLogNParEGO
+from botorch.optim import optimize_acqf
+from processes import process
 from torch import Tensor
 
 from hpo.errors import InputError
-from hpo.models.acquisition import Scalarised, make_acquisition
-from hpo.models.gp import Data, Hyperparameters
+from hpo.models.acquisition import Task, Weighted, in_model_units, make_acquisition
+from hpo.models.gp import ObjectiveGP
 from hpo.models.guard import guarded
-from hpo.models.posterior import Draws, Posterior
-from hpo.models.surrogate import Surrogate, fit_surrogate
-from hpo.models.transforms import Transform
+from hpo.models.lognehvi import LogNoisyExpectedHypervolumeImprovement
+from hpo.models.transforms import make_transform
 from hpo.optimizer import Optimizer, Origin
 from hpo.pareto import hypervolume
 from hpo.records import Params
@@ -24,8 +26,20 @@ from hpo.strategies.bo import ONE, SEVERAL
 
 X = np.array([[0.1, 0.2], [0.4, 0.9], [0.6, 0.3], [0.9, 0.7], [0.25, 0.55]])
 Y = np.array([[0.0, 1.0], [0.7, 0.3], [0.5, 0.6], [1.0, -0.2], [-0.5, -0.5]])
-REFERENCE = np.array([-0.8, -0.8])
 SPACE = {"x": "interval(0, 1)", "y": "interval(0, 1)"}
+CLASSES = {
+    "lognehvi": LogNoisyExpectedHypervolumeImprovement,
+    "lognei": LogNoisyExpectedHypervolumeImprovement,
+    "qlognehvi": multi_objective.qLogNoisyExpectedHypervolumeImprovement,
+    "qlogehvi": multi_objective.qLogExpectedHypervolumeImprovement,
+    "qnehvi": multi_objective.qNoisyExpectedHypervolumeImprovement,
+    "qehvi": multi_objective.qExpectedHypervolumeImprovement,
+    "qlognparego": qLogNParEGO,
+    "qlognei": botorch_acquisition.qLogNoisyExpectedImprovement,
+    "qlogei": botorch_acquisition.qLogExpectedImprovement,
+    "qucb": botorch_acquisition.qUpperConfidenceBound,
+    "ucb": botorch_acquisition.qUpperConfidenceBound,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -34,136 +48,103 @@ def _one_thread() -> Iterator[None]:
         yield
 
 
-def surrogate(m: int = 2, tau2: float = 1e-6) -> Surrogate:
+def processes(m: int, tau2: float = 1e-6) -> list[ObjectiveGP]:
     """Five points of two dimensions; noise variance `tau2`."""
-    plain = Transform(1, False, 0.0, 1.0, 0.0, 1.0)
-    data = tuple(Data(X, Y[:, k], np.zeros(5), np.ones(5), np.zeros(2, dtype=bool)) for k in range(m))
-    process = Hyperparameters(np.array([0.4, 0.6]), 1.1, tau2, 0.1)
-    optimizer = Optimizer(SPACE, dict.fromkeys("ab"[:m], "max"))
-    for row, values in zip(X.tolist(), Y.tolist(), strict=True):
-        optimizer.tell(dict(zip("xy", row, strict=True)), dict(zip("ab"[:m], values, strict=False)))
-    fitted = fit_surrogate(optimizer.history)
-    own: dict[str, Any] = {
-        "data": data,
-        "processes": (process,) * m,
-        "transforms": (plain,) * m,
-        "gained": Y[:, :m],
-    }
-    return replace(fitted, **own)
+    return [process(X, column.tolist(), [0.4, 0.6], 1.1, tau2, 0.1) for column in Y.T[:m]]
+
+
+def task(m: int, tau2: float = 1e-6, pending: Tensor | None = None) -> Task:
+    there = torch.from_numpy(X)
+    reference = torch.full((m,), -0.8, dtype=torch.float64)
+    return Task(processes(m, tau2), there, there, reference, draws=128, seed=3, beta=9.0, pending=pending)
+
+
+def objectives_of(kind: str) -> int:
+    return 1 if kind in ONE else 2
 
 
 def candidates(k: int = 6) -> Tensor:
-    return torch.tensor(np.random.default_rng(3).random((k, 2)))
+    return torch.tensor(np.random.default_rng(3).random((k, 1, 2)))
 
 
-def normals(draws: int, points: int, m: int = 2) -> Tensor:
-    return torch.randn(draws, points, m, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+@pytest.mark.parametrize("kind", [*ONE, *SEVERAL])
+def test_a_name_of_botorch_is_botorchs_class(kind: str) -> None:
+    assert type(make_acquisition(kind, task(objectives_of(kind)))) is CLASSES[kind]
 
 
-def draws_of(own: Surrogate, z: Tensor) -> Draws:
-    return Draws(own, torch.from_numpy(X), z)
-
-
-def test_with_exact_observations_the_noisy_gain_is_the_plain_one() -> None:
-    z = normals(16, 6)
-    at_means = torch.cat([torch.zeros(16, 5, 2, dtype=torch.float64), z[:, 5:]], dim=1)
-    own = surrogate(tau2=1e-9)
-    noisy = make_acquisition("qlognehvi", draws_of(own, z), REFERENCE, 0, 4.0)(candidates())
-    plain = make_acquisition("qlogehvi", draws_of(own, at_means), REFERENCE, 0, 4.0)(candidates())
-    assert noisy.tolist() == pytest.approx(plain.tolist(), abs=0.02)
-
-
-def test_with_noise_the_two_differ() -> None:
-    z = normals(16, 6)
-    noisy = make_acquisition("qlognehvi", draws_of(surrogate(tau2=0.3), z), REFERENCE, 0, 4.0)
-    plain = make_acquisition("qlogehvi", draws_of(surrogate(tau2=0.3), 0 * z), REFERENCE, 0, 4.0)
-    assert float((noisy(candidates()) - plain(candidates())).abs().max()) > 0.1
-
-
-def test_without_the_logarithm_it_is_the_exponential() -> None:
-    z, x = normals(8, 5), candidates()
-    log = make_acquisition("qlogehvi", draws_of(surrogate(), z), REFERENCE, 0, 4.0)(x)
-    plain = make_acquisition("qehvi", draws_of(surrogate(), z), REFERENCE, 0, 4.0)(x)
-    assert plain.tolist() == log.exp().tolist()
+@pytest.mark.parametrize(("ours", "theirs"), [("lognehvi", "qlognehvi"), ("lognei", "qlognei")])
+@pytest.mark.parametrize(
+    "pending", [None, torch.tensor([[0.5, 0.5], [0.8, 0.1]]).double()], ids=["", "pending"]
+)
+def test_the_closed_form_ranks_points_as_botorchs_sampling_does(
+    ours: str, theirs: str, pending: Tensor | None
+) -> None:
+    """With pending points BoTorch counts their gain too, so the two differ by a constant."""
+    x = candidates(40)
+    own = make_acquisition(ours, task(objectives_of(ours), 0.05, pending))(x)
+    other = make_acquisition(theirs, task(objectives_of(ours), 0.05, pending))(x)
+    assert float(np.corrcoef(own.exp(), other.exp())[0, 1]) > 0.97
 
 
 def test_an_upper_confidence_bound_by_hand() -> None:
-    """Beta 9: the mean and three standard deviations."""
-    own, x = surrogate(1), candidates()
-    bound = make_acquisition("ucb", draws_of(own, torch.zeros(1, 5, 1).double()), REFERENCE[:1], 0, 9.0)
-    mean, deviation = Posterior(own, 0).posterior(x)
-    assert bound(x).tolist() == pytest.approx((mean[:, 0] + 3 * deviation).tolist(), abs=1e-4)
+    """Beta 9: the mean and three standard deviations, of 128 quasi-random draws."""
+    x = candidates()
+    posterior: Any = processes(1)[0].posterior(x)
+    expected = posterior.mean.flatten() + 3 * posterior.variance.sqrt().flatten()
+    assert make_acquisition("qucb", task(1))(x).tolist() == pytest.approx(expected.tolist(), abs=0.05)
 
 
-def test_a_point_under_way_keeps_its_mean_and_loses_its_spread() -> None:
-    own, x = surrogate(1), candidates(1)
-    bound = make_acquisition("ucb", draws_of(own, torch.zeros(1, 6, 1).double()), REFERENCE[:1], 0, 4.0)
-    mean, deviation = Posterior(own, 0).posterior(x)
-    assert float(bound(x)) == pytest.approx(float(mean + 2 * deviation), abs=1e-4)
-    bound.add(x)
-    assert float(bound(x)) == pytest.approx(float(mean), abs=0.01)
+def test_gains_are_those_of_the_own_unit_whatever_is_modelled() -> None:
+    """One process of logarithms: BoTorch's improvement in the gain's unit, against simulated values."""
+    values = np.array([0.5, 0.8, 1.3, 2.0, 9.0])
+    transform = make_transform(values, log=True)
+    modelled: Any = transform(torch.from_numpy(values))[0]
+    own = process(X, modelled.tolist(), [0.4, 0.6], 1.1, 1e-6, 0.1, transform)
+    there, x = torch.from_numpy(X), candidates(1)
+    given = Task([own], there, there, torch.zeros(1).double(), 128, 0, 4.0, None)
+    found = make_acquisition("qlogei", given)(x).exp()
+    posterior: Any = in_model_units(own).posterior(x)
+    z = torch.from_numpy(np.random.default_rng(0).standard_normal(100_000))
+    drawn = transform.to_gain(posterior.mean.flatten() + posterior.variance.sqrt().flatten() * z)
+    expected = (drawn - transform.gained(values).max()).clamp_min(0).mean()
+    assert float(found) == pytest.approx(float(expected), rel=0.2)
 
 
-def simulated(own: Surrogate, weights: list[float], x: Tensor) -> tuple[float, float]:
-    """A second method: E of what many simulated candidates add to the best scalarised observation.
-
-    Returns:
-        The mean and its standard error.
-    """
-    z = np.random.default_rng(0).standard_normal((200_000, 2))
-    pairs = [Posterior(own, k).posterior(x) for k in range(2)]
-    values = np.column_stack([float(mean) + float(sd) * z[:, k] for k, (mean, sd) in enumerate(pairs)])
-    ideal, span = Y.max(0), np.ptp(Y, axis=0)
-
-    def scalar(rows: np.ndarray) -> np.ndarray:
-        missing = np.array(weights) * (ideal - rows) / span
-        losses: np.ndarray = missing.max(1) + 0.05 * missing.sum(1)
-        return -losses
-
-    gains = np.maximum(scalar(values) - scalar(Y).max(), 0)
-    return float(gains.mean()), float(gains.std()) / math.sqrt(len(gains))
-
-
-def test_a_scalarised_gain_is_the_mean_of_simulated_ones() -> None:
-    """At observations without noise, so that 4000 draws stand for the candidate alone."""
-    own = surrogate(tau2=1e-9)
-    z = torch.cat([torch.zeros(4000, 5, 2, dtype=torch.float64), normals(4000, 1)], dim=1)
-    acquisition = make_acquisition("qlognparego", draws_of(own, z), REFERENCE, 7, 4.0)
-    assert isinstance(acquisition, Scalarised)
-    for x in candidates(3).split(1):
-        expected, error = simulated(own, acquisition._weights.tolist(), x)
-        spread = error * math.sqrt(200_000 / 4000)
-        assert math.exp(float(acquisition(x))) == pytest.approx(expected, abs=4 * spread + 1e-3)
-
-
-def test_weights_sum_to_one_and_turn_with_every_point() -> None:
-    own, x = surrogate(), candidates(3)
-    acquisition = make_acquisition("qlognparego", draws_of(own, normals(8, 8)), REFERENCE, 7, 4.0)
-    assert isinstance(acquisition, Scalarised)
-    seen = [acquisition._weights]
-    for row in x[:2].split(1):
-        acquisition.add(row)
-        seen.append(acquisition._weights)
-    assert all(float(own.sum()) == pytest.approx(1) and float(own.min()) > 0 for own in seen)
-    assert len({tuple(own.tolist()) for own in seen}) == 3
-
-
-def test_random_weights_are_uniform_on_the_simplex() -> None:
-    """Of two, each is uniform on [0, 1]: mean 1/2, variance 1/12."""
-    draws = draws_of(surrogate(), normals(1, 6))
-    first = [float(Scalarised(draws, seed)._weights[0]) for seed in range(600)]
-    assert np.mean(first) == pytest.approx(0.5, abs=4 / math.sqrt(12 * 600))
-    assert np.var(first) == pytest.approx(1 / 12, rel=0.15)
-
-
-@pytest.mark.parametrize("kind", SEVERAL)
+@pytest.mark.parametrize("kind", [*ONE, *SEVERAL])
 def test_every_worth_has_a_gradient(kind: str) -> None:
     x = candidates().requires_grad_(True)
-    value = make_acquisition(kind, draws_of(surrogate(), normals(8, 6)), REFERENCE, 0, 4.0)(x)
+    value = make_acquisition(kind, task(objectives_of(kind)))(x)
     (slope,) = torch.autograd.grad(value.sum(), x)
     assert value.shape == (6,)
     assert bool(torch.isfinite(slope).all())
     assert float(slope.abs().max()) > 0
+
+
+class Half(torch.nn.Module):
+    """Everything has half the weight."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.full((len(x),), 0.5, dtype=x.dtype).log()
+
+
+@pytest.mark.parametrize(("kind", "logarithm"), [("lognehvi", True), ("qehvi", False)])
+def test_a_weight_is_a_factor_of_the_gain(kind: str, logarithm: bool) -> None:
+    plain, x = make_acquisition(kind, task(2)), candidates()
+    expected = plain(x).exp() / 2 if logarithm else plain(x) / 2
+    found = Weighted(kind, plain, [Half()])(x)
+    assert (found.exp() if logarithm else found).tolist() == pytest.approx(expected.tolist())
+
+
+def test_the_closed_form_is_optimised_by_botorch() -> None:
+    """`optimize_acqf` one point after another, as it sets pending points itself."""
+    own = make_acquisition("lognehvi", task(2))
+    bounds = torch.tensor([[0.0, 0.0], [1.0, 1.0]]).double()
+    torch.manual_seed(0)
+    result: Any = optimize_acqf(own, bounds, q=2, num_restarts=2, raw_samples=32, sequential=True)
+    found, values = result
+    assert found.shape == (2, 2)
+    assert float((found[0] - found[1]).abs().max()) > 0.01
+    assert float(values[0]) > float(make_acquisition("lognehvi", task(2))(candidates()).max()) - 1e-6
 
 
 def losses(params: Params) -> tuple[float, float]:

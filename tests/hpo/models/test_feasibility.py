@@ -1,5 +1,6 @@
 """What failures teach: nearby, in proportion, and calibrated."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,9 +10,9 @@ from scipy.integrate import quad
 from scipy.stats import norm
 from torch import Tensor
 
+from hpo.models.distances import distances
 from hpo.models.feasibility import fit_feasibility
 from hpo.models.feasibility_prior import PointPrior
-from hpo.models.gp import distances, matern
 from hpo.models.guard import guarded
 from hpo.models.laplace import evidence, find_mode
 from hpo.optimizer import Optimizer
@@ -76,12 +77,12 @@ def test_one_observation_has_laplaces_approximation_near_the_exact_answer() -> N
     own = optimizer([], [0.5])
     fitted = fit_feasibility(own.history)
     assert fitted is not None
-    spread = float(np.sqrt(fitted.sigma2))
+    spread = math.sqrt(float(fitted.covar_module.outputscale))
 
     def weighted(f: float, power: int) -> float:
-        return float(norm.cdf(f) ** power * norm.cdf(-f) * norm.pdf(f, fitted.mean, spread))
+        return float(norm.cdf(f) ** power * norm.cdf(-f) * norm.pdf(f, fitted.level, spread))
 
-    bounds = (fitted.mean - 9 * spread, fitted.mean + 9 * spread)
+    bounds = (fitted.level - 9 * spread, fitted.level + 9 * spread)
     exact = quad(weighted, *bounds, args=(1,))[0] / quad(weighted, *bounds, args=(0,))[0]
     assert probability(own, 0.5) == pytest.approx(exact, abs=0.06)
 
@@ -93,7 +94,7 @@ def test_the_weight_falls_faster_than_the_probability_where_that_is_low() -> Non
     assert fitted is not None
     points = torch.tensor([own.space.to_unit({"x": x, "c": "a"}) for x in (0.2, 0.8)], dtype=torch.float64)
     likely, unlikely = fitted.log_probability(points).tolist()
-    assert fitted.log_weight(points).tolist() == pytest.approx([likely, 9 * unlikely - 8 * np.log(0.85)])
+    assert fitted(points).tolist() == pytest.approx([likely, 9 * unlikely - 8 * np.log(0.85)])
 
 
 def test_one_failure_right_beside_successes_leaves_its_neighbourhood_open() -> None:
@@ -160,7 +161,7 @@ def test_gradients_are_finite_where_a_prior_is_a_step() -> None:
     fitted = fit_feasibility(optimizer([0.1, 0.4], [0.7]).history, gloomy_above_half)
     assert fitted is not None
     X = torch.tensor([[0.2, 0.3], [0.5, 0.6]], dtype=torch.float64, requires_grad=True)
-    fitted.log_weight(X).sum().backward()
+    fitted(X).sum().backward()
     assert X.grad is not None
     assert bool(torch.isfinite(X.grad).all())
 
@@ -170,8 +171,8 @@ def test_of_many_points_failures_and_the_successes_beside_them_are_kept() -> Non
     worked = np.linspace(0, 0.79, 400)
     fitted = fit_feasibility(optimizer(worked.tolist(), np.linspace(0.81, 1, 20).tolist()).history)
     assert fitted is not None
-    assert (~fitted.worked).sum() == 20
-    assert fitted.X[fitted.worked][:, 1] == pytest.approx(worked[-280:])
+    assert (fitted.signs < 0).sum() == 20
+    assert fitted.X.numpy()[fitted.signs > 0][:, 1] == pytest.approx(worked[-280:])
 
 
 def test_of_very_many_failures_half_the_room_is_left_to_successes() -> None:
@@ -179,8 +180,8 @@ def test_of_very_many_failures_half_the_room_is_left_to_successes() -> None:
     own = optimizer(np.linspace(0, 0.49, 200).tolist(), np.linspace(0.51, 1, 350).tolist())
     fitted = fit_feasibility(own.history)
     assert fitted is not None
-    failed = np.sort(fitted.X[~fitted.worked][:, 1])
-    assert (len(failed), int(fitted.worked.sum())) == (150, 150)
+    failed = np.sort(fitted.X.numpy()[fitted.signs < 0][:, 1])
+    assert (len(failed), int((fitted.signs > 0).sum())) == (150, 150)
     assert (failed[0], failed[-1]) == pytest.approx((0.51, 1.0))
     assert np.diff(failed).max() < 0.01, "evenly thinned out"
     assert probability(own, 0.2) > 0.8 > 0.2 > probability(own, 0.8)
@@ -191,14 +192,13 @@ def test_leaving_one_out_is_near_to_fitting_without_it() -> None:
     own = optimizer([0.05, 0.15, 0.25, 0.35, 0.45, 0.62], [0.55, 0.6, 0.7, 0.8, 0.9])
     fitted = fit_feasibility(own.history)
     assert fitted is not None
-    K = fitted.sigma2 * matern(distances(fitted.X, fitted.X, fitted.hamming), fitted.ell)
-    signs, expected = np.where(fitted.worked, 1.0, -1.0), []
+    K, signs, expected = fitted.covar_module(fitted.X).to_dense().numpy(), fitted.signs, []
     for index in range(len(signs)):
         rest = np.arange(len(signs)) != index
-        mode = find_mode(K[np.ix_(rest, rest)], signs[rest], np.full(rest.sum(), fitted.mean))
+        mode = find_mode(K[np.ix_(rest, rest)], signs[rest], np.full(rest.sum(), fitted.level))
         k = K[index, rest]
         variance = K[index, index] - k @ np.linalg.solve(K[np.ix_(rest, rest)] + np.diag(1 / mode.W), k)
-        expected.append(norm.cdf((fitted.mean + k @ mode.a) / np.sqrt(1 + variance)))
+        expected.append(norm.cdf((fitted.level + k @ mode.a) / np.sqrt(1 + variance)))
     assert fitted.leave_one_out() == pytest.approx(np.array(expected), abs=0.05)
 
 
@@ -214,3 +214,15 @@ def test_the_gradient_of_the_marginal_likelihood_is_its_slope() -> None:
         for step in 1e-4 * np.eye(4)
     ]
     assert gradient == pytest.approx(np.array(slopes), rel=1e-3)
+
+
+def test_to_botorch_it_is_a_model_of_the_latent_value() -> None:
+    """What a normal latent value is above 0 with noise of variance 1 is the probability of working."""
+    own = optimizer([0.05, 0.15, 0.25, 0.35, 0.45], [0.6, 0.7, 0.8, 0.9])
+    fitted = fit_feasibility(own.history)
+    assert fitted is not None
+    X = torch.tensor([own.space.to_unit({"x": x, "c": "a"}) for x in (0.2, 0.55, 0.8)], dtype=torch.float64)
+    found = fitted.posterior(X.unsqueeze(1))
+    z = found.mean.flatten() / (1 + found.variance.flatten()).sqrt()
+    assert norm.cdf(z.numpy()) == pytest.approx(fitted.log_probability(X).exp().numpy(), abs=1e-6)
+    assert fitted.posterior(X).covariance_matrix.shape == (3, 3)

@@ -168,9 +168,8 @@ def test_two_measurements_make_one_row_of_half_the_variance() -> None:
     for x in (0.0, 0.25, 0.5, 0.75, 1.0):
         optimizer.tell({"x": x}, {"a": (x, 0.1)})
     optimizer.tell({"x": 0.5}, {"a": (0.6, 0.1)})
-    surrogate = fit_surrogate(optimizer.history)
-    [rows], [transform] = surrogate.data, surrogate.transforms
-    assert len(rows.y) == 5
-    errors = np.sqrt(rows.noise) * transform.scale
-    expected = [0.1 / math.sqrt(2) if x == 0.5 else 0.1 for x in rows.X[:, 0]]
+    process = fit_surrogate(optimizer.history).processes["a"]
+    assert len(process.rows) == 5
+    errors = process.likelihood.known.sqrt() * process.transform.scale
+    expected = [0.1 / math.sqrt(2) if x == 0.5 else 0.1 for x in process.rows[:, 0].tolist()]
     assert errors.tolist() == pytest.approx(expected)

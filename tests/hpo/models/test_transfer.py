@@ -10,18 +10,17 @@ import random
 import numpy as np
 import pytest
 import torch
+from processes import process
 
 from hpo.errors import InputError
-from hpo.models.gp import Data, Hyperparameters
+from hpo.models.gp import Data
 from hpo.models.posterior import Posterior
 from hpo.models.surrogate import fit_surrogate
-from hpo.models.transfer import ObjectiveFit, _aligned, posterior_mean
+from hpo.models.transfer import ObjectiveFit, aligned_fit
 from hpo.models.transforms import make_transform
-from hpo.objectives import Direction, Objective
 from hpo.optimizer import Optimizer, Origin
 from hpo.records import Params
 
-MIN = Objective(Direction.MIN)
 SPACE = {"x": "interval(0, 1)", "z": "interval(0, 1)"}
 Told = list[tuple[Params, dict[str, float]]]
 
@@ -59,21 +58,21 @@ def best_after(optimizer: Optimizer, trials: int) -> float:
 def test_values_are_put_on_the_scale_of_what_is_foretold() -> None:
     """This study saw (0, 4) standardised to (-1, 1), thrice; foretold (2, 3): the mean 0 becomes 2.5."""
     X = np.linspace(0, 1, 4)[:, None]
-    data = Data(X, np.array([-1.0, -1.0, 1.0, 1.0]), np.full(4, 0.04), np.ones(4), np.zeros(1, dtype=bool))
-    process = Hyperparameters(np.array([0.4]), 1.0, 1e-9, 0.0)
-    own = ObjectiveFit(data, process, make_transform(np.array([4.0, 4.0, 0.0, 0.0]), MIN, log=False), 0.0)
-    moved = _aligned(own, np.array([2.0, 2.0, 3.0, 3.0]))
+    data = Data(X, np.array([-1.0, -1.0, 1.0, 1.0]), np.full(4, 0.04), np.ones(4))
+    transform = make_transform(np.array([-4.0, -4.0, 0.0, 0.0]), log=False)
+    own = ObjectiveFit(data, process(X, data.y.tolist(), [0.4], transform=transform), 0.0)
+    moved = aligned_fit(own, np.array([2.0, 2.0, 3.0, 3.0]))
     assert moved.data.y == pytest.approx([2.0, 2.0, 3.0, 3.0])
     assert moved.data.noise == pytest.approx(np.full(4, 0.01)), "a quarter of the variance at half the scale"
-    assert moved.transform(np.array([4.0, 0.0])) == pytest.approx([2.0, 3.0]), "the transform says the same"
+    said = moved.process.transform(torch.tensor([-4.0, 0.0]).double())[0]
+    assert said.tolist() == pytest.approx([2.0, 3.0]), "the transform says the same"
 
 
 def test_what_is_foretold_passes_through_what_was_seen() -> None:
     X = np.array([[0.1, 0.9], [0.5, 0.5], [0.9, 0.2]])
-    data = Data(X, np.array([1.0, -0.5, 0.25]), np.zeros(3), np.ones(3), np.zeros(2, dtype=bool))
-    process = Hyperparameters(np.array([0.4, 0.4]), 1.0, 1e-9, 0.2)
-    own = ObjectiveFit(data, process, make_transform(np.array([1.0, 2.0]), MIN, log=False), 0.0)
-    assert posterior_mean(own, X) == pytest.approx(data.y, abs=1e-5)
+    own = process(X, [1.0, -0.5, 0.25], [0.4, 0.4], mean=0.2)
+    found = Posterior(own).mean(torch.from_numpy(X))
+    assert found[:, 0].tolist() == pytest.approx([1.0, -0.5, 0.25], abs=1e-5)
 
 
 def test_a_kindred_study_is_used_and_said_to_be() -> None:
@@ -82,13 +81,11 @@ def test_a_kindred_study_is_used_and_said_to_be() -> None:
     for params in optimizer.ask(6):
         optimizer.tell(params, {"loss": valley(params)})
     surrogate = fit_surrogate(optimizer.history)
-    assert surrogate.joint == (True,)
-    assert surrogate.note == "earlier studies used for objective 1"
+    assert surrogate.joint == ("loss",)
+    assert surrogate.note == "earlier studies used for loss"
     elsewhere = Optimizer(SPACE, {"loss": "min"}, "sobol", seed=77).ask(12)
     points = torch.tensor([optimizer.space.to_unit(params) for params in elsewhere], dtype=torch.float64)
-    mean, _ = Posterior(surrogate, 0).posterior(points)
-    transform = surrogate.transforms[0]
-    believed = -(transform.to_gain(mean[:, 0]) * transform.unit + transform.level)
+    believed = -optimizer.model().posterior(points).mean[:, 0].detach()
     truth = np.array([valley(params) for params in elsewhere])
     assert np.abs(believed.numpy() - truth).max() < 0.1 * np.ptp(truth)
 
@@ -97,7 +94,7 @@ def test_a_misleading_study_is_left_aside() -> None:
     optimizer = build(earlier(sign=-1.0))
     for params in Optimizer(SPACE, {"loss": "min"}, "sobol", seed=9).ask(10):
         optimizer.tell(params, {"loss": valley(params)})
-    assert fit_surrogate(optimizer.history).joint == (False,)
+    assert fit_surrogate(optimizer.history).joint == ()
 
 
 def test_the_first_trials_are_proven_ones() -> None:
