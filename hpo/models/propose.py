@@ -5,9 +5,9 @@ Everything here runs under `hpo.models.guard`, so that a failure of the numbers 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from hpo.models.guard import guarded
 from hpo.models.history import History, Origin, Proposal
 from hpo.models.lognehvi import joint_draws
 from hpo.models.posterior import Posterior
-from hpo.models.reference_point import infer_references
+from hpo.models.reference_point import infer_references, unreached
 from hpo.models.surrogate import Surrogate, by_rank, fit_surrogate
 from hpo.models.user_prior import user_prior
 from hpo.pareto import front
@@ -78,7 +78,9 @@ class ModelPoints:
         self._weights = [weight for weight in weights if weight is not None]
         on_front = front([observation.values for observation in history.observations])
         self._anchors = [history.observations[index].point for index in on_front]
-        self.note = self._surrogate.note
+        far = unreached(self._surrogate, history.objectives)
+        beyond = f"no result reaches the threshold of {', '.join(far)}" if far else ""
+        self.note = "; ".join(filter(None, (self._surrogate.note, beyond)))
 
     def next(self, history: History) -> Point | None:
         """The rounded point that nobody proposed or told, for the next trial.
@@ -189,6 +191,27 @@ def _gains_and_deviations(surrogate: Surrogate) -> tuple[Array, Array]:
         means.append(transform.to_gain(mean[:, 0]).numpy())
         deviations.append((high - low).numpy() / 2)
     return np.column_stack(means), np.column_stack(deviations)
+
+
+def least_certain_to_fail(history: History, candidates: Sequence[Point]) -> list[Point]:
+    """Candidates in the order of their probability of working, where no results say what to gain.
+
+    Args:
+        history: at least one failure; what is under way is taken to fail, so that a batch spreads.
+        candidates: k points.
+
+    Raises:
+        FitError: the numbers failed.
+    """
+    doubted = replace(history, failures=tuple(sorted({*history.failures, *history.pending})))
+    with guarded():
+        prior = history.feasibility_prior and prior_at_points(history.feasibility_prior, history.space)
+        feasibility = fit_feasibility(doubted, prior)
+        if feasibility is None:
+            return list(candidates)
+        probability = feasibility.log_probability(torch.tensor(candidates, dtype=torch.float64))
+        order = torch.argsort(probability, descending=True, stable=True)
+    return [candidates[index] for index in order.tolist()]
 
 
 def fitted_model(history: History, names: list[str]) -> Model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,8 @@ class References:
 def infer_references(surrogate: Surrogate, objectives: list[Objective]) -> References:
     """Reference points from the observed values; an objective's threshold is its coordinate in both.
 
+    A threshold that no result reaches yet is left aside: beyond everything known there is no gain to compare.
+
     Args:
         surrogate: fitted to n rows.
         objectives: m of them.
@@ -53,7 +56,28 @@ def _reference(surrogate: Surrogate, objectives: list[Objective], margin: float)
     span[span == 0] = 1.0
     reference = best.min(0) - margin * span
     for column, objective in enumerate(objectives):
-        if objective.threshold is not None:
-            threshold = np.array(-objective.minimised(objective.threshold))
-            reference[column] = float(surrogate.transforms[column].gained(threshold))
+        bound = threshold_gain(surrogate, column, objective)
+        if bound is not None and bound < U[:, column].max():
+            reference[column] = bound
     return np.asarray(reference)
+
+
+def threshold_gain(surrogate: Surrogate, column: int, objective: Objective) -> float | None:
+    """An objective's threshold in the gain's unit, if it has one."""
+    if objective.threshold is None:
+        return None
+    turned = np.array(-objective.minimised(objective.threshold))
+    return float(surrogate.transforms[column].gained(turned))
+
+
+def unreached(surrogate: Surrogate, objectives: Mapping[str, Objective]) -> list[str]:
+    """The objectives with a threshold that no result reaches."""
+    bounds = [
+        threshold_gain(surrogate, column, objective) for column, objective in enumerate(objectives.values())
+    ]
+    best = surrogate.gained.max(0)
+    return [
+        name
+        for name, bound, reached in zip(objectives, bounds, best, strict=True)
+        if bound is not None and bound >= reached
+    ]

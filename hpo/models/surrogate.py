@@ -14,9 +14,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import cast
 
 import numpy as np
 import torch
+from botorch.cross_validation import efficient_loo_cv
+from botorch.posteriors import GPyTorchPosterior
 
 from hpo.errors import FitError
 from hpo.models.distances import Array, Flags
@@ -24,12 +27,13 @@ from hpo.models.fit import fit_best, give_scales
 from hpo.models.gp import Data, ObjectiveGP
 from hpo.models.history import History, Observation
 from hpo.models.transfer import ObjectiveFit, joint_fit
-from hpo.models.transforms import ObjectiveTransform, log_is_possible, make_transform
+from hpo.models.transforms import ObjectiveTransform, log_is_possible, make_transform, outlier_floor
 from hpo.objectives import Objective
 from hpo.pareto import front
 from hpo.space.space import Choice, Point, SearchSpace
 
 _EVIDENCE = 6.0  # by how much the logarithm's evidence (nats) must be larger before it is used
+_ERROR_OF_OUTLIERS = 1.0  # in the model's unit: they say that it is bad there, and no more
 _MOST_FITTED = 250  # rows that hyperparameters are fitted to
 _MOST_ROWS = 1000  # rows that are conditioned on: the better half of these by Pareto rank, the rest at random
 _REMEMBERED = 8
@@ -63,6 +67,8 @@ class Surrogate:
         """What is worth recording about the fit."""
         logs = [name for name, process in self.processes.items() if process.transform.log]
         notes = [f"logarithm of {', '.join(logs)}"] if logs else []
+        cut = [name for name, process in self.processes.items() if math.isfinite(process.transform.floor)]
+        notes += [f"outliers cut off of {', '.join(cut)}"] if cut else []
         notes += [f"earlier studies used for {', '.join(self.joint)}"] if self.joint else []
         return "; ".join(notes)
 
@@ -194,11 +200,43 @@ def by_rank(rows: Sequence[tuple[float, ...]], count: int) -> list[int]:
 def _fit_one(
     points: list[Point], values: Array, errors: Array, objective: Objective, choices: tuple[int, ...]
 ) -> ObjectiveFit:
+    """The process of the values, or with outliers cut off where it then foretells the others better."""
+    plain = _fit_units(points, values, errors, objective, choices)
+    floor = outlier_floor(values)
+    if floor is None:
+        return plain
+    robust = _fit_units(points, values, errors, objective, choices, floor)
+    gain = _foretold(robust.process, floor) - _foretold(plain.process, floor)
+    return robust if gain > _EVIDENCE else plain
+
+
+def _foretold(process: ObjectiveGP, floor: float) -> float:
+    """The log density, in the objective's own unit, of the rows above a floor, each left out once."""
+    transform = process.transform
+    posterior = cast(GPyTorchPosterior, efficient_loo_cv(process, untransform=False).posterior)
+    y, mean, variance = process.train_targets, posterior.mean.flatten(), posterior.variance.flatten()
+    v = transform.untransform(y)[0]
+    slope = transform.scale * (v.abs() if transform.log else torch.ones_like(v))
+    density = -0.5 * ((y - mean).square() / variance + variance.log()) - slope.log()
+    return float(density[v > floor + 1e-9 * abs(floor)].sum())
+
+
+def _fit_units(
+    points: list[Point],
+    values: Array,
+    errors: Array,
+    objective: Objective,
+    choices: tuple[int, ...],
+    floor: float = -math.inf,
+) -> ObjectiveFit:
     """The better of the models with and without a logarithm; without one unless the evidence is clear."""
     best, best_evidence = None, -math.inf
+    outliers, values = values < floor, np.maximum(values, floor)
     for log in (False, True) if log_is_possible(values, objective) else (False,):
-        transform = make_transform(values, log=log)
-        rows = Data(*pooled(points, *_modelled(transform, values, errors)), choices)
+        transform = make_transform(values, log=log, floor=floor)
+        y, known = _modelled(transform, values, errors)
+        known[outliers] = _ERROR_OF_OUTLIERS
+        rows = Data(*pooled(points, y, known), choices)
         sample = rows.at_most(_MOST_FITTED)
         process, density = fit_best(partial(sample.process, transform=transform))
         # densities of the values in the objective's own unit: the transform's Jacobian belongs to them

@@ -28,6 +28,9 @@ _NODES = ((0.5 - math.sqrt(0.15), 5 / 18), (0.5, 8 / 18), (0.5 + math.sqrt(0.15)
 _IMPOSSIBLE = -1e3  # the logarithm of a gain that cannot be
 _FEWEST_FOR_LOG = 4
 _SKEWED = 1.0  # from this skewness on a logarithm is tried
+_FAR = 8.0  # robust standard deviations from the median: an outlier
+_MOST_OUTLIERS = 0.2
+_FEWEST_FOR_OUTLIERS = 8
 _FLOOR = 1e-3  # of the median: a value below it would be an outlier among the logarithms
 
 
@@ -41,25 +44,41 @@ class ObjectiveTransform(OutcomeTransform):
         scale: divided by at last.
         level: subtracted from v for the gain's unit.
         unit: divided by for the gain's unit.
+        floor: v below it counts as it: what is so much worse than the rest says no more than that.
     """
 
     def __init__(
-        self, *, log: bool, sign: int, centre: float, scale: float, level: float, unit: float
+        self,
+        *,
+        log: bool,
+        sign: int,
+        centre: float,
+        scale: float,
+        level: float,
+        unit: float,
+        floor: float = -math.inf,
     ) -> None:
         super().__init__()
-        self.log, self.sign = log, sign
+        self.log, self.sign, self.floor = log, sign, floor
         self.centre, self.scale, self.level, self.unit = centre, scale, level, unit
 
     def rescaled(self, centre: float, scale: float) -> ObjectiveTransform:
         """The same with another centre and scale of the model's unit."""
         return ObjectiveTransform(
-            log=self.log, sign=self.sign, centre=centre, scale=scale, level=self.level, unit=self.unit
+            log=self.log,
+            sign=self.sign,
+            centre=centre,
+            scale=scale,
+            level=self.level,
+            unit=self.unit,
+            floor=self.floor,
         )
 
     def forward(
         self, Y: Tensor, Yvar: Tensor | None = None, X: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """v to y; variances to first order where a logarithm is taken."""
+        Y = Y.clamp_min(self.floor)
         y = ((self.sign * Y.abs().log() if self.log else Y) - self.centre) / self.scale
         if Yvar is None:
             return y, None
@@ -108,7 +127,7 @@ class ObjectiveTransform(OutcomeTransform):
 
     def gained(self, v: Array) -> Array:
         """v to u."""
-        return (v - self.level) / self.unit
+        return (np.maximum(v, self.floor) - self.level) / self.unit
 
     def to_gain(self, y: Tensor) -> Tensor:
         """y to u."""
@@ -126,17 +145,21 @@ class ObjectiveTransform(OutcomeTransform):
         return excess(self.sign * mean, deviation, self.sign * strike) - math.log(self.unit)
 
 
-def make_transform(values: Array, *, log: bool) -> ObjectiveTransform:
+def make_transform(values: Array, *, log: bool, floor: float = -math.inf) -> ObjectiveTransform:
     """The transform that centres and scales values.
 
     Args:
         values: n finite v, n at least 1; of one sign where `log`.
         log: whether to take logarithms first.
+        floor: see `ObjectiveTransform`.
     """
+    values = np.maximum(values, floor)
     sign = -1 if log and values[0] < 0 else 1
     centre, scale = _centre_and_scale(sign * np.log(np.abs(values)) if log else values)
     level, unit = _centre_and_scale(values)
-    return ObjectiveTransform(log=log, sign=sign, centre=centre, scale=scale, level=level, unit=unit)
+    return ObjectiveTransform(
+        log=log, sign=sign, centre=centre, scale=scale, level=level, unit=unit, floor=floor
+    )
 
 
 def _centre_and_scale(values: Array) -> tuple[float, float]:
@@ -154,6 +177,20 @@ def skewness(values: Array) -> float:
     """The third standardised moment; 0 for values that are all equal."""
     spread = _spread(values)
     return float((((values - values.mean()) / spread) ** 3).mean()) if spread else 0.0
+
+
+def outlier_floor(values: Array) -> float | None:
+    """The least v that is no outlier, where a few values are far worse than all others; else None.
+
+    Far is `_FAR` times the median absolute deviation, as it stands for a normal's standard deviation; few are
+    at most a fifth. What is far better than the rest may be what is searched for.
+    """
+    middle = float(np.median(values))
+    far = middle - _FAR * 1.4826 * float(np.median(np.abs(values - middle)))
+    outliers = values < far
+    if not 0 < outliers.sum() <= _MOST_OUTLIERS * len(values) or len(values) < _FEWEST_FOR_OUTLIERS:
+        return None
+    return float(values[~outliers].min())
 
 
 def log_is_possible(values: Array, objective: Objective) -> bool:

@@ -29,6 +29,7 @@ from hpo.models.gp import ObjectiveGP
 from hpo.models.guard import guarded
 from hpo.models.history import History
 from hpo.models.posterior import Posterior
+from hpo.models.reference_point import unreached
 from hpo.models.surrogate import fit_surrogate
 from hpo.objectives import Objective
 from hpo.space.parameters import Choice
@@ -105,7 +106,10 @@ def ask(history: History, anchor: Point | None) -> Sensitivity:
             name: _slices(process, history.space, history.objectives[name], through)
             for name, process in surrogate.processes.items()
         }
-    notes = []
+    notes = [
+        f"No result reaches the threshold of {name} ({history.objectives[name].threshold:g})."
+        for name in unreached(surrogate, history.objectives)
+    ]
     if len(surrogate.X) < len({own.point for own in history.observations}):
         kept, every = len(surrogate.X), len(history.observations)
         notes.append(

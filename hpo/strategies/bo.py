@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from hpo.errors import Problem
+from hpo.errors import FitError, Problem
 from hpo.models.history import History, Origin, Proposal
 from hpo.space.space import Point
 from hpo.strategies.initial_design import after_design, filled_up, proven, sobol_proposals, with_model
@@ -15,6 +15,7 @@ from hpo.strategies.unused import first_unused
 from hpo.validation import STRICT
 
 _INITIAL_IF_RELATED = 8  # trials before the first model where an earlier study tells where to look
+_CANDIDATES = 32  # Sobol points of which one is taken where only failures are known
 _PROVEN = 6  # of these, those taken from its front
 ONE = ("lognei", "qlognei", "qlogei", "qucb", "ucb")
 SEVERAL = ("lognehvi", "qlognehvi", "qlogehvi", "qnehvi", "qehvi", "qlognparego")
@@ -68,8 +69,9 @@ class BayesianOptimisation:
         return after_design(history, size, count, _design, self._informed)
 
     def _informed(self, history: History, count: int) -> list[Proposal]:
-        """The model's points, or Sobol points where there is none."""
-        return with_model(history, count, self._modelled, sobol_proposals)
+        """The model's points, or Sobol points where there is none; of these the likeliest to work."""
+        without = _likely_to_work if history.failures and len(history.space) else sobol_proposals
+        return with_model(history, count, self._modelled, without)
 
     def _modelled(self, history: History, count: int) -> list[Proposal]:
         """One after another: a replicate that is due, else the point of the largest expected gain."""
@@ -96,6 +98,25 @@ class BayesianOptimisation:
                 break
             proposals += fresh
         return proposals
+
+
+def _likely_to_work(history: History, count: int, note: str) -> list[Proposal]:
+    """Of the next Sobol points those that failures speak least against; that takes no result."""
+    from hpo.models.propose import least_certain_to_fail
+
+    proposals: list[Proposal] = []
+    while len(proposals) < count:
+        known = history.with_pending(proposals)
+        candidates = [known.space.to_unit(own.params) for own in sobol_proposals(known, _CANDIDATES)]
+        try:
+            candidates = least_certain_to_fail(known, candidates)
+        except FitError as error:
+            note = f"the fit failed: {error}"
+        fresh = first_unused(known, candidates, 1, Origin.SOBOL, note, remaining=False)
+        if not fresh:
+            break
+        proposals += fresh
+    return proposals
 
 
 def _design(history: History, count: int) -> list[Proposal]:

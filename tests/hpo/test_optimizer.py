@@ -229,7 +229,7 @@ def test_a_fit_that_fails_goes_on_with_sobol_and_says_why(monkeypatch: pytest.Mo
     optimizer = build(seed=9, initial=4)  # a history of its own: fits are remembered
     for params in optimizer.ask(4):
         optimizer.tell(params, measure(params))
-    monkeypatch.setattr("hpo.models.gp.cho_factor", refuse)
+    monkeypatch.setattr("hpo.models.fit.psd_safe_cholesky", refuse)
     proposals = optimizer.propose(2)
     assert [own.origin for own in proposals] == [Origin.SOBOL] * 2
     assert all(own.note.startswith("the fit failed: ") for own in proposals)
