@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RuntimeError as error:
         if not of_an_executor(error):
             raise
-        _complain(str(error), getattr(error, "hint", ""))
+        hint = getattr(error, "hint", "")
+        _complain(str(error).removesuffix(f"\n\nhint: {hint}"), hint)  # which such messages may hold already
         return 1
     except BrokenPipeError:
         return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -98,14 +99,26 @@ def test_words_that_may_stand_last(site: Path, typed: str, expected: list[str]) 
 
 def test_bash_completes(site: Path, tmp_path: Path) -> None:
     """Bash itself, with the words as it splits them: a choice is what stands behind the equals sign."""
-    program = tmp_path / "frontrunner"
+    typed = 'COMP_LINE="frontrunner tune cluster=our" COMP_POINT=28; _frontrunner; echo "${COMPREPLY[@]}"'
+    assert _completed("bash", f"{SCRIPTS['bash']}\n{typed}", tmp_path) == "ours"
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_completes(site: Path, tmp_path: Path) -> None:
+    """Zsh itself, but for its two functions that need a terminal: a choice comes with its group."""
+    around = 'compdef() { :; }; compadd() { print -r -- "${@[-1]}"; }'
+    typed = "words=(frontrunner tune cluster=our); CURRENT=3; _frontrunner"
+    assert _completed("zsh", f"{around}\n{SCRIPTS['zsh']}\n{typed}", tmp_path) == "cluster=ours"
+
+
+def _completed(shell: str, code: str, folder: Path) -> str:
+    """What a shell prints that finds the program on its path."""
+    program = folder / "frontrunner"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m hpo "$@"\n')
     program.chmod(0o755)
-    typed = 'COMP_LINE="frontrunner tune cluster=our" COMP_POINT=28; _frontrunner; echo "${COMPREPLY[@]}"'
-    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    code = f"{SCRIPTS['bash']}\n{typed}"
-    done = subprocess.run(["bash", "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "ours"
+    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    done = subprocess.run([shell, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def test_completion_loads_no_hydra() -> None:
