@@ -97,6 +97,31 @@ def test_training_goes_on_from_the_adapter_and_is_merged(tiny: StudyRun) -> None
     assert (trained.folder / "merged" / "0000" / "model" / "model.safetensors").is_file()
 
 
+def test_front_is_all_there_where_the_other_adapters_were_deleted(
+    tiny_before: StudyRun, tmp_path: Path
+) -> None:
+    """One objective, so one of two trials: it is judged and trained on; the other says what became of it."""
+    run = tiny_before
+    run.options = [*run.options, "objectives=loss", "study.keep_adapters=front"]
+    run.finish(timeout_s=600)
+    losses = {name: trial.metrics["eval_loss"].value for name, trial in run.study.trials.items()}
+    best, other = sorted(losses, key=lambda name: losses[name])
+    assert [path.parent.name for path in run.paths.trials.glob("*/adapter")] == [best]
+    tasks = [f"evaluation.tasks.folder={write_task(tmp_path / 'tasks')}", "evaluation.tasks.limit=2"]
+    judged = run.run("evaluate", str(run.paths.folder), *tasks, "--bases", "4bit", timeout_s=600)
+    assert judged.returncode == 0, judged.stderr
+    [found] = run.paths.evaluations()
+    assert [row["subject"] for row in read_json(found)["rows"]] == ["untuned", best]
+    again = ["train", str(run.paths.folder), "--from-adapter", "trainer.max_steps=5", "--trial"]
+    refused = run.run(*again, other)
+    assert refused.returncode == 2
+    assert f"the adapter of trial {other} of study study was deleted" in refused.stderr
+    trained = run.run(*again, best, timeout_s=600)
+    assert trained.returncode == 0, trained.stderr
+    assert (run.root / f"study-train-{best}" / "trials" / "0000" / "adapter").is_dir()
+    assert run.run("export", str(run.paths.folder), "--format", "csv").returncode == 0
+
+
 def test_training_outlasts_kills_of_controller_and_trial(tmp_path: Path) -> None:
     """Both are killed; the same command goes on with the same trial, and then has nothing to do."""
     run = StudyRun(tmp_path / "studies", options=[*LOCAL, *TWO, *SYNTHETIC, "trainer.seconds=0.2"])

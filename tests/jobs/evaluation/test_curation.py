@@ -136,7 +136,7 @@ def test_kind_that_is_not_there_is_told() -> None:
     [
         ({"strength": -1}, "expected at least 0"),
         ({"exact_match_share": 1.5}, "expected less than or equal to 1"),
-        ({"by": "task"}, "'none', 'source' or 'example'"),
+        ({"by": "task"}, "'none', 'source', 'example' or 'score'"),
     ],
 )
 def test_wrong_settings_are_told(recipe: dict[str, Any], change: dict[str, Any], words: str) -> None:
