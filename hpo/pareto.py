@@ -4,6 +4,8 @@ Every function minimises every objective; `minimised` applies the directions. A 
 infinity is dropped before anything else and is never part of a front.
 
 References:
+    [Deb2002] K. Deb, A. Pratap, S. Agarwal, T. Meyarivan. A fast and elitist multiobjective genetic
+        algorithm: NSGA-II. IEEE Transactions on Evolutionary Computation 6(2), 2002.
     [While2012] L. While, L. Bradstreet, L. Barone. A fast way of calculating exact hypervolumes. IEEE
         Transactions on Evolutionary Computation 16(1), 2012.
     [Ishibuchi2011] H. Ishibuchi, N. Akedo, Y. Nojima. A many-objective test problem for visually examining
@@ -13,7 +15,8 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from hpo.objectives import Objectives
 
@@ -65,6 +68,59 @@ def _front_of_two(rows: Sequence[Row], ordered: Sequence[int]) -> list[int]:
         if not kept or rows[index][1] < rows[kept[-1]][1] or tuple(rows[index]) == tuple(rows[kept[-1]]):
             kept.append(index)
     return kept
+
+
+def layers(rows: Sequence[Row]) -> list[int]:
+    """The non-dominated layer of each row: 0 for the front, 1 for the front of the rest, and so on.
+
+    Args:
+        rows: n rows of m values to minimise; those with NaN or infinity are behind all others.
+    """
+    found = [len(rows)] * len(rows)
+    finite = [index for index, row in enumerate(rows) if all(map(math.isfinite, row))]
+    if finite and len(rows[finite[0]]) <= 2:
+        for index, layer in _sorted_layers(rows, finite):
+            found[index] = layer
+        return found
+    layer = 0
+    while finite:
+        best = {finite[place] for place in front([rows[index] for index in finite])}
+        for index in best:
+            found[index] = layer
+        finite, layer = [index for index in finite if index not in best], layer + 1
+    return found
+
+
+def _sorted_layers(rows: Sequence[Row], finite: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Of one or two objectives, in n log n: in lexicographic order only the last of a layer can dominate."""
+    ends: list[float] = []  # the smallest last value of each layer, which grows from layer to layer
+    before, layer = None, 0
+    for index in sorted(finite, key=lambda index: tuple(rows[index])):
+        row = tuple(rows[index])
+        if row != before:  # equal rows do not dominate each other
+            last = row[-1] if len(row) == 2 else 0.0
+            layer = bisect_right(ends, last)
+            ends[layer : layer + 1] = [last]
+        before = row
+        yield index, layer
+
+
+def crowding(rows: Sequence[Row]) -> list[float]:
+    """The crowding distance of each row among the others [Deb2002]; infinite at the ends of a range.
+
+    Args:
+        rows: n rows of m finite values, of one layer.
+    """
+    distance = [0.0] * len(rows)
+    for position in range(len(rows[0]) if rows else 0):
+        order = sorted(range(len(rows)), key=lambda index: rows[index][position])
+        span = rows[order[-1]][position] - rows[order[0]][position]
+        if not span:
+            continue
+        distance[order[0]] = distance[order[-1]] = math.inf
+        for before, index, after in zip(order, order[1:], order[2:], strict=False):
+            distance[index] += (rows[after][position] - rows[before][position]) / span
+    return distance
 
 
 def hypervolume(rows: Sequence[Row], reference: Row) -> float:

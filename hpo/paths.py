@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class TrialPaths:
-    """The files of one trial; all but `spec` and `cancel` are written by the trial itself."""
+    """The files of one trial; all but `spec`, `cancel` and `stop` are written by the trial itself."""
 
     folder: Path
 
@@ -24,6 +24,11 @@ class TrialPaths:
         return self.folder / "cancel"
 
     @property
+    def stop(self) -> Path:
+        """Marker: the trial is to end at its rung, with what it has; written by the controller."""
+        return self.folder / "stop"
+
+    @property
     def lease(self) -> Path:
         """The attempt that owns the trial now."""
         return self.folder / "lease.json"
@@ -32,6 +37,11 @@ class TrialPaths:
     def progress(self) -> Path:
         """One JSON line per logged step."""
         return self.folder / "progress.jsonl"
+
+    @property
+    def rungs(self) -> Path:
+        """One JSON line per rung that was measured."""
+        return self.folder / "rungs.jsonl"
 
     @property
     def checkpoints(self) -> Path:
@@ -123,7 +133,18 @@ class TrialPaths:
 
     def failures(self) -> list[Path]:
         """Every failure file there is, in the order of the attempts."""
-        numbers = {path: path.stem.removeprefix("failure-") for path in self.folder.glob("failure-*.json")}
+        return self._numbered("failure")
+
+    def stopped(self, attempt: int) -> Path:
+        """What an attempt had measured that was stopped at a rung."""
+        return self.folder / f"stopped-{attempt}.json"
+
+    def stops(self) -> list[Path]:
+        """Every file of a stopped attempt there is, in the order of the attempts."""
+        return self._numbered("stopped")
+
+    def _numbered(self, name: str) -> list[Path]:
+        numbers = {path: path.stem.removeprefix(f"{name}-") for path in self.folder.glob(f"{name}-*.json")}
         found = [path for path, number in numbers.items() if number.isdecimal()]
         return sorted(found, key=lambda path: int(numbers[path]))
 

@@ -269,6 +269,16 @@ class TrialKind(Protocol):
     def metrics(self, recipe: Mapping[str, Any]) -> Sequence[str]:
         """The names of the metrics that a trial of this recipe reports."""
 
+    def early_metrics(self, recipe: Mapping[str, Any], *, documents: bool) -> Sequence[str]:
+        """The names of the metrics that a trial of this recipe can measure at its rungs.
+
+        Args:
+            documents: whether a rung asks some documents of each task.
+        """
+
+    def fewest_steps(self, recipe: Mapping[str, Any]) -> int | None:
+        """Steps of a trial of this recipe, which no two rungs may share; None where they are not known."""
+
     def prepare(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
         """Put into the cache what every trial needs, so that nodes neither download nor convert."""
 

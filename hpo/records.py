@@ -46,6 +46,7 @@ class Cause(StrEnum):
     ERROR = "error"
     CANCELLED = "cancelled"
     LOST = "lost"
+    STOPPED = "stopped"  # by the controller, at a rung: a result of that fidelity
 
 
 def utc_now() -> str:
@@ -236,6 +237,9 @@ class TrialSpec(Record):
     memory_factor: float = 1.0  # measured over foretold peaks of the trials that had finished before
     adapter: str | None = None  # absolute path: weights to begin from, to judge or to merge
     tracking: dict[str, Json] = field(default_factory=dict)  # see `hpo.tracking`
+    rungs: list[float] = field(default_factory=list)  # shares of the full length, below 1, to measure at
+    rung_cost: float = 0.0  # share of the trial's computing that the losses at all rungs may take together
+    rung_documents: int | None = None  # of each task at a rung; None: tasks are asked at the end alone
 
 
 @dataclass(frozen=True)
@@ -258,11 +262,66 @@ class TrialResult(Record):
     @classmethod
     def from_json(cls, record: Mapping[str, Json], where: Path | str = "") -> Self:
         """Build the result; see `Record.from_json`. A value that is no finite number is a RecordError."""
-        found = record.get("metrics")
-        if not isinstance(found, dict):
-            raise RecordError(f"{where}: metrics: expected an object, got {found!r}")
-        metrics = {name: read_metric(name, value, where) for name, value in found.items()}
-        return super().from_json({**record, "metrics": metrics}, where)
+        return super().from_json({**record, "metrics": _metrics(record, where)}, where)
+
+
+@dataclass(frozen=True)
+class RungRecord(Record):
+    """One line of trials/<id>/rungs.jsonl: what a trial measured on its way."""
+
+    trial: str
+    attempt: int
+    rung: float  # the share of the full length that was asked for
+    share: float  # that was done: of the first whole step at or after the rung
+    step: int
+    metrics: dict[str, Metric]  # what grows with the steps is extrapolated to the full length
+    seconds: float = 0.0  # that measuring took
+    at: str = field(default_factory=utc_now)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Json], where: Path | str = "") -> Self:
+        """Build the record; see `TrialResult.from_json`."""
+        return super().from_json({**record, "metrics": _metrics(record, where)}, where)
+
+
+@dataclass(frozen=True)
+class StoppedResult(Record):
+    """The end of an attempt that was stopped at a rung: trials/<id>/stopped-<attempt>.json."""
+
+    trial: str
+    attempt: int
+    rung: float
+    step: int  # of the checkpoint and the adapter
+    metrics: dict[str, Metric]  # of the rung
+    details: dict[str, Json] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Json], where: Path | str = "") -> Self:
+        """Build the record; see `TrialResult.from_json`."""
+        return super().from_json({**record, "metrics": _metrics(record, where)}, where)
+
+
+def read_rungs(path: Path, trial: str) -> list[RungRecord]:
+    """What a trial measured at its rungs, in order; a torn last line is dropped.
+
+    Raises:
+        RecordError: another line is torn, or none of this trial's.
+    """
+    records = []
+    for number, line in enumerate(read_jsonl(path), start=1):
+        record = RungRecord.from_json(line, f"{path}:{number}")
+        if record.trial != trial or not 0.0 < record.rung <= 1.0:
+            what = f"rung {record.rung:g} of trial {record.trial}"
+            raise RecordError(f"{path}:{number}: expected a rung in (0, 1] of trial {trial}, got {what}")
+        records.append(record)
+    return records
+
+
+def _metrics(record: Mapping[str, Json], where: Path | str) -> dict[str, Metric]:
+    found = record.get("metrics")
+    if not isinstance(found, dict):
+        raise RecordError(f"{where}: metrics: expected an object, got {found!r}")
+    return {name: read_metric(name, value, where) for name, value in found.items()}
 
 
 def read_metric(name: str, record: Json, where: Path | str = "") -> Metric:
@@ -325,7 +384,7 @@ class AttemptRecord(Record):
     from_step: int = 0  # where it went on from
     saved_step: int = 0  # of its newest checkpoint
     signals: list[str] = field(default_factory=list)  # that it was sent, in order
-    ended: str = ""  # completed or failed; "" while it runs, and of one that was killed
+    ended: str = ""  # completed, stopped or failed; "" while it runs, and of one that was killed
 
 
 @dataclass(frozen=True)

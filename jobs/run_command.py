@@ -9,12 +9,14 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from hpo.records import (
     AttemptRecord,
     Metric,
     Progress,
     RecordError,
+    StoppedResult,
     TrialResult,
     TrialSpec,
     read_jsonl,
@@ -24,10 +26,12 @@ from jobs.attempt.attempt import Attempt, conduct
 from jobs.attempt.console import say
 from jobs.attempt.environment import machine
 from jobs.attempt.failures import NO_HOST_MEMORY
+from jobs.attempt.rungs import RungLog
 from jobs.errors import Diverged, OutOfHostMemory, OutOfMemory, TrialError
 from jobs.programs.metrics import read_metrics
 from jobs.programs.program import Program, last_lines
 from jobs.programs.progress import ProgramProgress
+from jobs.programs.rungs import ProgramRungs
 from jobs.recipes.command import TRAIN_SECONDS, CommandRecipe, Value, parse
 
 LOOK_S = 0.2
@@ -51,11 +55,14 @@ class CommandTrial:
         self._metrics = paths.program / self._recipe.metrics_file
         self._told = ProgramProgress(paths.program / "progress.jsonl")
         self._progress = attempt.progress()
+        self._log = RungLog(attempt)
+        self._rungs = ProgramRungs(paths.program / "rungs.jsonl", spec.rungs, self._log)
+        self._stopping = False
         self._seconds, self._step, self._attempts = _earlier(attempt)
         self._pulse_at = 0.0
 
-    def run(self) -> TrialResult:
-        """Work to the end.
+    def run(self) -> TrialResult | StoppedResult:
+        """Work to the end, or to a rung.
 
         Raises:
             TrialError: the program failed, or did not report what it should.
@@ -64,17 +71,21 @@ class CommandTrial:
             self._attempt.log.resumed(self._step)
         metrics = None
         while metrics is None:
+            if self._stopping or self._log.stop_asked:
+                return self._log.result(self._step, self._details())
             metrics = self._execute()
         self._progress.phase(self._line("done"))
         metrics[TRAIN_SECONDS] = Metric(self._seconds)
-        details = {
+        return TrialResult(self._spec.trial, self._attempt.number, metrics, self._details())
+
+    def _details(self) -> dict[str, Any]:
+        return {
             "machine": machine(),
             "seed": self._spec.seed,
             "attempts": self._attempts,
             "argv": self._recipe.arguments(self._given()),
             "hashes": {"recipe": self._spec.recipe_hash},
         }
-        return TrialResult(self._spec.trial, self._attempt.number, metrics, details)
 
     def _given(self) -> dict[str, Value]:
         folder = self._attempt.paths.program
@@ -85,6 +96,7 @@ class CommandTrial:
             "seed": self._spec.seed,
             "metrics": str(self._metrics),
             "progress": str(self._told.path),
+            "rungs": str(self._rungs.path),
             "parameters": str(folder / "parameters.json"),
             "python": sys.executable,
         }
@@ -118,15 +130,21 @@ class CommandTrial:
         if code == 0 and (self._metrics.exists() or not stopped):
             return read_metrics(self._metrics, recipe.metrics)
         if stopped:
-            say(f"the program was told to stop, and ended with {code}")
-            if code >= 0:  # by itself, not by the signal
+            how = "did not end in time" if code is None else f"ended with {code}"
+            say(f"the program was told to stop, and {how}")
+            if code is not None and code >= 0:  # by itself, not by the signal
                 self._saved()
-            attempt.signals.answer()
+            if not self._stopping:
+                attempt.signals.answer()
             return None
+        assert code is not None, "it was waited for"
         raise self._failure(code, last_lines(errors, begin, SHOWN))
 
-    def _follow(self, program: Program, before: float) -> tuple[int, bool]:
-        """Wait for the program's end: its exit code, and whether it ended because it was told to."""
+    def _follow(self, program: Program, before: float) -> tuple[int | None, bool]:
+        """Wait for the program's end: its exit code, and whether it ended because it was told to.
+
+        Where the controller stops the trial, the code is None of a program that does not heed the signal.
+        """
         signals = self._attempt.signals
         while True:
             code = program.wait(LOOK_S)
@@ -138,6 +156,9 @@ class CommandTrial:
                     )  # Slurm signals every process of a task: our note may come after the end
                 return code, signals.due
             self._take_over()
+            if self._log.stop_asked:
+                self._stopping = True
+                return self._pass_on(program, before), True
             if signals.due:
                 code = self._pass_on(program, before)
                 if code is not None:
@@ -161,6 +182,7 @@ class CommandTrial:
     def _take_over(self, *, ended: bool = False) -> None:
         """Take the program's progress over, and now and then see whose the trial is."""
         news = self._told.news()
+        self._rungs.take_over(self._seconds, self._told.step)
         due = time.monotonic() - self._pulse_at >= PULSE_S
         if due:
             self._pulse_at = time.monotonic()

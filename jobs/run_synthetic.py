@@ -9,12 +9,14 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-from hpo.records import Metric, Progress, TrialResult, TrialSpec, read_json, write_json
+from hpo.records import Metric, Progress, StoppedResult, TrialResult, TrialSpec, read_json, write_json
 from jobs.attempt.attempt import Attempt, conduct
 from jobs.attempt.environment import machine, seconds_since_start
+from jobs.attempt.rungs import RungLog, rung_steps
 from jobs.errors import Diverged, OutOfMemory, TrialError
-from jobs.recipes.metrics import SyntheticMetrics
+from jobs.recipes.metrics import EVAL_LOSS, SyntheticMetrics
 from jobs.recipes.synthetic import STANDARD_ERROR, UNTUNED, SyntheticRecipe, draw, parse
 
 STATE = "state.json"
@@ -51,8 +53,10 @@ class SyntheticTrial:
         self._progress = attempt.progress()
         self._checkpoints = attempt.checkpoints
         self._state = SyntheticState()
+        self._rung_steps = rung_steps(spec.rungs, self._steps)
+        self._rungs = RungLog(attempt)
 
-    def run(self) -> TrialResult:
+    def run(self) -> TrialResult | StoppedResult:
         """Work to the end.
 
         Raises:
@@ -66,6 +70,8 @@ class SyntheticTrial:
         start_seconds = seconds_since_start()
         self._progress.phase(self._line("training"))
         self._train()
+        if self._state.step < self._steps:
+            return self._rungs.result(self._state.step, self._details())
         self._progress.phase(self._line("evaluating"))
         self._progress.phase(self._line("done", self._eval_loss))
         return self._result(start_seconds)
@@ -76,6 +82,10 @@ class SyntheticTrial:
         length, saved_at = self._seconds / self._steps, time.monotonic()
         due = saved_at  # by the clock, so that the work takes what it should, whatever the bookkeeping takes
         while self._state.step < self._steps:
+            self._measure()
+            if self._rungs.stop_asked:
+                self._save()
+                return
             due += length
             time.sleep(max(0.0, due - time.monotonic()))
             self._count_step(length)
@@ -86,6 +96,17 @@ class SyntheticTrial:
                 saved_at = time.monotonic()
             if time.monotonic() - due > 1.0:
                 due = time.monotonic()  # it waited for a kill, or was suspended: that is no work
+
+    def _measure(self) -> None:
+        """What is measured at a rung; a checkpoint of the rung's step may be where the attempt began."""
+        step, share = self._state.step, self._state.step / self._steps
+        for rung in self._rung_steps.get(step, ()):
+            if self._rungs.lacks(rung):
+                metrics = self._recipe.rung_metrics(self._spec.seed, rung, share)
+                metrics["train_loss"] = self._state.loss or UNTUNED
+                measured = {name: Metric(value) for name, value in metrics.items()}
+                measured[EVAL_LOSS] = Metric(metrics[EVAL_LOSS], STANDARD_ERROR)
+                self._rungs.add(rung, share, step, measured)
 
     def _count_step(self, length: float) -> None:
         state, share = self._state, (self._state.step + 1) / self._steps
@@ -123,22 +144,24 @@ class SyntheticTrial:
         )
 
     def _result(self, start_seconds: float) -> TrialResult:
-        spec, state = self._spec, self._state
+        spec = self._spec
         metrics = SyntheticMetrics(
             eval_loss=Metric(self._eval_loss, STANDARD_ERROR),
-            train_loss=Metric(state.late_losses / self._late),
+            train_loss=Metric(self._state.late_losses / self._late),
             train_seconds=Metric(self._recipe.train_seconds(spec.seed, spec.fidelity)),
             start_seconds=Metric(start_seconds),
         ).measured()
-        details = {
+        return TrialResult(spec.trial, self._attempt.number, metrics, self._details())
+
+    def _details(self) -> dict[str, Any]:
+        return {
             "machine": machine(),
-            "seed": spec.seed,
-            "attempts": state.attempts,
+            "seed": self._spec.seed,
+            "attempts": self._state.attempts,
             "steps": self._steps,
             "work_seconds": self._seconds,
-            "hashes": {"recipe": spec.recipe_hash},
+            "hashes": {"recipe": self._spec.recipe_hash},
         }
-        return TrialResult(spec.trial, self._attempt.number, metrics, details)
 
 
 class Doom:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from hpo.records import TrialResult, TrialSpec
+from hpo.records import StoppedResult, TrialResult, TrialSpec
 from jobs.attempt.attempt import Attempt, conduct
 from jobs.attempt.environment import go_offline
 
@@ -18,7 +18,7 @@ def main(study_folder: str, batch: str, trial: str) -> int:
     return conduct(study_folder, batch, trial, _work)
 
 
-def _work(spec: TrialSpec, attempt: Attempt) -> TrialResult:
+def _work(spec: TrialSpec, attempt: Attempt) -> TrialResult | StoppedResult:
     go_offline()
     from jobs.training.gpus import take_place
 

@@ -53,6 +53,7 @@ def worker(study: str, answer: str) -> int:
         own: Any = Checkpoints
         own.save = save
         result = trial.run(spec, attempt, take_place(spec))
+        assert isinstance(result, TrialResult), "it has no rung to stop at"
         weights = result.metrics["trainable_parameters"].value
         Path(answer).write_text(json.dumps({"weights": weights, "saved": saved}))
         return result

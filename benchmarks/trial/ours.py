@@ -52,6 +52,7 @@ def main(study: str, trial: str, answer: str) -> int:
 
         patched.seconds_since_start = started
         result = trial.run(spec, attempt, take_place(spec))
+        assert isinstance(result, TrialResult), "it has no rung to stop at"
         start = result.metrics["start_seconds"].value
         seconds["the Trainer and the rest"] = start - sum(seconds.values())
         metrics = {name: metric.value for name, metric in result.metrics.items()}

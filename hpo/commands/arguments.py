@@ -98,7 +98,9 @@ def command_parser() -> argparse.ArgumentParser:
     cancel = _add_study(commands, "cancel", "stop what is in flight; it stays stopped")
     cancel.add_argument("trials", nargs="*", metavar="TRIAL", help="only these (default: the whole study)")
     retry = _add_study(
-        commands, "retry", "give failed or cancelled trials another attempt, with the next `tune`"
+        commands,
+        "retry",
+        "give failed, cancelled or named stopped trials another attempt, with the next `tune`",
     )
     retry.add_argument("trials", nargs="*", metavar="TRIAL", help="only these (default: all that failed)")
     pause = _add_study(commands, "pause", "let nothing new start, until `resume`; what runs goes on")

@@ -12,12 +12,13 @@ from rich.console import Console
 from hpo.controller.assembly import executor_of
 from hpo.controller.collect import Collector
 from hpo.controller.compose import whole_cluster
+from hpo.controller.stopping import thaw
 from hpo.controller.targets import refuse_unknown_targets
 from hpo.errors import InputError
 from hpo.paths import StudyPaths
 from hpo.ports import Executor
 from hpo.records import RecordError, write_text
-from hpo.study.findings import Cancelled, Completed, Ended, record
+from hpo.study.findings import Cancelled, Completed, Ended, Stopped, record
 from hpo.study.journal import Journal, load_study
 from hpo.study.lease import HeldLease
 from hpo.study.state import Event, Study, Trial, TrialState
@@ -81,7 +82,7 @@ def _record(
             ended = isinstance(finding, Ended) and not finding.requeued
             if ended:
                 journal.record(Event.TRIAL_CANCELLED, trial=finding.trial)
-            if ended or isinstance(finding, Completed | Cancelled):
+            if ended or isinstance(finding, Completed | Cancelled | Stopped):
                 chosen.discard(finding.trial)
         time.sleep(POLL_S if chosen else 0.0)
     if chosen:
@@ -94,6 +95,8 @@ def _record(
 def retry(name: str, root: Path, trials: Sequence[str], console: Console) -> int:
     """Give failed or cancelled trials another attempt, with fresh retry budgets; `tune` submits them.
 
+    Trials that were stopped at a rung are thawed where they are named: they go on from their checkpoints.
+
     Raises:
         InputError: no such study or trial, a trial that has not failed, or a controller is at work.
     """
@@ -102,9 +105,13 @@ def retry(name: str, root: Path, trials: Sequence[str], console: Console) -> int
     with HeldLease(paths.controller) as lease:
         journal = Journal(paths.journal, confirm=lease.renew)
         chosen = _chosen(journal.study, trials)
-        wrong = [trial for trial in chosen if trials and trial.state not in ended]
+        stopped = [trial for trial in chosen if trials and trial.state is TrialState.STOPPED]
+        wrong = [trial for trial in chosen if trials and trial.state not in (*ended, TrialState.STOPPED)]
         if wrong:
-            raise InputError([(t.id, f"expected a failed or cancelled trial, got {t.state}") for t in wrong])
+            expected = "expected a failed, cancelled or stopped trial"
+            raise InputError([(t.id, f"{expected}, got {t.state}") for t in wrong])
+        for trial in stopped:
+            thaw(journal, paths, trial)
         again = [trial for trial in chosen if trial.state in ended]
         for trial in again:
             paths.trial(trial.id).cancel.unlink(missing_ok=True)
@@ -112,7 +119,9 @@ def retry(name: str, root: Path, trials: Sequence[str], console: Console) -> int
         if journal.study.stopped or journal.study.excluded:  # nodes that were left out may have been mended
             journal.record(Event.STUDY_REOPENED)
             paths.stop.unlink(missing_ok=True)
-    console.print(f"{len(again)} trials get another attempt with the next `tune`", highlight=False)
+    console.print(
+        f"{len(again) + len(stopped)} trials get another attempt with the next `tune`", highlight=False
+    )
     return 0
 
 

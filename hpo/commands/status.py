@@ -13,6 +13,7 @@ from rich.live import Live
 from hpo.display.overview import overview
 from hpo.forecasts.end import forecast_end
 from hpo.paths import StudyPaths
+from hpo.study.gpu_hours import saved_hours
 from hpo.study.queue_view import batch_states
 from hpo.study.room import folder_size
 from hpo.study.snapshot import Snapshot, elapsed_s, pareto_trials, reference, take, volume
@@ -88,7 +89,7 @@ def to_json(snapshot: Snapshot) -> dict[str, Any]:
         "elapsed_s": elapsed_s(study),
         "paused": snapshot.paths.pause.exists(),
         "forecast": left and {"seconds_left": left.seconds, "gpu_hours_left": left.gpu_hours},
-        "usage": snapshot.usage.to_json(),
+        "usage": snapshot.usage.to_json() | ({"saved": saved} if (saved := saved_hours(study)) else {}),
         "batches": [
             {"batch": one.batch.id, "job_id": one.batch.job_id, "states": one.states, "nodes": one.nodes}
             for one in batch_states(study, snapshot.queue, snapshot.over)
@@ -103,6 +104,12 @@ def to_json(snapshot: Snapshot) -> dict[str, Any]:
             {"trial": one.trial.id, **one.progress.to_json(), "seconds_left": one.seconds_left}
             for one in snapshot.running
         ],
+        "stopped": [
+            {"trial": trial.id, "rung": trial.rungs[-1].rung, "params": trial.params}
+            for trial in study.in_state(TrialState.STOPPED)
+            if trial.rungs
+        ],
+        "thawed": [trial.id for trial in study.trials.values() if trial.thawed],
         "failures": [_trial_json(trial) for trial in study.in_state(TrialState.FAILED)],
     }
 

@@ -20,6 +20,7 @@ from hpo.controller.groups import CONF
 from hpo.controller.limits import Limits, scancels_allowed
 from hpo.controller.proposer import Proposer, SearchProposer, enqueued_params
 from hpo.errors import InputError, Problem
+from hpo.fidelity.settings import fidelity_problems
 from hpo.forecasts.memory import Forecaster
 from hpo.objectives import Objective, describe_objectives, parse_objectives
 from hpo.optimizer import Optimizer
@@ -90,7 +91,8 @@ class Assembly:
         names = ("budget", "batch", "strategy", "cluster", "cost")
         found = {name: self.raw[name] for name in names} | {"executor": self.executor.name}
         batch = self.batch
-        numbers = {"batch": {"size": batch.size, "refill": batch.refill}}
+        numbers: dict[str, Any] = {"batch": {"size": batch.size, "refill": batch.refill}}
+        numbers["fidelity"] = asdict(self.config.fidelity)
         return found | numbers | ({"batch_auto": batch.why} if batch.why else {})
 
     @cached_property
@@ -125,6 +127,8 @@ class Assembly:
             max_parallel=config.cluster.get("max_parallel") if traits["keeps_max_parallel"] else None,
             auto_time_limit=config.cluster.get("time_limit") == "auto",
             keep_adapters=config.study.keep_adapters,
+            measures=bool(config.fidelity.shares),
+            reduction=config.fidelity.reduction if config.fidelity.stopping == "asha" else None,
             propose_on_job=config.controller.propose_on == "job",
         )
 
@@ -142,6 +146,7 @@ class Assembly:
             cache=self.cache,
             forecaster=self.forecaster(),
             tracking=self.config.tracking,
+            early=self.config.fidelity.in_spec,
         )
 
     def forecaster(self) -> Forecaster:
@@ -182,6 +187,10 @@ def assemble(raw: Mapping[str, Any], problems: list[Problem], source: StudyPaths
         found += _recipe_problems(_Look(kind, card_names(raw)), recipe, space, objectives)
     if space is not None and objectives:
         found += _strategy_problems(raw, space, objectives)
+    if config and kind and space is not None and objectives and not found:
+        strategy = str(config.strategy.get("name"))
+        ends = extreme_values(space)
+        found += fidelity_problems(config.fidelity, kind, recipe, ends, list(objectives), strategy)
     if config and space is not None:
         found += _enqueued_problems(config.study, space)
     if config:

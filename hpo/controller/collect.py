@@ -12,9 +12,9 @@ from pathlib import Path
 
 from hpo.paths import StudyPaths, TrialPaths
 from hpo.ports import OVER, WAITING, Executor, Task, TaskView
-from hpo.records import BatchRecord, Cause, Failure, RecordError, TrialResult
+from hpo.records import BatchRecord, Cause, Failure, RecordError, StoppedResult, TrialResult
 from hpo.study.causes import attempt_cost, end_cause, pulse, record_of, requeue_cause, unsettled
-from hpo.study.findings import Cancelled, Completed, Ended, Finding, NotSeen, SeenAgain
+from hpo.study.findings import Cancelled, Completed, Ended, Finding, NotSeen, SeenAgain, Stopped
 from hpo.study.state import MissingTask, Study, Trial, TrialState
 
 FROM_OUTSIDE = "by scancel, not by `frontrunner cancel`"
@@ -63,7 +63,7 @@ class Collector:
     def _written(self, trial: Trial) -> Iterator[Finding]:
         """What the trial's own files say of its end, the attempts before it first."""
         files = self.paths.trial(trial.id)
-        last = _result(files, trial, self.confirm) or _failure(files, trial)
+        last = _result(files, trial, self.confirm) or _failure(files, trial) or _stop(files, trial)
         if last is None:
             return
         final = last.cost.attempt
@@ -227,6 +227,20 @@ def _failure(files: TrialPaths, trial: Trial) -> Ended | None:
             return _settled(files, trial, Cause(failure.cause), failure.message, attempt)
         except (RecordError, ValueError) as error:
             return _settled(files, trial, Cause.LOST, f"{_name(path)} is damaged: {error}", attempt)
+    return None
+
+
+def _stop(files: TrialPaths, trial: Trial) -> Stopped | Ended | None:
+    """The end of an attempt at a rung, which only a trial has that has reached one."""
+    for path in files.stops() if trial.rungs else ():
+        attempt = int(path.stem.split("-")[1])
+        if attempt in trial.ended_attempts:
+            continue
+        try:
+            result = StoppedResult.read(path)
+        except RecordError as error:
+            return _settled(files, trial, Cause.LOST, f"{_name(path)} is damaged: {error}", attempt)
+        return Stopped(trial.id, trial.batch, result, attempt_cost(files, attempt, Cause.STOPPED))
     return None
 
 

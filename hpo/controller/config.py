@@ -15,6 +15,7 @@ from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from hpo.errors import Problem
+from hpo.fidelity.settings import FidelitySettings
 from hpo.tracking import TrackingSettings
 from hpo.validation import STRICT, problems_of
 
@@ -172,6 +173,7 @@ class StudyConfig:
     # a study that an earlier version composed has no such groups, and what is made out of it reports nothing
     report: ReportSettings = ReportSettings(automatic=False, every_seconds=None)
     tracking: TrackingSettings = TrackingSettings()
+    fidelity: FidelitySettings = FidelitySettings()  # likewise: without rungs
     seed: NotNegative = 0
     arms: dict[str, list[str]] = field(default_factory=dict)
 

@@ -13,6 +13,7 @@ from hpo.controller.health import failing_nodes, repeated_error, stop_message
 from hpo.controller.limits import Budget, Limits
 from hpo.controller.proposer import ProposedTrial, Proposer
 from hpo.controller.remote import Remote
+from hpo.controller.stopping import Stopping
 from hpo.controller.submission import batch_record, forget, mend_spec, write_specs
 from hpo.errors import StudyError
 from hpo.objectives import parse_objectives
@@ -69,6 +70,7 @@ class Controller:
         self._collector = Collector(paths, executor, limits.gone_s, lease.renew)
         self._dispatcher = Dispatcher(paths, journal, executor, limits, target, clock, say)
         self._remote = Remote(paths, journal, executor, proposer, clock, say, targets)
+        self._stopping = Stopping(paths, journal, limits, say)
         self._budget = Budget(limits, paths, clock)
         self._exhausted_at = self._weighed_at = -1
         self.live: Mapping[Task, TaskView] | None = None
@@ -113,7 +115,9 @@ class Controller:
         live = self._poll() if poll else None
         if live is not None:
             self.live = live
-        for finding in self._collector.findings(self.study, live, self._clock()):
+        findings = self._collector.findings(self.study, live, self._clock())
+        self._stopping.look({finding.trial for finding in findings})
+        for finding in findings:
             record(self.journal, finding)
         self._give_up_weights()
         if live is not None:

@@ -39,6 +39,8 @@ class Limits:
     auto_time_limit: bool = False
     propose_on_job: bool = False
     keep_adapters: str = "all"
+    measures: bool = False  # whether trials measure at rungs
+    reduction: int | None = None  # of asha; None: no trial is stopped at a rung
     scancels: int = 3  # tasks cancelled from outside, without a result between them, that stop the study
 
 

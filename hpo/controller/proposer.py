@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from hpo.forecasts.memory import Forecaster
@@ -65,6 +65,7 @@ class SearchProposer:
         cache: absolute path of the cache.
         forecaster: of what trials take of a card; None: nothing is foretold.
         tracking: who follows the trials; None: nobody.
+        early: where they measure on their way, as fields of a spec.
     """
 
     space: SearchSpace
@@ -76,6 +77,7 @@ class SearchProposer:
     cache: str
     forecaster: Forecaster | None = None
     tracking: TrackingSettings | None = None
+    early: Mapping[str, Any] = field(default_factory=dict)
     exhausted: bool = False
 
     def propose(self, study: Study, room: int) -> list[ProposedTrial]:
@@ -135,6 +137,7 @@ class SearchProposer:
             recipe_hash=content_hash(self.recipe),
             memory_factor=self.forecaster.memory(study).factor if self.forecaster else 1.0,
             tracking=self.tracking.for_trials(study.uid) if self.tracking else {},
+            **self.early,
         )
 
 

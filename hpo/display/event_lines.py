@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpo.display.tables import metrics_text
-from hpo.formatting import duration, params_text
+from hpo.formatting import duration, number, params_text
 from hpo.study.snapshot import Running, Snapshot
 from hpo.study.state import Event, Study
 
@@ -26,6 +26,17 @@ def event_line(event: Mapping[str, Any], study: Study) -> str:
             return f"{batch} submitted: array {event['job_id']} of {count}"
         case Event.TRIAL_COMPLETED:
             return f"{trial} completed: {metrics_text(study.trials[event['trial']], study.objectives)}"
+        case Event.RUNG_REACHED:
+            metrics = " ".join(
+                f"{name}={number(event['metrics'][name]['value'])}"
+                for name in study.objectives
+                if name in event["metrics"]
+            )
+            return f"{trial} at rung {event['rung']:.3g}: {metrics}{', ends there' if event['stop'] else ''}"
+        case Event.TRIAL_STOPPED:
+            return f"{trial} stopped at rung {event['rung']:.3g}"
+        case Event.TRIAL_THAWED:
+            return f"{trial} is thawed: it goes on from its checkpoint"
         case Event.ATTEMPT_ENDED:
             return f"{trial} attempt {event['attempt'] or '-'} ended {why}"
         case Event.ATTEMPT_REQUEUED:

@@ -137,8 +137,10 @@ def show_end(paths: StudyPaths, console: Console, headline: str) -> None:
     study = snapshot.study
     console.print(f"\n{headline} ({study.finished})", style="bold", highlight=False)
     ended = {state: len(study.in_state(state)) for state in TrialState}
+    stopped = ended[TrialState.STOPPED]
+    early = f"{stopped} stopped at a rung, " if stopped else ""
     console.print(
-        f"{ended[TrialState.COMPLETED]} trials completed, {ended[TrialState.FAILED]} failed, "
+        f"{ended[TrialState.COMPLETED]} trials completed, {early}{ended[TrialState.FAILED]} failed, "
         f"{ended[TrialState.CANCELLED]} cancelled in {duration(elapsed_s(study))}\n"
     )
     console.print(front_table(study, snapshot.objectives))

@@ -64,6 +64,7 @@ def counts_line(snapshot: Snapshot) -> str:
         "completed": len(study.in_state(TrialState.COMPLETED)),
         "running": len(snapshot.running),
         "queued": len(snapshot.queued),
+        "stopped at a rung": len(study.in_state(TrialState.STOPPED)),
         "failed": len(study.in_state(TrialState.FAILED)),
         "cancelled": len(study.in_state(TrialState.CANCELLED)),
     }

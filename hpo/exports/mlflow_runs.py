@@ -26,6 +26,7 @@ STATUS = {
     TrialState.COMPLETED: "FINISHED",
     TrialState.FAILED: "FAILED",
     TrialState.CANCELLED: "KILLED",
+    TrialState.STOPPED: "KILLED",  # its tag `state` tells it from a cancelled one
 }
 
 
@@ -81,6 +82,7 @@ def _log(client: MlflowClient, experiment: str, snapshot: Snapshot, trial: Trial
         TRIAL_TAG: trial.id,
         "origin": trial.origin,
         "state": trial.state.value,
+        **({"rung": str(trial.rungs[-1].rung), "thawed": str(trial.thawed)} if trial.rungs else {}),
         "on_front": str(on_front).lower(),
         "cause": trial.cause.value if trial.cause else "",
         "message": trial.message[:5000],

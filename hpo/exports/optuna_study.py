@@ -32,6 +32,7 @@ STATES = {
     TrialState.COMPLETED: OptunaState.COMPLETE,
     TrialState.FAILED: OptunaState.FAIL,
     TrialState.CANCELLED: OptunaState.PRUNED,
+    TrialState.STOPPED: OptunaState.PRUNED,
     TrialState.OPEN: OptunaState.RUNNING,
     TrialState.INTERRUPTED: OptunaState.RUNNING,
 }
@@ -155,6 +156,8 @@ def _attributes(
             told[name] = metric.value
         if metric.standard_error is not None:
             told[f"{name}_se"] = metric.standard_error
+    if trial.rungs:
+        told |= {"rung": trial.rungs[-1].rung, "thawed": trial.thawed}
     if trial.cause:
         told |= {"cause": trial.cause.value, "message": trial.message}
     return told | {"on_front": on_front}

@@ -33,6 +33,7 @@ def rows(snapshot: Snapshot) -> list[dict[str, Cell]]:
         seconds, gpus = measured(study, end)
         attempts[end.trial] += 1
         hours[end.trial] += seconds * gpus / 3600
+    early = any(trial.rungs for trial in study.trials.values())
     return [
         {
             "trial": trial.id,
@@ -43,6 +44,11 @@ def rows(snapshot: Snapshot) -> list[dict[str, Cell]]:
             **{name: trial.params.get(name) for name in params},
             **_metrics(trial, metrics, with_error),
             "batch": trial.batch,
+            **(
+                {"rung": trial.rungs[-1].rung if trial.rungs else None, "thawed": trial.thawed}
+                if early
+                else {}
+            ),
             "attempts": attempts[trial.id],
             "gpu_hours": hours[trial.id],
             "planned_at": trial.planned_at,

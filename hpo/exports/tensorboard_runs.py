@@ -20,6 +20,7 @@ STATUS = {
     TrialState.COMPLETED: api_pb2.STATUS_SUCCESS,
     TrialState.FAILED: api_pb2.STATUS_FAILURE,
     TrialState.CANCELLED: api_pb2.STATUS_FAILURE,
+    TrialState.STOPPED: api_pb2.STATUS_SUCCESS,
 }
 
 

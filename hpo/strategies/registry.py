@@ -30,6 +30,9 @@ STRATEGIES: dict[str, str] = {
     "powers_of_two": "hpo.strategies.grid:PowersOfTwo",
 }
 
+# a tree of cells opens by the values of its trials: one that is never told is a cell that stays shut
+NEEDS_EVERY_RESULT = frozenset({"soo", "bamsoo"})
+
 
 @runtime_checkable
 class Particular(Protocol):

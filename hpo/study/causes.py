@@ -110,7 +110,7 @@ def attempt_cost(files: TrialPaths, attempt: int | None, cause: Cause | None, no
     if record is None:
         return AttemptCost(attempt, node)
     # A result counts whole, and so does a failure that teaches the search; else what was saved for the next.
-    whole = cause is None or cause in INFEASIBLE
+    whole = cause in (None, Cause.STOPPED) or cause in INFEASIBLE
     kept = record.seconds if whole else min(record.saved_seconds, record.seconds)
     return AttemptCost(
         attempt=attempt,

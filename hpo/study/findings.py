@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from hpo.records import Cause, TrialResult
+from hpo.records import Cause, StoppedResult, TrialResult
 from hpo.study.causes import AttemptCost
 from hpo.study.journal import Journal
 from hpo.study.state import Event, MissingTask
@@ -17,6 +17,16 @@ class Completed:
     trial: str
     batch: str
     result: TrialResult
+    cost: AttemptCost
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The trial has ended at a rung, as it was asked to."""
+
+    trial: str
+    batch: str
+    result: StoppedResult
     cost: AttemptCost
 
 
@@ -56,7 +66,7 @@ class SeenAgain:
     trial: str
 
 
-Finding = Completed | Ended | Cancelled | NotSeen | SeenAgain
+Finding = Completed | Stopped | Ended | Cancelled | NotSeen | SeenAgain
 
 
 def record(journal: Journal, finding: Finding) -> None:
@@ -64,6 +74,9 @@ def record(journal: Journal, finding: Finding) -> None:
     match finding:
         case Completed():
             _record_result(journal, finding)
+        case Stopped(trial, batch, result, cost):
+            at = {"rung": result.rung, "step": result.step}
+            journal.record(Event.TRIAL_STOPPED, trial=trial, batch=batch, **at, **cost.to_event())
         case Ended():
             event = Event.ATTEMPT_REQUEUED if finding.requeued else Event.ATTEMPT_ENDED
             journal.record(

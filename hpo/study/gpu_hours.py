@@ -59,6 +59,18 @@ def used_by_now(study: Study, paths: StudyPaths) -> Usage:
     return Usage(past.useful, past.lost, running)
 
 
+def saved_hours(study: Study) -> float:
+    """GPU-hours that the trials which are stopped would have used up to their ends, at their pace so far."""
+    stopped = {trial.id: trial.rungs[-1].share for trial in study.in_state(TrialState.STOPPED) if trial.rungs}
+    seconds = 0.0
+    for end in study.ends:
+        if end.trial in stopped:
+            spent, gpus = measured(study, end)
+            useful = min(end.useful_seconds, spent)
+            seconds += useful * gpus * (1.0 / stopped[end.trial] - 1.0)
+    return seconds / 3600
+
+
 def measured(study: Study, end: AttemptEnd) -> tuple[float, int]:
     """(seconds, cards) of an attempt; the accounting's word where it knows this execution."""
     batch = study.batches[end.batch]

@@ -8,7 +8,17 @@ from datetime import datetime
 from typing import Any
 
 from hpo.records import Cause, RecordError, read_metric
-from hpo.study.state import AttemptEnd, Batch, Event, MissingTask, ProposalRequest, Study, Trial, TrialState
+from hpo.study.state import (
+    AttemptEnd,
+    Batch,
+    Event,
+    MissingTask,
+    ProposalRequest,
+    Rung,
+    Study,
+    Trial,
+    TrialState,
+)
 
 # Interruptions that are nobody's fault: only a trial that does not get on between them uses up its budget.
 COUNTED_WHERE_STUCK = frozenset({Cause.PREEMPTED, Cause.NODE_FAILURE, Cause.TIMED_OUT, Cause.LOST})
@@ -233,6 +243,29 @@ def _adapters_deleted(study: Study, event: Mapping[str, Any]) -> None:
         study.trials[name].adapter_deleted = True
 
 
+def _rung_reached(study: Study, event: Mapping[str, Any]) -> None:
+    trial = study.trials[event["trial"]]
+    metrics = {name: read_metric(name, metric, "journal") for name, metric in event["metrics"].items()}
+    trial.rungs.append(Rung(float(event["rung"]), float(event["share"]), metrics))
+    trial.stopping = trial.stopping or bool(event["stop"])
+
+
+def _trial_stopped(study: Study, event: Mapping[str, Any]) -> None:
+    trial = study.trials[event["trial"]]
+    trial.state, trial.ended_at, trial.cause, trial.message = TrialState.STOPPED, event["at"], None, ""
+    trial.missing = None
+    trial.ended_attempts[event["attempt"]] = Cause.STOPPED
+    _end(study, event, Cause.STOPPED)
+    study.errors, study.scancelled = [], 0
+
+
+def _thawed(study: Study, event: Mapping[str, Any]) -> None:
+    _reopened(study, event)
+    trial = study.trials[event["trial"]]
+    trial.stopping = False
+    trial.thawed += 1
+
+
 def _excluded(study: Study, event: Mapping[str, Any]) -> None:
     study.excluded[event["node"]] = event["message"]
     study.errors = []  # they were the node's: from here on they count anew
@@ -282,6 +315,9 @@ _HANDLERS = {
     Event.TRIAL_CANCELLED: _cancelled,
     Event.TRIAL_REOPENED: _reopened,
     Event.ADAPTERS_DELETED: _adapters_deleted,
+    Event.RUNG_REACHED: _rung_reached,
+    Event.TRIAL_STOPPED: _trial_stopped,
+    Event.TRIAL_THAWED: _thawed,
     Event.NODE_EXCLUDED: _excluded,
     Event.FOLLOWED: _followed,
     Event.ACCOUNTED: _accounted,

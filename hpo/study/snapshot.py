@@ -112,10 +112,11 @@ def running_trials(paths: StudyPaths, study: Study) -> list[Running]:
 
 
 def _over(paths: StudyPaths, trial: Trial) -> bool:
-    """Whether a trial has a result, or a failure of an attempt that the journal does not know of yet."""
+    """Whether a trial has a result, or an attempt whose failure or stop the journal does not know."""
     files = paths.trial(trial.id)
-    failed = (int(path.stem.partition("-")[2]) for path in files.failures())
-    return files.metrics.exists() or any(attempt not in trial.ended_attempts for attempt in failed)
+    ended = [*files.failures(), *(files.stops() if trial.rungs else ())]
+    attempts = (int(path.stem.partition("-")[2]) for path in ended)
+    return files.metrics.exists() or any(attempt not in trial.ended_attempts for attempt in attempts)
 
 
 def last_progress(path: Path) -> Progress | None:

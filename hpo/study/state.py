@@ -14,10 +14,10 @@ class TrialState(StrEnum):
     """The life of a trial.
 
     ```
-    OPEN (planned, submitted or running) ---> COMPLETED
+    OPEN (planned, submitted or running) ---> COMPLETED / STOPPED (at a rung, by the controller)
       ^   |---> INTERRUPTED ---> OPEN, the next attempt, from the checkpoint
       |   '---> FAILED (the cause says whether the surrogate learns from it) / CANCELLED
-      '-------- FAILED or CANCELLED, by `retry`
+      '-------- FAILED, CANCELLED or STOPPED, by `retry`
     ```
     Whether an open trial waits or runs is the scheduler's to say, and is not journalled.
     """
@@ -27,9 +27,10 @@ class TrialState(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    STOPPED = "stopped"
 
 
-ENDED = frozenset({TrialState.COMPLETED, TrialState.FAILED, TrialState.CANCELLED})
+ENDED = frozenset({TrialState.COMPLETED, TrialState.FAILED, TrialState.CANCELLED, TrialState.STOPPED})
 
 
 class Event(StrEnum):
@@ -53,6 +54,9 @@ class Event(StrEnum):
     TRIAL_CANCELLED = "trial_cancelled"
     TRIAL_REOPENED = "trial_reopened"
     ADAPTERS_DELETED = "adapters_deleted"
+    RUNG_REACHED = "rung_reached"
+    TRIAL_STOPPED = "trial_stopped"
+    TRIAL_THAWED = "trial_thawed"
     NODE_EXCLUDED = "node_excluded"
     FOLLOWED = "followed"
     ACCOUNTED = "accounted"
@@ -101,6 +105,15 @@ class AttemptEnd:
         return self.gist == other.gist or (self.blocked and other.blocked)
 
 
+@dataclass(frozen=True)
+class Rung:
+    """What a trial measured on its way."""
+
+    rung: float  # share of the full length that was asked for
+    share: float  # that was done
+    metrics: dict[str, Metric]  # what grows with the steps is extrapolated
+
+
 @dataclass
 class Trial:
     """One configuration and what became of it."""
@@ -112,7 +125,10 @@ class Trial:
     batch: str
     planned_at: str
     state: TrialState = TrialState.OPEN
-    metrics: dict[str, Metric] = field(default_factory=dict)
+    metrics: dict[str, Metric] = field(default_factory=dict)  # of the full length
+    rungs: list[Rung] = field(default_factory=list)  # in the order in which they were reached
+    stopping: bool = False  # it is to end at its last rung, or did
+    thawed: int = 0  # how often it has gone on after that
     cause: Cause | None = None
     message: str = ""
     ended_attempts: dict[int, Cause] = field(default_factory=dict)
@@ -122,6 +138,13 @@ class Trial:
     ended_at: str = ""
     adapter_deleted: bool = False  # with its checkpoints; see `hpo.study.kept_adapters`
     outside: bool = False  # cancelled by somebody else than `cancel`, so that it does not count as spent
+
+    @property
+    def rung_note(self) -> str:
+        """That it was stopped at a rung, or went on from there; "" of any other."""
+        if self.state is TrialState.STOPPED and self.rungs:
+            return f"ended at rung {self.rungs[-1].rung:.3g} of its length"
+        return "thawed: it went on after it had been stopped at a rung" if self.thawed else ""
 
 
 @dataclass

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from hpo.paths import StudyPaths, TrialPaths
-from hpo.records import RecordError, TrialResult, TrialSpec, write_json_once
+from hpo.records import RecordError, StoppedResult, TrialResult, TrialSpec, write_json_once
 from jobs.attempt.checkpoints import Checkpoints
 from jobs.attempt.console import complain, say
 from jobs.attempt.failures import record_failure
@@ -76,7 +76,7 @@ class Attempt:
         os._exit(1)
 
 
-Work = Callable[[TrialSpec, Attempt], TrialResult]
+Work = Callable[[TrialSpec, Attempt], TrialResult | StoppedResult]
 
 
 def conduct(study_folder: str, batch: str, trial: str, work: Work, patience: Patience = PATIENCE) -> int:
@@ -123,16 +123,18 @@ def _run(attempt: Attempt, work: Work) -> int:
     except Exception as error:  # the boundary of the trial: whatever it was becomes a record
         _fail(attempt, error)
         return 1
-    attempt.log.end("completed")
+    attempt.log.end("stopped" if isinstance(result, StoppedResult) else "completed")
     if attempt.follower and first:
         attempt.follower.end(result.metrics)
     say("done" if first else "another attempt was first with its result")
     return 0
 
 
-def _commit(attempt: Attempt, result: TrialResult) -> bool:
+def _commit(attempt: Attempt, result: TrialResult | StoppedResult) -> bool:
     """Write the result unless there is one; a file that is none has to be moved away by the controller."""
     attempt.owner.confirm()
+    if isinstance(result, StoppedResult):
+        return write_json_once(attempt.paths.stopped(attempt.number), result.to_json())
     if write_json_once(attempt.paths.metrics, result.to_json()):
         return True
     if is_result(attempt.paths, attempt.trial):

@@ -22,6 +22,8 @@ def refusal(batch: BatchPaths, trial: TrialPaths, name: str, patience: Patience,
         return f"{trial.metrics} is no result of this trial; the controller moves it aside"
     if trial.cancel.exists():
         return "the trial is cancelled"
+    if trial.stop.exists() and trial.stops():
+        return "the trial has ended at a rung, as it was asked to"
     array = os.environ.get("SLURM_ARRAY_JOB_ID")
     return None if array is None else _foreign(batch, array, patience, wait)
 

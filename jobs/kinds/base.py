@@ -29,6 +29,14 @@ class Unforetold:
         """Nothing needs to be said."""
         return ()
 
+    def early_metrics(self, recipe: Mapping[str, Any], *, documents: bool) -> Sequence[str]:
+        """None: nothing is measured at rungs."""
+        return ()
+
+    def fewest_steps(self, recipe: Mapping[str, Any]) -> int | None:
+        """Not known."""
+        return None
+
     @property
     def memory_keys(self) -> Sequence[str]:
         """None: nothing is foretold."""

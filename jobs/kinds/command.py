@@ -39,6 +39,10 @@ class Command(Unforetold):
         own = [] if trainer is None else trainer.metrics
         return (*own, TRAIN_SECONDS)
 
+    def early_metrics(self, recipe: Mapping[str, Any], *, documents: bool) -> Sequence[str]:
+        """Whatever it reports: whether it does so early is the program's own affair."""
+        return self.metrics(recipe)
+
     def prepare(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
         """Nothing: what the program needs is its own."""
 

@@ -20,7 +20,7 @@ from jobs.prepare.isolated_process import run_isolated
 from jobs.recipes.cards import card_problems
 from jobs.recipes.data import local_paths, resolve_data
 from jobs.recipes.evaluation import DEMO
-from jobs.recipes.metrics import CardMetrics, TrainingMetrics, names
+from jobs.recipes.metrics import EARLY, CardMetrics, TrainingMetrics, names
 from jobs.recipes.recipe import examine, parse
 from jobs.recipes.sources import model_problems
 from jobs.recipes.stored import storage_problems
@@ -82,6 +82,17 @@ class Qlora:
         evaluation = examine(recipe).evaluation
         of_training = (*METRICS, *ON_A_CARD)
         return of_training if evaluation is None else (*of_training, *metric_names(evaluation))
+
+    def early_metrics(self, recipe: Mapping[str, Any], *, documents: bool) -> Sequence[str]:
+        """The loss and what training takes; the metrics of tasks where these are asked."""
+        evaluation = examine(recipe).evaluation
+        tasks = evaluation.tasks if evaluation and documents else None
+        return (*EARLY, *(one.name for one in (survey(tasks).reported if tasks else ())))
+
+    def fewest_steps(self, recipe: Mapping[str, Any]) -> int | None:
+        """Of a trial whose length is not told in epochs."""
+        trainer = examine(recipe).trainer
+        return trainer.max_steps if trainer else None
 
     def resolve(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
         """With absolute paths of model, data and tasks, and the text of template files."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jobs.kinds.base import Unforetold
-from jobs.recipes.metrics import SyntheticMetrics, names
+from jobs.recipes.metrics import EVAL_LOSS, SyntheticMetrics, names
 from jobs.recipes.synthetic import UNTUNED, Problem, problems
 
 METRICS = names(SyntheticMetrics)
@@ -31,6 +31,10 @@ class Synthetic(Unforetold):
     def metrics(self, recipe: Mapping[str, Any]) -> Sequence[str]:
         """The names of the metrics that every trial reports."""
         return METRICS
+
+    def early_metrics(self, recipe: Mapping[str, Any], *, documents: bool) -> Sequence[str]:
+        """All but the time that it takes to start."""
+        return (EVAL_LOSS, "train_loss", "train_seconds")
 
     def prepare(self, recipe: Mapping[str, Any], cache: str, say: Callable[[str], None]) -> None:
         """Nothing: a synthetic trial needs nothing of the cache."""

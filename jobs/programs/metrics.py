@@ -41,12 +41,12 @@ def read_metrics(path: Path, wanted: Sequence[str]) -> dict[str, Metric]:
             "trainer.metrics lists what every trial must report",
         )
     metrics = {name: _wanted(name, told[name], path) for name in wanted}
-    others = {name: _metric(value) for name, value in told.items() if name not in metrics}
+    others = {name: metric_of(value) for name, value in told.items() if name not in metrics}
     return metrics | {name: metric for name, metric in others.items() if metric is not None}
 
 
 def _wanted(name: str, value: Any, path: Path) -> Metric:
-    metric = _metric(value)
+    metric = metric_of(value)
     if metric is not None:
         return metric
     first = value[0] if isinstance(value, list) and value else value
@@ -57,7 +57,8 @@ def _wanted(name: str, value: Any, path: Path) -> Metric:
     )
 
 
-def _metric(value: Any) -> Metric | None:
+def metric_of(value: Any) -> Metric | None:
+    """A number, or [number, standard error]; None for anything else."""
     if _number(value) and math.isfinite(value):
         return Metric(float(value))
     if isinstance(value, list) and len(value) == 2 and all(map(_number, value)) and math.isfinite(value[0]):

@@ -9,6 +9,29 @@ from pathlib import Path
 from typing import Any
 
 
+class LineFollower:
+    """The whole lines of a file that grows, each once.
+
+    Args:
+        begin: byte from which on they count.
+    """
+
+    def __init__(self, path: Path, begin: int = 0) -> None:
+        self._path, self._read, self._torn = path, begin, b""
+
+    def news(self) -> list[bytes]:
+        """The lines that were added; none while there is no file."""
+        with suppress(OSError), self._path.open("rb") as stream:
+            if self._path.stat().st_size < self._read:
+                self._read, self._torn = 0, b""  # the program wrote the file anew
+            stream.seek(self._read)
+            text = stream.read()
+            self._read += len(text)
+            *whole, self._torn = (self._torn + text).split(b"\n")
+            return whole
+        return []
+
+
 class ProgramProgress:
     """The latest of what was told; lines of earlier attempts are passed over, and so is what is no JSON.
 
@@ -22,26 +45,14 @@ class ProgramProgress:
         self.loss: float | None = None
         self.learning_rate: float | None = None
         self.saved = False  # a line said so, since this was last set to False
-        self._read = path.stat().st_size if path.exists() else 0
-        self._torn = b""
+        self._lines = LineFollower(path, path.stat().st_size if path.exists() else 0)
 
     def news(self) -> bool:
         """Read on; whether there was anything new."""
-        lines = self._lines()
+        lines = [line for line in map(_parsed, self._lines.news()) if line is not None]
         for line in lines:
             self._take(line)
         return bool(lines)
-
-    def _lines(self) -> list[dict[str, Any]]:
-        with suppress(OSError), self.path.open("rb") as stream:
-            if self.path.stat().st_size < self._read:
-                self._read, self._torn = 0, b""  # the program wrote the file anew
-            stream.seek(self._read)
-            text = stream.read()
-            self._read += len(text)
-            *whole, self._torn = (self._torn + text).split(b"\n")
-            return [line for line in map(_parsed, whole) if line is not None]
-        return []
 
     def _take(self, line: dict[str, Any]) -> None:
         self.step = _count(line.get("step"), self.step)

@@ -18,7 +18,7 @@ from jobs.recipes.recipe import read_group
 
 STRICT = ConfigDict(extra="forbid", protected_namespaces=())
 # What a field may name beside the parameters.
-GIVEN = ("trial", "folder", "attempt", "seed", "metrics", "progress", "parameters", "python")
+GIVEN = ("trial", "folder", "attempt", "seed", "metrics", "progress", "rungs", "parameters", "python")
 TRAIN_SECONDS = "train_seconds"  # measured by the trial
 NAME = re.compile(r"[A-Za-z_]\w*")
 

@@ -10,6 +10,13 @@ from dataclasses import dataclass, fields
 from hpo.records import Metric
 
 EVAL_LOSS = "eval_loss"
+# with the steps; at a rung these are extrapolated
+GROWING = frozenset({"train_seconds", "train_cpu_seconds", "tokens", "skipped_steps", "gpu_energy_wh"})
+# what a fine-tune knows of itself at a rung
+EARLY = (
+    *(EVAL_LOSS, "train_loss", "train_seconds", "train_cpu_seconds", "tokens", "tokens_per_second"),
+    *("peak_memory_gib", "trainable_parameters", "skipped_steps", "gpu_energy_wh"),
+)
 PLAIN_SUFFIX = "_16bit"  # of what is measured on the base model that is not quantised
 
 

@@ -20,6 +20,7 @@ STANDARD_ERROR = 0.01  # of the evaluation loss: it has noise of this size
 BEST_RATE = -2.8  # log10 of learning rate x sqrt(alpha / rank) at the bottom of the bowl
 LARGEST_RANK = 64
 SHARES = {"qv": 0.25, "attention": 0.45, "mlp": 0.7, "all": 1.0}  # of the adapter's largest size
+FALL = 8.0  # how fast the loss of a trial falls, at a learning rate that is not too low
 LAYERS = 7  # of a Llama block: one name of a list is a seventh
 
 Problem = tuple[str, str]
@@ -64,6 +65,20 @@ class SyntheticRecipe:
         low, high = min(rate - BEST_RATE, 0.0), max(rate - BEST_RATE, 0.0)
         return 0.7 + 0.06 / math.sqrt(self.size * fidelity) + 0.3 * low**2 + 0.6 * high**2
 
+    def rung_loss(self, share: float) -> float:
+        """Loss of a trial under way: it falls from `UNTUNED` to `eval_loss()`, so that curves cross.
+
+        A low learning rate is slow to begin with, whatever it comes to.
+
+        Args:
+            share: done, in [0, 1].
+        """
+        rate = math.log10(self.learning_rate) + 0.5 * math.log10(self.lora_alpha / self.lora_rank)
+        speed = FALL * 10 ** (0.5 * min(rate - BEST_RATE, 0.0))
+        last = math.exp(-speed)
+        left = (math.exp(-speed * share) - last) / (1.0 - last)
+        return self.eval_loss() + (UNTUNED - self.eval_loss()) * left
+
     def work_seconds(self, seed: int, fidelity: float = 1.0) -> float:
         """How long the trial works: log-normal around a mean of `seconds`, whatever the spread.
 
@@ -80,6 +95,15 @@ class SyntheticRecipe:
             fidelity: share of the full length, in (0, 1].
         """
         return self.work_seconds(seed, fidelity) + self.seconds * fidelity * self.size
+
+    def rung_metrics(self, seed: int, rung: float, share: float) -> dict[str, float]:
+        """What a trial of this recipe measures at a rung, with its noise; what grows is extrapolated.
+
+        Args:
+            share: that is done when it measures.
+        """
+        noise = STANDARD_ERROR * draw(seed, "rung", rung).gauss(0.0, 1.0)
+        return {"eval_loss": self.rung_loss(share) + noise, "train_seconds": self.train_seconds(seed)}
 
 
 def draw(seed: int, *what: object) -> random.Random:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -24,6 +24,7 @@ from jobs.memory.sizing import Sizing, choose_sizing
 from jobs.recipes.recipe import TrainerRecipe
 from jobs.training.process_group import OutOfMemoryElsewhere
 from jobs.training.resources import model_of
+from jobs.training.rungs import RungMeter, RungWatch
 from jobs.training.trainer import TOTALS, AdapterTrainer, Surroundings, Totals, training_arguments
 
 SEED_STRIDE = 1_000_003  # between the seeds of two ranks: dropout must not be the same on each
@@ -116,6 +117,7 @@ class Plan:
     attempt: int
     folder: Path
     memory_factor: float = 1.0  # see `jobs.memory.peak.correction`
+    rungs: Mapping[int, Sequence[float]] = field(default_factory=dict)  # by the step that reaches them
 
 
 def train(
@@ -126,14 +128,16 @@ def train(
     plan: Plan,
     surroundings: Surroundings,
     first_step: Callable[[], None],
+    meter: RungMeter | None = None,
 ) -> AdapterTrainer:
     """Train from the newest checkpoint, or from the start, to the last step.
 
     Args:
         collator: pads, or packs.
+        meter: what the first rank measures with at the rungs of the plan.
 
     Returns:
-        The trainer, done: with the model, the totals, and able to checkpoint again.
+        The trainer, done, or stopped at a rung: with the model, the totals, and able to checkpoint again.
 
     Raises:
         Diverged: see `AdapterTrainer.account_losses`.
@@ -169,6 +173,8 @@ def train(
             train_dataset=read,
             data_collator=collator,
         )
+        if plan.rungs:  # first, so that no step is as long as what it measures
+            trainer.add_callback(RungWatch(trainer, plan.rungs, meter))
         trainer.add_callback(StepWatch(trainer, recipe, first_step))
         trainer.surroundings.progress.phase(progress_line(trainer, "training"))
         first_step = _nothing  # the trial has begun, whatever fits

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -84,9 +85,21 @@ def random_state() -> bytes:
 
 def restore_random_state(file: Path) -> None:
     """Go on with the random numbers where a rank stood; where it was not there, with those of its seed."""
-    if not file.exists():
-        return
-    state = torch.load(file, weights_only=True)
+    if file.exists():
+        _restore(torch.load(file, weights_only=True))
+
+
+@contextmanager
+def same_random_numbers() -> Iterator[None]:
+    """Whatever a block draws or seeds, this process draws afterwards what it would have drawn without it."""
+    state = random_state()
+    try:
+        yield
+    finally:
+        _restore(torch.load(io.BytesIO(state), weights_only=True))
+
+
+def _restore(state: dict[str, Any]) -> None:
     random.setstate(state["python"])
     np.random.set_state(cast(Any, state["numpy"]))  # noqa: NPY002 # see above
     torch.set_rng_state(state["cpu"])

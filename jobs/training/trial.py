@@ -12,11 +12,12 @@ from peft import PeftModel
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from hpo.paths import TrialPaths
-from hpo.records import Metric, Progress, TrialResult, TrialSpec
+from hpo.records import Metric, Progress, StoppedResult, TrialResult, TrialSpec
 from jobs.attempt.attempt import Attempt
 from jobs.attempt.card import Card
 from jobs.attempt.console import say
 from jobs.attempt.environment import machine, seconds_since_start, versions
+from jobs.attempt.rungs import RungLog, rung_steps
 from jobs.data.marks import pad_token
 from jobs.data.packing import Packer, attend_within_examples
 from jobs.data.rows import data_key
@@ -38,6 +39,7 @@ from jobs.training.gpus import Place
 from jobs.training.loop import Plan, progress_line, train
 from jobs.training.rank_group import part, rank_group
 from jobs.training.resources import drawn_energy, memory_metrics
+from jobs.training.rungs import RungMeter
 from jobs.training.shared_checkpoints import SharedCheckpoints
 from jobs.training.trainer import AdapterTrainer, Surroundings, makes_again
 from jobs.training.trial_evaluation import TrialEvaluation
@@ -101,14 +103,15 @@ def with_adapter(loaded: Loaded, recipe: Recipe, spec: TrialSpec) -> PeftModel:
 def plan_of(spec: TrialSpec, recipe: Recipe, loaded: Loaded, attempt: int, paths: TrialPaths) -> Plan:
     """How long an attempt trains, from which seed."""
     steps = recipe.trainer.steps(len(loaded.examples.train), spec.fidelity)
-    return Plan(steps, spec.seed, attempt, paths.checkpoints, spec.memory_factor)
+    rungs = rung_steps(spec.rungs, steps)
+    return Plan(steps, spec.seed, attempt, paths.checkpoints, spec.memory_factor, rungs)
 
 
-def run(spec: TrialSpec, attempt: Attempt, place: Place) -> TrialResult:
+def run(spec: TrialSpec, attempt: Attempt, place: Place) -> TrialResult | StoppedResult:
     """Run one attempt of a trial to its end.
 
     Returns:
-        The result, not committed yet; the adapter is saved.
+        The result, or that of a rung, not committed yet; the adapter is saved.
 
     Raises:
         TrialError: see `jobs.errors`.
@@ -136,15 +139,24 @@ def run(spec: TrialSpec, attempt: Attempt, place: Place) -> TrialResult:
         checkpoints = SharedCheckpoints(attempt.checkpoints, ranks)
         surroundings = Surroundings(precision, card, progress, checkpoints, signals, ranks)
         plan = plan_of(spec, recipe, loaded, attempt.number, attempt.paths)
-        trainer = train(adapted, loaded.examples, collator, recipe.trainer, plan, surroundings, first_step)
+        judge = Judge(recipe, cache, loaded.tokenizer, loaded.examples.validation, loaded.collator, precision)
+        trained = plan.steps * recipe.trainer.batch_size // place.ranks
+        meter = RungMeter.of(RungLog(attempt), judge, loaded.examples, spec, trained) if plan.rungs else None
+        trainer = train(
+            adapted, loaded.examples, collator, recipe.trainer, plan, surroundings, first_step, meter
+        )
         times.peak_gib = part(trainer)
     use_cores()
+    details = _details(spec, recipe, trainer, loaded, place)
+    if meter is not None:
+        details["rung_seconds"] = meter.log.seconds
+        if len(trainer.totals.losses) < plan.steps:
+            _save(adapted, attempt)
+            return meter.log.result(trainer.state.global_step, details)
     memory = memory_metrics(trainer, recipe.trainer)
-    judge = Judge(recipe, cache, loaded.tokenizer, loaded.examples.validation, loaded.collator, precision)
     evaluation = TrialEvaluation(trainer, attempt, judge, loaded.base.key)
     judgement, tasks = evaluation.as_trained()
-    attempt.owner.confirm()
-    size = attempt.insist(lambda: save_adapter(adapted, attempt.paths.adapter), "write the adapter")
+    size = _save(adapted, attempt)
     evaluation.write_samples()
     times.peak_gib = max(times.peak_gib, card.peak_bytes() / 2**30)  # as trained; the plain base takes more
     plain = evaluation.on_plain_base()
@@ -152,7 +164,12 @@ def run(spec: TrialSpec, attempt: Attempt, place: Place) -> TrialResult:
     on_card = replace(memory, gpu_energy_wh=drawn_energy(trainer)).measured()
     metrics = {**_metrics(trainer, judgement, size, times).measured(), **tasks, **plain, **on_card}
     progress.phase(progress_line(trainer, "done", judgement.loss))
-    return TrialResult(spec.trial, attempt.number, metrics, _details(spec, recipe, trainer, loaded, place))
+    return TrialResult(spec.trial, attempt.number, metrics, details)
+
+
+def _save(adapted: PeftModel, attempt: Attempt) -> AdapterSize:
+    attempt.owner.confirm()
+    return attempt.insist(lambda: save_adapter(adapted, attempt.paths.adapter), "write the adapter")
 
 
 def collator_of(loaded: Loaded, data: DataRecipe) -> Collator | Packer:

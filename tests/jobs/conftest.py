@@ -101,10 +101,10 @@ def recipe(shipped: dict[str, Any], tiny_model: Path, tmp_path: Path) -> dict[st
 def make_trial(tmp_path: Path, cache: Path) -> MakeTrial:
     """Write the spec of a trial into a study folder."""
 
-    def make(recipe: dict[str, Any], trial: str = "0000", seed: int = 3) -> TrialPaths:
+    def make(recipe: dict[str, Any], trial: str = "0000", seed: int = 3, **early: Any) -> TrialPaths:
         paths = TrialPaths(tmp_path / "study" / "trials" / trial)
         paths.folder.mkdir(parents=True)
-        spec = TrialSpec("study", trial, 0, {}, recipe, ["eval_loss"], seed, str(cache), "hash")
+        spec = TrialSpec("study", trial, 0, {}, recipe, ["eval_loss"], seed, str(cache), "hash", **early)
         write_json(paths.spec, spec.to_json())
         return paths
 

@@ -17,6 +17,7 @@ from hpo.study.learning_curves import LearningCurve
 
 OUTCOMES: Mapping[str, str] = {
     "completed": "#2b8a74",
+    "stopped": "#7fb8a8",
     "running": "#1f6fb4",
     "preempted": "#d08a1d",
     "timed_out": "#b7791f",

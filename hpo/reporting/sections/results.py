@@ -15,6 +15,7 @@ from hpo.reporting.figures.parameters import history_figure, objective_figure, s
 from hpo.reporting.figures.style import group_of
 from hpo.reporting.material import Material
 from hpo.reporting.sections.blocks import Block, Cell, FigureBlock, Section, TableBlock, TextBlock
+from hpo.study.gpu_hours import saved_hours
 from hpo.study.snapshot import measured_trials
 from hpo.study.state import Trial, TrialState
 
@@ -215,7 +216,7 @@ def _trials(material: Material) -> Section:
             *(with_error(trial, name) for name in material.objectives),
             *(trial.params.get(name, "") for name in params),
             group_of(trial),
-            f"{trial.cause.value}: {trial.message[:200]}" if trial.cause else "",
+            f"{trial.cause.value}: {trial.message[:200]}" if trial.cause else trial.rung_note,
         ]
         for trial in shown
     ]
@@ -231,6 +232,9 @@ def summary(material: Material) -> list[tuple[str, str]]:
     study, usage = material.study, material.snapshot.usage
     counts = {state: len(study.in_state(state)) for state in TrialState}
     tiles = [("trials completed", f"{counts[TrialState.COMPLETED]} of {len(study.trials)}")]
+    if counts[TrialState.STOPPED]:
+        tiles.append(("stopped at a rung", str(counts[TrialState.STOPPED])))
+        tiles.append(("GPU-hours saved by that", f"{saved_hours(study):.3g}"))
     if counts[TrialState.FAILED]:
         tiles.append(("failed", str(counts[TrialState.FAILED])))
     tiles.append(("on the front", str(len(material.front))))

@@ -73,7 +73,7 @@ def _failures(material: Material) -> Section:
     says = "Why attempts ended without a result, what they said, and what the search learned from each."
     groups: dict[tuple[Cause, str], list[AttemptEnd]] = {}
     for end in material.study.ends:
-        if end.cause is not None:
+        if end.cause not in (None, Cause.STOPPED):
             groups.setdefault((end.cause, end.gist), []).append(end)
     failed = material.study.in_state(TrialState.FAILED)
     told = {end.trial for own in groups.values() for end in own}

@@ -23,10 +23,12 @@ from hpo.records import (
     AttemptRecord,
     BatchRecord,
     Failure,
+    StoppedResult,
     TrialResult,
     TrialSpec,
     read_json,
     read_jsonl,
+    read_rungs,
     write_json,
 )
 from jobs import run_synthetic
@@ -308,3 +310,35 @@ def test_disk_that_takes_nothing_for_a_while(
     assert TrialResult.read(paths.metrics).trial == "0000"
     assert AttemptRecord.read(paths.attempt(1)).ended == "completed"
     assert read_jsonl(paths.progress)[0]["phase"] == "loading"
+
+
+def test_rungs_are_measured_once_and_a_marker_ends_the_trial_there(
+    recipe: dict[str, Any], make_trial: MakeTrial
+) -> None:
+    """25 steps: rungs at steps 9 and 17; thawed, it comes to the end of a trial in peace."""
+    peace, stopped = make_trial(recipe, "0001"), make_trial(recipe, "0002", rungs=[1 / 3, 2 / 3])
+    assert run(peace) == 0
+    stopped.stop.touch()
+    assert run(stopped) == 0
+    assert not stopped.metrics.exists()
+    result = StoppedResult.read(stopped.stopped(1))
+    assert (result.rung, result.step) == (1 / 3, 9)
+    assert run(stopped) == 0  # its task was requeued at its end: there is nothing to do
+    assert len(list(stopped.attempts.glob("*.json"))) == 1
+    stopped.stop.unlink()
+    assert run(stopped) == 0
+    assert exact(stopped) == exact(peace)
+    assert [(own.rung, own.step, own.attempt) for own in read_rungs(stopped.rungs, "0002")] == [
+        (1 / 3, 9, 1),
+        (2 / 3, 17, 2),
+    ]
+
+
+def test_curves_cross(recipe: dict[str, Any]) -> None:
+    """A low learning rate is behind a high one at first, and ahead at the end; all begin untuned."""
+    slow = parse({"trainer": recipe["trainer"] | {"learning_rate": 3e-4}})
+    fast = parse({"trainer": recipe["trainer"] | {"learning_rate": 1e-2}})
+    assert slow.rung_loss(0.0) == fast.rung_loss(0.0) == pytest.approx(3.0)
+    assert slow.rung_loss(1 / 9) > fast.rung_loss(1 / 9)
+    assert slow.rung_loss(1.0) == pytest.approx(slow.eval_loss())
+    assert slow.rung_loss(1.0) < fast.rung_loss(1.0)

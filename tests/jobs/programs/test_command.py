@@ -17,7 +17,16 @@ import yaml
 from conditions import wait_until
 
 from hpo.paths import TrialPaths
-from hpo.records import AttemptRecord, Failure, Metric, TrialResult, read_json, read_jsonl
+from hpo.records import (
+    AttemptRecord,
+    Failure,
+    Metric,
+    StoppedResult,
+    TrialResult,
+    read_json,
+    read_jsonl,
+    read_rungs,
+)
 from jobs import run_command
 from jobs.attempt.signals import Signals
 from jobs.errors import Diverged, TrialError
@@ -361,3 +370,22 @@ def test_documented_argument_lists_are_accepted(example: str, recipe: dict[str, 
     made = {"trainer": recipe["trainer"] | written["trainer"] | tuned}
     assert Command().problems(made) == []
     assert set(written["objectives"]) <= set(Command().metrics(made))
+
+
+def test_rungs_are_taken_from_the_program_and_a_marker_ends_it(
+    shell: Callable[..., dict[str, Any]], make_trial: MakeTrial, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A line counts for the highest rung it has reached; what is none is told of; a stop is a TERM."""
+    lines = ['{{"share": 0.1, "loss": 9}}', "no line", '{{"share": 0.4, "loss": [2.5, 0.1], "word": "x"}}']
+    tell = "; ".join(f"echo '{line}' >> {{rungs}}" for line in lines)
+    paths = make_trial(
+        shell(f"trap 'exit 3' TERM; {tell}; while :; do sleep 0.1; done"), rungs=[1 / 9, 1 / 3]
+    )
+    paths.stop.touch()
+    assert run(paths) == 0
+    (record,) = read_rungs(paths.rungs, "0000")
+    assert (record.rung, record.share, record.metrics["loss"]) == (1 / 3, 0.4, Metric(2.5, 0.1))
+    assert record.metrics["train_seconds"].value > 0
+    result = StoppedResult.read(paths.stopped(1))
+    assert (result.rung, result.metrics) == (1 / 3, record.metrics)
+    assert "no line" in capfd.readouterr().err

@@ -1,0 +1,1 @@
+"""Trials that are measured, and perhaps ended, before their full length."""

@@ -1,0 +1,34 @@
+"""Asynchronous successive halving, of one objective or several: who goes on at a rung.
+
+References:
+    [Li2020] L. Li et al. A system for massively parallel hyperparameter tuning (ASHA). MLSys 2020.
+    [Schmucker2021] R. Schmucker et al. Multi-objective asynchronous successive halving. arXiv 2106.12639.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from hpo.pareto import Row, crowding, layers
+
+
+def goes_on(rows: Sequence[Row], place: int, reduction: int) -> bool:
+    """Whether a trial is among the best one in `reduction` at a rung, rounded up [Li2020].
+
+    The better ones are those of earlier non-dominated layers, and in the same layer the less crowded ones
+    [Schmucker2021]; of equals those that come first.
+
+    Args:
+        rows: n rows of m values to minimise, of all trials that have reached the rung.
+        place: of the trial.
+    """
+    found = layers(rows)
+    room = math.ceil(sum(layer < len(rows) for layer in found) / reduction)
+    room -= sum(layer < found[place] for layer in found)
+    equals = [index for index, layer in enumerate(found) if layer == found[place]]
+    if room <= 0 or room >= len(equals):
+        return room > 0
+    distance = crowding([rows[index] for index in equals])
+    best = sorted(range(len(equals)), key=lambda index: -distance[index])[:room]
+    return place in [equals[index] for index in best]
