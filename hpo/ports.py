@@ -83,6 +83,19 @@ class ExecutorTraits(TypedDict):
 Task = tuple[str, int]  # (job id of the array, index)
 
 
+class Clock(Protocol):
+    """What time it is where tasks run, and how it passes."""
+
+    def time(self) -> float:
+        """Seconds since the epoch."""
+
+    def monotonic(self) -> float:
+        """Seconds that nobody puts back."""
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+
+
 class Executor(Protocol):
     """Runs arrays of tasks: Slurm, or processes on this machine.
 
@@ -98,6 +111,10 @@ class Executor(Protocol):
     @property
     def traits(self) -> ExecutorTraits:
         """What differs from other executors; asks the site nothing."""
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that its tasks go by, and so whoever waits for them."""
 
     def silence(self) -> str:
         """Why the scheduler cannot be asked anything now, in its own words; "" where it answers."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -49,9 +50,14 @@ class Cause(StrEnum):
     STOPPED = "stopped"  # by the controller, at a rung: a result of that fidelity
 
 
+def utc(seconds: float) -> str:
+    """A time in seconds since the epoch as UTC, ISO 8601 with microseconds."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
+
+
 def utc_now() -> str:
-    """The time now, UTC, ISO 8601 with microseconds."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
+    """The time now; see `utc`."""
+    return utc(time.time())
 
 
 @contextmanager

@@ -17,10 +17,10 @@ from jobs.attempt.environment import machine, seconds_since_start
 from jobs.attempt.rungs import RungLog, rung_steps
 from jobs.errors import Diverged, OutOfMemory, TrialError
 from jobs.recipes.metrics import EVAL_LOSS, SyntheticMetrics
-from jobs.recipes.synthetic import STANDARD_ERROR, UNTUNED, SyntheticRecipe, draw, parse
+from jobs.recipes.synthetic import STANDARD_ERROR, SyntheticRecipe, draw, late_steps, parse, step_loss
+from jobs.simulation.execution import Course, SimulatedExecution, begin
 
 STATE = "state.json"
-STEP_NOISE = 0.02  # of the training loss
 
 
 def main(study_folder: str, batch: str, trial: str) -> int:
@@ -47,9 +47,8 @@ class SyntheticTrial:
         self._spec, self._attempt = spec, attempt
         self._recipe = parse(spec.recipe)
         self._seconds = self._recipe.work_seconds(spec.seed, spec.fidelity)
-        self._steps = max(1, math.ceil(self._seconds / self._recipe.step_seconds))
-        self._eval_loss = self._recipe.eval_loss(spec.fidelity)
-        self._eval_loss += STANDARD_ERROR * draw(spec.seed, "evaluation").gauss(0.0, 1.0)
+        self._steps = self._recipe.steps(self._seconds)
+        self._eval_loss = self._recipe.final_loss(spec.seed, spec.fidelity)
         self._progress = attempt.progress()
         self._checkpoints = attempt.checkpoints
         self._state = SyntheticState()
@@ -102,25 +101,16 @@ class SyntheticTrial:
         step, share = self._state.step, self._state.step / self._steps
         for rung in self._rung_steps.get(step, ()):
             if self._rungs.lacks(rung):
-                metrics = self._recipe.rung_metrics(self._spec.seed, rung, share)
-                metrics["train_loss"] = self._state.loss or UNTUNED
-                measured = {name: Metric(value) for name, value in metrics.items()}
-                measured[EVAL_LOSS] = Metric(metrics[EVAL_LOSS], STANDARD_ERROR)
+                measured = rung_metrics(self._recipe, self._spec.seed, rung, step, self._steps)
                 self._rungs.add(rung, share, step, measured)
 
     def _count_step(self, length: float) -> None:
-        state, share = self._state, (self._state.step + 1) / self._steps
-        noise = STEP_NOISE * draw(self._spec.seed, "step", state.step + 1).gauss(0.0, 1.0)
+        state = self._state
         state.step += 1
-        state.loss = self._eval_loss + (UNTUNED - self._eval_loss) * math.exp(-5 * share) + noise
+        state.loss = step_loss(self._eval_loss, self._spec.seed, state.step, self._steps)
         state.train_seconds += length
-        if state.step > self._steps - self._late:
+        if state.step > self._steps - late_steps(self._steps):
             state.late_losses += state.loss
-
-    @property
-    def _late(self) -> int:
-        """How many steps make the training loss: the last tenth, at least one."""
-        return max(1, self._steps // 10)
 
     def _save(self) -> None:
         self._checkpoints.save(self._state.step, self._write)
@@ -147,7 +137,7 @@ class SyntheticTrial:
         spec = self._spec
         metrics = SyntheticMetrics(
             eval_loss=Metric(self._eval_loss, STANDARD_ERROR),
-            train_loss=Metric(self._state.late_losses / self._late),
+            train_loss=Metric(self._state.late_losses / late_steps(self._steps)),
             train_seconds=Metric(self._recipe.train_seconds(spec.seed, spec.fidelity)),
             start_seconds=Metric(start_seconds),
         ).measured()
@@ -162,6 +152,50 @@ class SyntheticTrial:
             "work_seconds": self._seconds,
             "hashes": {"recipe": self._spec.recipe_hash},
         }
+
+
+def rung_metrics(recipe: SyntheticRecipe, seed: int, rung: float, step: int, steps: int) -> dict[str, Metric]:
+    """What a trial measures at a rung; what grows is extrapolated."""
+    final = recipe.final_loss(seed)
+    return {
+        EVAL_LOSS: Metric(recipe.rung_loss_of(seed, rung, step / steps), STANDARD_ERROR),
+        "train_loss": Metric(step_loss(final, seed, step, steps)),
+        "train_seconds": Metric(recipe.train_seconds(seed)),
+    }
+
+
+def simulated_main(
+    study_folder: str, batch: str, trial: str, *, at: float, node: str, job: str, restart: int
+) -> SimulatedExecution | None:
+    """Begin an attempt of a trial that is only computed; see `jobs.simulation.execution.begin`."""
+    return begin(study_folder, batch, trial, course, at, node, job, restart)
+
+
+def course(spec: TrialSpec, attempt: int, step: int) -> Course:
+    """What an attempt of a trial comes to that goes on from a step."""
+    recipe, seed = parse(spec.recipe), spec.seed
+    seconds = recipe.work_seconds(seed, spec.fidelity)
+    steps, final = recipe.steps(seconds), recipe.final_loss(seed, spec.fidelity)
+
+    def at_end() -> dict[str, Metric]:
+        late = late_steps(steps)
+        losses = [step_loss(final, seed, own, steps) for own in range(steps - late + 1, steps + 1)]
+        return SyntheticMetrics(
+            eval_loss=Metric(final, STANDARD_ERROR),
+            train_loss=Metric(math.fsum(losses) / late),
+            train_seconds=Metric(recipe.train_seconds(seed, spec.fidelity)),
+            start_seconds=Metric(recipe.start_seconds),
+        ).measured()
+
+    return Course(
+        steps=steps,
+        seconds=seconds,
+        start_seconds=recipe.start_seconds,
+        checkpoint_every_s=recipe.checkpoint_every_s,
+        at_rung=lambda rung, own: rung_metrics(recipe, seed, rung, own, steps),
+        at_end=at_end,
+        failure=Doom(recipe, spec, attempt, step, steps).first(step, steps),
+    )
 
 
 class Doom:
@@ -186,20 +220,35 @@ class Doom:
         struck, share_done = chance.random() < share, chance.random()
         return begin + int(share_done * (steps - begin + 1)) if struck else None
 
+    def first(self, begin: int, steps: int) -> tuple[int, TrialError | None] | None:
+        """The step at which the attempt fails, and how; None as its error: it is killed without a word."""
+        planned = (begin if self._too_large else None, self._diverged, self._error, self._crash)
+        struck = [max(begin, step) for step in planned if step is not None and step <= steps]
+        if not struck:
+            return None
+        try:
+            self._raise(min(struck))
+        except TrialError as error:
+            return min(struck), error
+        return min(struck), None
+
     def strike(self, step: int) -> None:
         """Fail, if this is the step for it.
 
         Raises:
             TrialError: as the recipe asks.
         """
+        self._raise(step)
+        if self._crash is not None and step >= self._crash:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def _raise(self, step: int) -> None:
         if self._too_large:
             raise OutOfMemory(f"out of memory at step {step}, as trainer.fail_out_of_memory asks")
         if self._diverged is not None and step >= self._diverged:
             raise Diverged(f"diverged at step {step}, as trainer.fail_diverged or diverges_above asks")
         if self._error is not None and step >= self._error:
             raise TrialError(f"{self._place}: error at step {step}, as trainer.fail_error asks")
-        if self._crash is not None and step >= self._crash:
-            os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

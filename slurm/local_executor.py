@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from slurm.client import logs
+from slurm.clocks import WallClock
 from slurm.errors import SchedulerError, SubmissionError
 from slurm.local import array as local_array
 from slurm.local import claim, devices
@@ -47,6 +48,7 @@ class LocalExecutor:
         "follows": False,
     }
 
+    clock = WallClock()
     unanswered = ""  # this machine always tells of its tasks
 
     def __init__(self, **settings: Any) -> None:

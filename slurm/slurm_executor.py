@@ -13,6 +13,7 @@ from slurm.client.cancelled_while_waiting import CancelledWhileWaiting
 from slurm.client.command import run
 from slurm.client.environment import not_followed
 from slurm.client.requests import require, task_lists
+from slurm.clocks import WallClock
 from slurm.resources import resources
 from slurm.settings import ClusterSettings
 from slurm.view import ArrayOptions, Ending, ExecutorTraits, Room, SiteLimits, Task, TaskView
@@ -22,6 +23,7 @@ class SlurmExecutor:
     """Runs each batch as one Slurm array."""
 
     name = "slurm"
+    clock = WallClock()
     traits: ClassVar[ExecutorTraits] = {
         "runs_as": "Slurm arrays",
         "poll_s": 10.0,

@@ -61,6 +61,7 @@ ROOMS = {
     "jobs.attempt": ("tracking",),
     "jobs.recipes": (),
     "jobs.programs": ("attempt", "recipes"),
+    "jobs.simulation": ("attempt",),
     "jobs.data": ("recipes",),
     "jobs.memory": ("recipes",),
     "jobs.models": ("attempt", "data", "recipes"),
@@ -71,6 +72,7 @@ ROOMS = {
     "jobs.kinds": ("data", "evaluation", "memory", "prepare", "recipes"),
     "slurm.client": (),
     "slurm.local": ("client",),
+    "slurm.simulation": (),
     "slurm.devcluster": ("client", "local"),
 }
 # On top of a package: what commands, arrays and users begin with, which may import every room. All other
@@ -78,7 +80,7 @@ ROOMS = {
 DOORS = {
     "hpo": ("__main__", "cli", "optimizer", "remote"),
     "jobs": ("command", "decode", "foresight", "synthetic", "demo_program", "run_"),
-    "slurm": ("auto", "local_executor", "slurm_executor"),
+    "slurm": ("auto", "local_executor", "simulated_executor", "slurm_executor"),
 }
 MOST_MODULES = 20  # of a folder
 

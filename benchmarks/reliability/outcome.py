@@ -17,8 +17,7 @@ from hpo.records import Metric, RecordError, TrialResult, TrialSpec, read_jsonl
 from hpo.study.causes import record_of
 from hpo.study.replay import replay
 from hpo.study.state import Event, Study, TrialState
-from jobs.recipes.synthetic import STANDARD_ERROR, UNTUNED, draw, parse
-from jobs.run_synthetic import STEP_NOISE
+from jobs.recipes.synthetic import STANDARD_ERROR, STEP_NOISE, UNTUNED, draw, parse
 from slurm.devcluster.processes import job_processes
 
 QUEUE_S = 90.0

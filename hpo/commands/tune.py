@@ -25,6 +25,7 @@ from hpo.errors import InputError, Problem, StudyError
 from hpo.objectives import describe_objectives
 from hpo.paths import StudyPaths
 from hpo.ports import ArrayOptions
+from hpo.records import utc
 from hpo.study.journal import Journal, load_study
 from hpo.study.lease import HeldLease, refuse_second_controller
 from hpo.study.state import Event, Study, TrialState
@@ -123,7 +124,8 @@ def _begin(parts: Assembly, console: Console) -> None:
     refuse_unwritable(parts.paths.folder.parent)
     refuse_impossible(parts, parts.limits.batch_size)
     _prepare(parts, console)
-    create_study(parts.paths, parts.raw, parts.identity, {**configured(parts), "earlier": earlier})
+    created = {**configured(parts), "earlier": earlier, "at": utc(parts.executor.clock.time())}
+    create_study(parts.paths, parts.raw, parts.identity, created)
 
 
 def refuse_impossible(parts: Assembly, count: int) -> None:
@@ -306,7 +308,8 @@ def _tell_late(parts: Assembly, study: Study, console: Console) -> None:
 
 
 def _controller(parts: Assembly, lease: HeldLease, view: View, *, anew: bool) -> Controller:
-    journal = Journal(parts.paths.journal, view.event, lease.renew)
+    clock = parts.executor.clock.time
+    journal = Journal(parts.paths.journal, view.event, lease.renew, clock)
     study = journal.study
     if anew or not study.started:  # a step of many says nothing of itself
         baseline = parts.kind.baseline(parts.recipe, parts.cache)
@@ -325,6 +328,7 @@ def _controller(parts: Assembly, lease: HeldLease, view: View, *, anew: bool) ->
         parts.limits,
         lease,
         parts.target,
+        clock=clock,
         say=view.say,
         targets=[target_of(parts.raw, group) for group in GROUPS],
     )

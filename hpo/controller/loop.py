@@ -153,21 +153,22 @@ class Loop:
         self._pacer = Pacer(parts.poll_s, backs_off=parts.executor.traits["backs_off"])
         self._look_s = min(parts.config.controller.look_seconds, parts.poll_s)
         self._wait_s = look_wait(0.0, self._look_s)
-        self._changed_at = time.monotonic()
+        self._clock = parts.executor.clock
+        self._changed_at = self._clock.monotonic()
         self._queue_file = QueueFile(parts.paths.queue)
 
     def run(self) -> bool:
         """Passes until the study has ended; returns True then."""
         while not self._guarded():
-            time.sleep(self._wait_s)
+            self._clock.sleep(self._wait_s)
         return True
 
     def until_settled(self, longest_s: float) -> bool:
         """Passes until what comes next will come from the queue; returns whether the study has ended."""
-        deadline = time.monotonic() + longest_s
+        deadline = self._clock.monotonic() + longest_s
         ended = False
-        while not ended and not settled(self.controller) and time.monotonic() < deadline:
-            time.sleep(self._wait_s)
+        while not ended and not settled(self.controller) and self._clock.monotonic() < deadline:
+            self._clock.sleep(self._wait_s)
             ended = self._guarded()
         return ended
 
@@ -181,7 +182,7 @@ class Loop:
             self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
             self._view.say(f"{_what(error)}; nothing is lost, trying again in {self._wait_s:.0f} s")
             return False
-        self._wait_s = look_wait(time.monotonic() - self._changed_at, self._look_s)
+        self._wait_s = look_wait(self._clock.monotonic() - self._changed_at, self._look_s)
         return ended
 
     def pass_once(self, *, force: bool = True) -> bool:
@@ -190,12 +191,12 @@ class Loop:
         Args:
             force: ask the scheduler, whether it is time for that or not.
         """
-        controller, now = self.controller, time.monotonic()
+        controller, now = self.controller, self._clock.monotonic()
         poll = force or self._pacer.due(now)
         before, told_at = controller.state(), controller.study.last_at
         ended = controller.step(poll=poll)
         if controller.state() != before or controller.study.last_at != told_at:
-            self._changed_at = time.monotonic()
+            self._changed_at = self._clock.monotonic()
         if poll:
             self._pacer.asked(now, eventful=controller.state() != before)
             if force and 0 < controller.unanswered < SILENT_POLLS:  # there is no next poll to wait for

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hpo.records import (
     append_jsonl,
     mend_torn_tail,
     read_jsonl,
-    utc_now,
+    utc,
     write_json,
 )
 from hpo.study.replay import apply, replay
@@ -30,14 +31,20 @@ class Journal:
         path: journal.jsonl; a torn last line, left by a kill, is cut off.
         listener: told of every event appended from here on.
         confirm: raises StudyError where the lease is another's by now; called before every write.
+        clock: seconds since the epoch.
     """
 
     def __init__(
-        self, path: Path, listener: Listener | None = None, confirm: Callable[[], None] = lambda: None
+        self,
+        path: Path,
+        listener: Listener | None = None,
+        confirm: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._path = path
         self._listener = listener
         self.confirm = confirm
+        self._clock = clock
         confirm()
         self._keep: int | None = None  # how much of the file counts, while the last line may not
         mend_torn_tail(path)
@@ -50,7 +57,7 @@ class Journal:
             OSError: it could not be written; nothing of it counts, and the same call may be repeated.
         """
         self.confirm()
-        entry = {"schema_version": SCHEMA_VERSION, "at": utc_now(), "event": event.value, **fields}
+        entry = {"schema_version": SCHEMA_VERSION, "at": utc(self._clock()), "event": event.value, **fields}
         if self._keep is not None:
             os.truncate(self._path, self._keep)
         self._keep = self._path.stat().st_size  # a full disk may take a part of the line, or fail to keep it

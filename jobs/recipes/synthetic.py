@@ -21,6 +21,7 @@ BEST_RATE = -2.8  # log10 of learning rate x sqrt(alpha / rank) at the bottom of
 LARGEST_RANK = 64
 SHARES = {"qv": 0.25, "attention": 0.45, "mlp": 0.7, "all": 1.0}  # of the adapter's largest size
 FALL = 8.0  # how fast the loss of a trial falls, at a learning rate that is not too low
+STEP_NOISE = 0.02  # of the training loss
 LAYERS = 7  # of a Llama block: one name of a list is a seventh
 
 Problem = tuple[str, str]
@@ -79,6 +80,14 @@ class SyntheticRecipe:
         left = (math.exp(-speed * share) - last) / (1.0 - last)
         return self.eval_loss() + (UNTUNED - self.eval_loss()) * left
 
+    def steps(self, seconds: float) -> int:
+        """How many steps a trial has that works for so long."""
+        return max(1, math.ceil(seconds / self.step_seconds))
+
+    def final_loss(self, seed: int, fidelity: float = 1.0) -> float:
+        """The loss that a trial measures at its end, with its noise."""
+        return self.eval_loss(fidelity) + STANDARD_ERROR * draw(seed, "evaluation").gauss(0.0, 1.0)
+
     def work_seconds(self, seed: int, fidelity: float = 1.0) -> float:
         """How long the trial works: log-normal around a mean of `seconds`, whatever the spread.
 
@@ -96,14 +105,29 @@ class SyntheticRecipe:
         """
         return self.work_seconds(seed, fidelity) + self.seconds * fidelity * self.size
 
-    def rung_metrics(self, seed: int, rung: float, share: float) -> dict[str, float]:
-        """What a trial of this recipe measures at a rung, with its noise; what grows is extrapolated.
+    def rung_loss_of(self, seed: int, rung: float, share: float) -> float:
+        """The loss that a trial measures at a rung, with its noise.
 
         Args:
             share: that is done when it measures.
         """
-        noise = STANDARD_ERROR * draw(seed, "rung", rung).gauss(0.0, 1.0)
-        return {"eval_loss": self.rung_loss(share) + noise, "train_seconds": self.train_seconds(seed)}
+        return self.rung_loss(share) + STANDARD_ERROR * draw(seed, "rung", rung).gauss(0.0, 1.0)
+
+
+def step_loss(final: float, seed: int, step: int, steps: int) -> float:
+    """The training loss of a step, with its noise.
+
+    Args:
+        final: the trial's loss at its end.
+        step: from 1.
+    """
+    noise = STEP_NOISE * draw(seed, "step", step).gauss(0.0, 1.0)
+    return final + (UNTUNED - final) * math.exp(-5 * step / steps) + noise
+
+
+def late_steps(steps: int) -> int:
+    """How many steps make the training loss: the last tenth, at least one."""
+    return max(1, steps // 10)
 
 
 def draw(seed: int, *what: object) -> random.Random:

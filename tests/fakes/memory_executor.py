@@ -6,6 +6,7 @@ be killed is a `Killed` raised from inside a call.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,6 +72,7 @@ class MemoryExecutor:
     array_size: int = 10**6
     nodes: int = 4
     name: str = "slurm"
+    clock: Any = time
     unanswered: str = "squeue: error: no such option"
     traits: dict[str, Any] = field(default_factory=lambda: dict(TRAITS))
 

@@ -17,7 +17,7 @@ PROFILES = {
     "preemptable": ["--gres=gpu:1", "--cpus-per-task=4", "--mem=32768M", "--time=240"],
     "no_accounting": ["--gres=gpu:1", "--cpus-per-task=1", "--mem=16384M", "--array=0-5%4"],
 }
-GIVEN = {"auto", "base", "local", "slurm"}
+GIVEN = {"auto", "base", "local", "slurm", "simulated"}
 
 
 @pytest.mark.parametrize("name", PROFILES)

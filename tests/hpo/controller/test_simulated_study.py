@@ -1,0 +1,82 @@
+"""Whole studies on the simulated cluster: the controller's own code, in seconds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from hpo.commands.tune import tune
+from hpo.paths import StudyPaths
+from hpo.records import read_jsonl
+from hpo.study.gpu_hours import used
+from hpo.study.journal import load_study
+from hpo.study.state import Study, TrialState
+
+HOURS = [
+    *("experiment=none", "trainer=synthetic", "cluster=simulated", "strategy=sobol"),
+    *("trainer.seconds=3600", "trainer.step_seconds=60", "trainer.checkpoint_every_s=600"),
+    *("cluster.nodes=2", "report.automatic=false", "cluster.gpus_per_node=4"),
+]
+
+
+def run(folder: Path, *overrides: str) -> tuple[Study, list[dict[str, Any]]]:
+    """A study to its end, and its journal."""
+    given = [*HOURS, f"study.root={folder}", "study.name=simulated", *overrides]
+    assert tune(given, None, Console(quiet=True)) == 0
+    paths = StudyPaths(folder / "simulated")
+    return load_study(paths.journal), read_jsonl(paths.journal)
+
+
+def test_a_study_of_hours_ends_in_seconds_and_loses_nothing(tmp_path: Path) -> None:
+    """Forty trials of an hour on eight GPUs, with preemptions, node failures and trials that fail."""
+    study, _ = run(
+        tmp_path,
+        "budget.trials=40",
+        *("cluster.preemptions_per_gpu_hour=0.3", "cluster.node_failures_per_hour=0.05"),
+        *("trainer.fail_error=0.02", "trainer.fail_diverged=0.05", "cluster.queue_wait=120"),
+    )
+    counts = Counter(trial.state for trial in study.trials.values())
+    assert counts[TrialState.COMPLETED] + counts[TrialState.FAILED] == 40
+    assert {str(end.cause) for end in study.ends} >= {"preempted", "None"}
+    hours = used(study)
+    assert 25 < hours.useful / 3600 < 60
+    assert 0 < hours.lost < hours.useful
+
+
+def test_the_same_seed_gives_the_same_journal(tmp_path: Path) -> None:
+    """But for the moment at which it began, and the name of the study's arrays."""
+
+    def told(folder: Path) -> list[tuple[Any, ...]]:
+        _, events = run(folder, "budget.trials=12", "fidelity.stopping=asha", "batch.size=8")
+        keys = ("event", "trial", "batch", "metrics", "seconds", "job_id", "stop")
+        return [tuple(event.get(key) for key in keys) for event in events[1:]]
+
+    assert told(tmp_path / "one") == told(tmp_path / "two")
+
+
+def test_stopped_trials_cost_less_and_none_is_lost(tmp_path: Path) -> None:
+    """The same study with and without: each trial has ended once, for fewer GPU-hours."""
+    whole, _ = run(tmp_path / "whole", "budget.trials=24")
+    rough = "cluster.preemptions_per_gpu_hour=0.5"
+    early, events = run(tmp_path / "early", "budget.trials=24", "fidelity.stopping=asha", rough)
+    ended = [event["trial"] for event in events if event["event"] in ("trial_completed", "trial_stopped")]
+    assert sorted(ended) == sorted(early.trials)
+    assert len(early.in_state(TrialState.STOPPED)) >= 12
+    assert used(early).hours < 0.6 * used(whole).hours
+    best = min(whole.in_state(TrialState.COMPLETED), key=lambda trial: trial.metrics["eval_loss"].value)
+    assert best.metrics["eval_loss"].value < 1.0
+
+
+@pytest.mark.parametrize("key", ["nodes", "queue_wait", "preemptions_per_gpu_hour"])
+def test_a_site_that_is_none_is_refused_by_its_key(key: str, tmp_path: Path) -> None:
+    """With one message, and nothing left behind."""
+    from hpo.errors import InputError
+
+    with pytest.raises(InputError) as refused:
+        run(tmp_path, f"cluster.{key}=-1")
+    assert [name for name, _ in refused.value.problems] == [f"cluster.{key}"]
+    assert list(tmp_path.iterdir()) == []
