@@ -123,9 +123,10 @@ def _run(attempt: Attempt, work: Work) -> int:
     except Exception as error:  # the boundary of the trial: whatever it was becomes a record
         _fail(attempt, error)
         return 1
-    attempt.log.end("stopped" if isinstance(result, StoppedResult) else "completed")
+    state = "stopped" if isinstance(result, StoppedResult) else "completed"
+    attempt.log.end(state)
     if attempt.follower and first:
-        attempt.follower.end(result.metrics)
+        attempt.follower.end(result.metrics, state)
     say("done" if first else "another attempt was first with its result")
     return 0
 
@@ -155,4 +156,4 @@ def _fail(attempt: Attempt, error: Exception) -> None:
         complain(f"failed: {error!r}; and the failure cannot be written: {unwritten}")
     attempt.log.end("failed")
     if attempt.follower:
-        attempt.follower.end(None)
+        attempt.follower.end({}, "failed")

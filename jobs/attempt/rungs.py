@@ -97,6 +97,8 @@ class RungLog:
             complain(f"cannot write {self.attempt.paths.rungs}: {error}; going on without rung {rung:g}")
             return
         self.records.append(record)
+        if self.attempt.follower:
+            self.attempt.follower.rung(record)
         say(f"rung {rung:g} measured at step {step}, in {seconds:.2f} s")
 
     @property

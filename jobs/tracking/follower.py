@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from typing import Protocol, cast
 
 from hpo.paths import TrialPaths
-from hpo.records import Metric, Progress, RecordError, TrialSpec
+from hpo.records import Metric, Progress, RecordError, RungRecord, TrialSpec, read_rungs
 
 WAIT_S = 60.0  # at the end of an attempt, for what the tracker has not taken yet
 PAUSES_S = (1.0, 5.0)  # between tries to begin a run
@@ -33,8 +33,8 @@ class Tracker(Protocol):
     def points(self, values: Mapping[str, float], step: int) -> None:
         """Log the values of a step."""
 
-    def end(self, metrics: Mapping[str, Metric] | None) -> None:
-        """End the run, with what the trial has measured; None: it failed."""
+    def end(self, metrics: Mapping[str, Metric], state: str) -> None:
+        """End the run: completed, stopped at a rung, or failed, with what the trial has measured."""
 
 
 Act = Callable[[Tracker], None]
@@ -71,24 +71,30 @@ class Follower:
 
     def line(self, line: Progress) -> None:
         """A line that was added to the progress log."""
-        values = {
-            name: value for name, value in line.curves().items() if line.step > self._told.get(name, -1)
-        }
+        self._add(line.curves(), line.step)
+
+    def rung(self, record: RungRecord) -> None:
+        """A rung that was measured."""
+        self._add({f"rung/{name}": metric.value for name, metric in record.metrics.items()}, record.step)
+
+    def _add(self, curves: Mapping[str, float], step: int) -> None:
+        values = {name: value for name, value in curves.items() if step > self._told.get(name, -1)}
         if values:
-            self._told |= dict.fromkeys(values, line.step)
-            self._acts.put(partial(self._points, values, line.step, json.dumps(self._told)))
+            self._told |= dict.fromkeys(values, step)
+            self._acts.put(partial(self._points, values, step, json.dumps(self._told)))
 
     def _points(self, values: Mapping[str, float], step: int, told: str, tracker: Tracker) -> None:
         self._path.write_text(told, encoding="utf-8")
         tracker.points(values, step)
 
-    def end(self, metrics: Mapping[str, Metric] | None) -> None:
+    def end(self, metrics: Mapping[str, Metric], state: str) -> None:
         """The attempt is over; wait for the tracker to have taken it all, for a while.
 
         Args:
-            metrics: of the trial, now that its result is committed; None: it failed.
+            metrics: of the trial, now that its result is committed.
+            state: completed, stopped or failed.
         """
-        self._acts.put(lambda tracker: tracker.end(metrics))
+        self._acts.put(lambda tracker: tracker.end(metrics, state))
         self._acts.put(None)
         self._thread.join(WAIT_S)
         if self._thread.is_alive():
@@ -125,9 +131,20 @@ def follow(spec: TrialSpec, paths: TrialPaths, complain: Callable[[str], None]) 
         return cast(Tracker, import_module(MODULES[name]).Run(spec, paths))
 
     follower = Follower(make, name, paths.tracked, complain)
-    for line in earlier_lines(paths.progress):
-        follower.line(line)
+    for _, tell in sorted(_earlier(follower, spec, paths), key=lambda told: told[0]):
+        tell()
     return follower
+
+
+def _earlier(
+    follower: Follower, spec: TrialSpec, paths: TrialPaths
+) -> Iterator[tuple[int, Callable[[], None]]]:
+    """What earlier attempts had to tell, with its step: W&B takes no step that lies behind."""
+    for line in earlier_lines(paths.progress):
+        yield line.step, partial(follower.line, line)
+    with suppress(OSError, RecordError):  # the trial itself says so
+        for record in read_rungs(paths.rungs, spec.trial):
+            yield record.step, partial(follower.rung, record)
 
 
 def earlier_lines(path: Path) -> Iterator[Progress]:

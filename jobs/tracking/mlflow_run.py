@@ -75,17 +75,17 @@ class Run:
         now = round(time.time() * 1000)
         self._client.log_batch(self._run, [Point(name, value, now, step) for name, value in values.items()])
 
-    def end(self, metrics: Mapping[str, Metric] | None) -> None:
+    def end(self, metrics: Mapping[str, Metric], state: str) -> None:
         """End the run."""
-        values = {name: metric.value for name, metric in (metrics or {}).items()}
+        values = {name: metric.value for name, metric in metrics.items()}
         values |= {
             f"{name}_se": metric.standard_error
-            for name, metric in (metrics or {}).items()
+            for name, metric in metrics.items()
             if metric.standard_error is not None
         }
         self.points(values, 0)
-        self._client.set_tag(self._run, "state", "failed" if metrics is None else "completed")
-        self._client.set_terminated(self._run, "FAILED" if metrics is None else "FINISHED")
+        self._client.set_tag(self._run, "state", state)
+        self._client.set_terminated(self._run, "FAILED" if state == "failed" else "FINISHED")
 
 
 def experiment_of(client: MlflowClient, name: str, shared: Path | None) -> str:

@@ -28,7 +28,7 @@ class Run:
         self._writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=told)))
         self._writer.flush()
 
-    def end(self, metrics: Mapping[str, Metric] | None) -> None:
+    def end(self, metrics: Mapping[str, Metric], state: str) -> None:
         """End the run."""
         if metrics:
             self.points({f"metric/{name}": metric.value for name, metric in metrics.items()}, 0)

@@ -50,10 +50,11 @@ class Run:
         """Log the values of a step."""
         self._run.log(dict(values), step=step)
 
-    def end(self, metrics: Mapping[str, Metric] | None) -> None:
+    def end(self, metrics: Mapping[str, Metric], state: str) -> None:
         """End the run."""
-        for name, metric in (metrics or {}).items():
+        self._run.summary["state"] = state
+        for name, metric in metrics.items():
             self._run.summary[name] = metric.value
             if metric.standard_error is not None:
                 self._run.summary[f"{name}_se"] = metric.standard_error
-        self._run.finish(exit_code=int(metrics is None))
+        self._run.finish(exit_code=int(state == "failed"))

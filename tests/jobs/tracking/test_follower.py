@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from hpo.paths import TrialPaths
-from hpo.records import Metric, Progress, TrialSpec, append_jsonl
+from hpo.records import Metric, Progress, RungRecord, TrialSpec, append_jsonl
 from jobs.attempt.progress import ProgressLog
 from jobs.tracking import follower
 from jobs.tracking.follower import Follower, Tracker, earlier_lines, follow
@@ -22,14 +22,14 @@ class Kept:
 
     def __init__(self) -> None:
         self.steps: list[tuple[int, Mapping[str, float]]] = []
-        self.ended: list[Mapping[str, Metric] | None] = []
+        self.ended: list[tuple[Mapping[str, Metric], str]] = []
         self.mask: set[signal.Signals | int] = set(signal.pthread_sigmask(signal.SIG_BLOCK, []))
 
     def points(self, values: Mapping[str, float], step: int) -> None:
         self.steps.append((step, values))
 
-    def end(self, metrics: Mapping[str, Metric] | None) -> None:
-        self.ended.append(metrics)
+    def end(self, metrics: Mapping[str, Metric], state: str) -> None:
+        self.ended.append((metrics, state))
 
 
 class Failing(Kept):
@@ -65,7 +65,7 @@ def test_no_step_is_told_twice_after_a_resume(tmp_path: Path, monkeypatch: pytes
     log, own = begin(tmp_path, 1, tracker, monkeypatch)
     for step in (1, 2, 3):
         log.phase(trained(1, step))
-    own.end(None)
+    own.end({}, "failed")
     with (tmp_path / "progress.jsonl").open("a") as stream:
         stream.write('{"attempt": 1, "phase": "trai')  # torn by the kill
     log, own = begin(tmp_path, 2, tracker, monkeypatch)
@@ -74,10 +74,25 @@ def test_no_step_is_told_twice_after_a_resume(tmp_path: Path, monkeypatch: pytes
         log.phase(trained(2, step))
     log.phase(Progress(2, "done", 4, 4, loss=-1.0, learning_rate=0.1, eval_loss=0.5))
     result = {"eval_loss": Metric(0.5)}
-    own.end(result)
+    own.end(result, "completed")
     both = [(step, {"curve/loss": 3.0 - step, "curve/learning_rate": 0.1}) for step in (1, 2, 3, 4)]
     assert tracker.steps == [*both, (4, {"curve/eval_loss": 0.5})]
-    assert tracker.ended == [None, result]
+    assert tracker.ended == [({}, "failed"), (result, "completed")]
+
+
+def test_rungs_are_told_once_and_in_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed before the tracker had the rung of step 2: the next attempt tells it before step 3."""
+    tracker = Kept()
+    for step in (1, 2, 3):
+        ProgressLog(tmp_path / "progress.jsonl", 1).phase(trained(1, step))
+    rung = RungRecord("0000", 1, 0.5, 0.5, 2, {"eval_loss": Metric(1.5, 0.1)})
+    append_jsonl(tmp_path / "rungs.jsonl", rung.to_json())
+    _, own = begin(tmp_path, 2, tracker, monkeypatch)
+    own.rung(rung)
+    own.end(rung.metrics, "stopped")
+    lines = [(step, {"curve/loss": 3.0 - step, "curve/learning_rate": 0.1}) for step in (1, 2, 3)]
+    assert tracker.steps == [*lines[:2], (2, {"rung/eval_loss": 1.5}), lines[2]]
+    assert tracker.ended == [(rung.metrics, "stopped")]
 
 
 def test_a_tracker_that_cannot_begin_at_once_is_tried_again(
@@ -94,7 +109,7 @@ def test_a_tracker_that_cannot_begin_at_once_is_tried_again(
 
     own = Follower(make, "mlflow", tmp_path / "told", unwanted)
     own.line(trained(1, 1))
-    own.end(None)
+    own.end({}, "failed")
     assert [step for step, _ in tracker.steps] == [1]
 
 
@@ -105,14 +120,14 @@ def test_what_a_killed_attempt_could_not_hand_on_is_told_by_the_next(
     tracker = Kept()
     log, own = begin(tmp_path, 1, tracker, monkeypatch)
     log.phase(trained(1, 1))
-    own.end(None)
+    own.end({}, "failed")
     unfollowed = ProgressLog(tmp_path / "progress.jsonl", 1)
     for line in (trained(1, 2), trained(1, 3)):
         unfollowed.phase(line)
     log, own = begin(tmp_path, 2, tracker, monkeypatch)
     for step in (2, 3, 4):
         log.phase(trained(2, step))
-    own.end(None)
+    own.end({}, "failed")
     assert [step for step, _ in tracker.steps] == [1, 2, 3, 4]
 
 
@@ -132,7 +147,7 @@ def test_a_tracker_that_fails_is_told_of_once_and_the_trial_goes_on(
     own = Follower(make, "wandb", tmp_path / "told", told.append)
     for step in range(3):
         own.line(Progress(1, "training", step, 3, loss=1.0))
-    own.end({"eval_loss": Metric(1.0)})
+    own.end({"eval_loss": Metric(1.0)}, "completed")
     assert told == ["tracking: wandb failed, the trial goes on without it: ConnectionError: no route to host"]
 
 
@@ -149,7 +164,7 @@ def test_a_tracker_that_hangs_holds_up_the_end_for_a_while_only(
 
     own = Follower(make, "mlflow", tmp_path / "told", told.append)
     own.line(Progress(1, "training", 1, 3, loss=1.0))
-    own.end(None)
+    own.end({}, "failed")
     hangs.set()
     assert told == ["tracking: mlflow has not taken everything in 0 s"]
 
@@ -162,7 +177,7 @@ def test_signals_of_the_trial_do_not_reach_what_the_tracker_starts(tmp_path: Pat
         made.append(Kept())
         return made[0]
 
-    Follower(make, "kept", tmp_path / "told", unwanted).end(None)
+    Follower(make, "kept", tmp_path / "told", unwanted).end({}, "failed")
     assert {signal.SIGUSR2, signal.SIGTERM} <= made[0].mask
     assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 

@@ -26,10 +26,10 @@ def test_tensorboard_run(tmp_path: Path) -> None:
     paths = TrialPaths(tmp_path / "trials" / "0001")
     first = Run(spec_of(paths), paths)
     first.points({"curve/loss": 2.0}, 1)
-    first.end(None)
+    first.end({}, "failed")
     second = Run(spec_of(paths), paths)
     second.points({"curve/loss": 1.0}, 2)
-    second.end({"eval_loss": Metric(0.5, 0.1)})
+    second.end({"eval_loss": Metric(0.5, 0.1)}, "completed")
     files = sorted(paths.tensorboard.iterdir())
     assert len(files) == 2
     curve, metrics = [], []
