@@ -379,6 +379,7 @@ def test_targets_of_our_own_are_known_by_every_name_they_had() -> None:
     assert {
         "slurm.auto.auto",
         "slurm.local_executor.LocalExecutor",
+        "slurm.simulated_executor.SimulatedExecutor",
         "slurm.slurm_executor.SlurmExecutor",
     } == own_targets("cluster")
 
