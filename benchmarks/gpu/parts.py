@@ -230,6 +230,7 @@ def _lm_eval(folder: Path, documents: int, limit_s: float) -> Record:
     try:
         subprocess.run(
             command,
+            cwd=DEMO_TASKS,  # its task names its questions as a file beside it
             env=environment(os.cpu_count() or 1),
             capture_output=True,
             text=True,
