@@ -212,7 +212,8 @@ def test_two_processes_have_the_loss_curve_of_one_though_preempted(
     assert result.details["attempts"] == [1, 2]
     assert [one.details["gpus"]["ranks"] for one in (result, expected)] == [2, 1]
     assert len(curves[0]) == 40
-    assert curves[0] == pytest.approx(curves[1], abs=1e-4)
+    # Rows of a pass without padding have no mask, so that one process and two round otherwise in some steps.
+    assert curves[0] == pytest.approx(curves[1], abs=5e-4)
     assert curves[1][-1] < curves[1][0] - 0.5  # there was a curve
     assert exact(two) == pytest.approx(exact(one), abs=1e-4)
 
