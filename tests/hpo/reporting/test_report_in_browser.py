@@ -137,7 +137,7 @@ def test_page_of_two_thousand_trials(browser: Any, tmp_path: Path) -> None:
 
 def test_page_of_a_real_study(browser: Any, tmp_path: Path) -> None:
     """Five real QLoRA fine-tunes of the demo model, and the page that `tune` made of them by itself."""
-    options = ["study.name=demo", f"study.root={tmp_path}", "budget.trials=5", "trainer.max_steps=4"]
+    options = ["study.name=demo", f"study.root={tmp_path}", "budget.trials=5"]
     command = [sys.executable, "-m", "hpo", "tune", *options]
     told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=900).stdout
     page = StudyPaths(tmp_path / "demo").report_page
