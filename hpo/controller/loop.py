@@ -59,10 +59,9 @@ class Pacer:
         self._next_at = now + self._interval_s * spread
 
 
+# Short trials are seen at once, and long ones cost nothing: so many times the wait has nothing happened.
+QUIET = 5.0
 SHORTEST_LOOK_S = 0.5
-QUIET = (
-    5.0  # so many times the wait has nothing happened: short trials are seen at once, long ones cost nothing
-)
 
 
 def look_wait(quiet_s: float, longest_s: float) -> float:
@@ -195,13 +194,14 @@ class Loop:
         poll = force or self._pacer.due(now)
         before, told_at = controller.state(), controller.study.last_at
         ended = controller.step(poll=poll)
-        if controller.state() != before or controller.study.last_at != told_at:
+        after = controller.state()
+        if after != before or controller.study.last_at != told_at:
             self._changed_at = self._clock.monotonic()
         if poll:
-            self._pacer.asked(now, eventful=controller.state() != before)
+            self._pacer.asked(now, eventful=after != before)
             if force and 0 < controller.unanswered < SILENT_POLLS:  # there is no next poll to wait for
                 self._view.say(controller.silence())
-        elif controller.state()[1:] != before[1:]:  # what was submitted wants to be seen starting
+        elif after[1:] != before[1:]:  # what was submitted wants to be seen starting
             self._pacer.asked(now, eventful=True)
         queue = seen(controller.study, controller.live)
         controller.journal.confirm()

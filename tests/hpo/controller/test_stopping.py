@@ -13,6 +13,7 @@ from rich.console import Console
 
 from hpo.commands import manage
 from hpo.commands.status import to_json
+from hpo.controller.controller import Controller
 from hpo.controller.stopping import thaw
 from hpo.display.event_lines import event_line
 from hpo.exports.table import rows as table_rows
@@ -53,6 +54,16 @@ def marked(site: Site) -> list[str]:
     return sorted(path.parent.name for path in site.paths.trials.glob("*/stop"))
 
 
+def second_is_behind(site: Site) -> Controller:
+    """A controller that has just asked the second of its trials to end, behind the first at a rung."""
+    controller: Controller = site.controller()
+    controller.step()
+    reach(site, "0000", 1.0)
+    reach(site, "0001", 2.0)
+    controller.step(poll=False)
+    return controller
+
+
 def test_the_trials_behind_at_a_rung_are_asked_to_end_once(site: Site) -> None:
     """Three at once: the best goes on; a later one that is better too goes on, a worse one does not."""
     controller = site.controller()
@@ -71,11 +82,7 @@ def test_the_trials_behind_at_a_rung_are_asked_to_end_once(site: Site) -> None:
 
 def test_a_stopped_trial_frees_its_place_at_once(site: Site) -> None:
     """It is tried, has no metrics of the full length, and the next trial goes out in the same pass."""
-    controller = site.controller()
-    controller.step()
-    reach(site, "0000", 1.0)
-    reach(site, "0001", 2.0)
-    controller.step(poll=False)
+    controller = second_is_behind(site)
     end_early(site, "0001")
     controller.step(poll=False)
     study = controller.study
@@ -107,11 +114,7 @@ def test_a_result_wins_over_the_marker_and_over_a_stop(site: Site) -> None:
 
 def test_a_controller_that_was_killed_before_the_marker_makes_it_later(site: Site) -> None:
     """The decision is in the journal: the next controller marks what is not marked, and decides no more."""
-    controller = site.controller()
-    controller.step()
-    reach(site, "0000", 1.0)
-    reach(site, "0001", 2.0)
-    controller.step(poll=False)
+    second_is_behind(site)
     site.paths.trial("0001").stop.unlink()
     site.die()
     site.controller().step(poll=False)
@@ -121,11 +124,7 @@ def test_a_controller_that_was_killed_before_the_marker_makes_it_later(site: Sit
 
 def test_a_preempted_trial_stays_asked_and_a_later_rung_changes_nothing(site: Site) -> None:
     """Its next attempt finds the marker; a rung that it had reached meanwhile is told of, not judged anew."""
-    controller = site.controller()
-    controller.step()
-    reach(site, "0000", 1.0)
-    reach(site, "0001", 2.0)
-    controller.step(poll=False)
+    controller = second_is_behind(site)
     site.fail("0001", 1, "preempted")
     controller.step()
     reach(site, "0001", 0.1, rung=0.5, attempt=2)
@@ -138,11 +137,7 @@ def test_a_preempted_trial_stays_asked_and_a_later_rung_changes_nothing(site: Si
 
 def test_a_thawed_trial_goes_on_and_is_not_stopped_at_the_same_rung(site: Site) -> None:
     """Another attempt, submitted in the next pass; its result counts as any other's."""
-    controller = site.controller()
-    controller.step()
-    reach(site, "0000", 1.0)
-    reach(site, "0001", 2.0)
-    controller.step(poll=False)
+    controller = second_is_behind(site)
     end_early(site, "0001")
     controller.step(poll=False)
     thaw(controller.journal, site.paths, controller.study.trials["0001"])
@@ -159,11 +154,7 @@ def test_retry_thaws_only_what_it_names(
     site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A retry of all that failed leaves stopped trials alone."""
-    controller = site.controller()
-    controller.step()
-    reach(site, "0000", 1.0)
-    reach(site, "0001", 2.0)
-    controller.step(poll=False)
+    controller = second_is_behind(site)
     end_early(site, "0001")
     controller.step(poll=False)
     site.die()
@@ -178,11 +169,7 @@ def test_retry_thaws_only_what_it_names(
 
 def test_stopped_trials_are_shown_as_what_they_are(site: Site) -> None:
     """In the events, in status and in the table; the front is of full trials, and what was saved is told."""
-    controller = site.controller()
-    controller.step()
-    reach(site, "0000", 1.0)
-    reach(site, "0001", 2.0)
-    controller.step(poll=False)
+    controller = second_is_behind(site)
     end_early(site, "0001")
     ready = next(own["arguments"] for own in site.scheduler.tasks.values() if own["arguments"][2] == "0000")
     site.finish(ready)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from killed_trial import die_after
 
 from hpo.paths import TrialPaths
 from hpo.records import TrialResult, TrialSpec, read_json, write_json
@@ -64,20 +65,7 @@ def test_a_killed_trial_goes_on_as_if_nothing_had_been(
     recipe["trainer"] |= {"lora_dropout": 0.3, "micro_batch_size": 2, "checkpoint_every_s": 0}
     undisturbed, killed = make_trial(recipe, "0001"), make_trial(recipe, "0002")
     assert _run(undisturbed) == 0
-    real = StepWatch.on_step_end
-
-    class Killed(BaseException):
-        pass
-
-    def on_step_end(self: StepWatch, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        real(self, args, state, control, **kwargs)
-        if state.global_step == 4:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(StepWatch, "on_step_end", on_step_end)
-        with pytest.raises(Killed):
-            _run(killed)
+    die_after(monkeypatch, 4, lambda: _run(killed))
     assert _run(killed) == 0
     exact = 0.0 if policy == "cpu" else ROUNDING
     for name in ("eval_loss", "train_loss", "tokens", "skipped_steps"):

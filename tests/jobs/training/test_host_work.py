@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from killed_trial import die_after
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from hpo.paths import TrialPaths
@@ -87,20 +88,7 @@ def test_losses_that_come_late_change_no_bit(
     """Killed after step 4, gone on from the checkpoint of step 3: the numbers of a trial that is not late."""
     recipe["trainer"] |= {"micro_batch_size": 2, "lora_dropout": 0.3, "checkpoint_every_s": 0}
     late, at_once = make_trial(recipe, "0001"), make_trial(recipe, "0002")
-    real = StepWatch.on_step_end
-
-    class Killed(BaseException):
-        pass
-
-    def on_step_end(self: StepWatch, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        real(self, args, state, control, **kwargs)
-        if state.global_step == 4:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(StepWatch, "on_step_end", on_step_end)
-        with pytest.raises(Killed):
-            _run(late)
+    die_after(monkeypatch, 4, lambda: _run(late))
     totals = read_json(late.checkpoints / read_json(late.checkpoint_pointer)["folder"] / "totals.json")
     assert len(totals["losses"]) == 3
     assert _run(late) == 0

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from conditions import wait_until
+from killed_trial import die_after
 from times import TIMES
 
 from hpo.paths import TrialPaths
@@ -25,14 +26,10 @@ from jobs.training import gpus as parallel
 from jobs.training import trial
 from jobs.training import worker_processes as followers
 from jobs.training.gpus import Place, take_place, visible_cards
-from jobs.training.loop import StepWatch, train
+from jobs.training.loop import train
 
 MakeTrial = Callable[..., TrialPaths]
 FAKES = Path(__file__).resolve().parents[2] / "fakes"
-
-
-class Killed(BaseException):
-    """The end of a process, as far as the trial's own code can tell."""
 
 
 @pytest.fixture
@@ -226,17 +223,7 @@ def test_dropout_of_two_processes_resumes_to_the_last_bit(
     of_two["trainer"] |= {"lora_dropout": 0.3, "checkpoint_every_s": 0}
     undisturbed, killed = make_trial(of_two, "0001"), make_trial(of_two, "0002")
     assert run(undisturbed) == 0
-    real = StepWatch.on_step_end
-
-    def on_step_end(self: StepWatch, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        real(self, args, state, control, **kwargs)
-        if state.global_step == 4:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(StepWatch, "on_step_end", on_step_end)
-        with pytest.raises(Killed):
-            run(killed)
+    die_after(monkeypatch, 4, lambda: run(killed))
     states = sorted(path.name for path in killed.checkpoints.glob("0001/step-00000003/rng_state*"))
     assert states == ["rng_state.pth", "rng_state_1.pth"]
     assert run(killed) == 0

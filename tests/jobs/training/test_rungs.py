@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from killed_trial import die_after
 from times import TIMES
 
 from hpo.paths import TrialPaths
@@ -16,7 +17,6 @@ from jobs import run_trial
 from jobs.attempt.rungs import RungLog
 from jobs.data.account import Account
 from jobs.data.tokens import Examples, Tokens
-from jobs.training.loop import StepWatch
 from jobs.training.rungs import rung_examples
 
 pytestmark = pytest.mark.usefixtures("keep_handlers")
@@ -24,10 +24,6 @@ pytestmark = pytest.mark.usefixtures("keep_handlers")
 MakeTrial = Callable[..., TrialPaths]
 EARLY = {"rungs": [1 / 3, 2 / 3], "rung_cost": 0.5}
 WEIGHTS = "adapter_model.safetensors"
-
-
-class Killed(BaseException):
-    """The end of a process, as far as the trial's own code can tell."""
 
 
 @pytest.fixture
@@ -55,21 +51,6 @@ def losses(paths: TrialPaths) -> list[tuple[float, int, float]]:
     return [(record.rung, record.step, record.metrics["eval_loss"].value) for record in records]
 
 
-def die_after(monkeypatch: pytest.MonkeyPatch, step: int, paths: TrialPaths) -> None:
-    """Run an attempt that ends right after a step, before its checkpoint."""
-    real = StepWatch.on_step_end
-
-    def on_step_end(self: StepWatch, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        real(self, args, state, control, **kwargs)
-        if state.global_step == step:
-            raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(StepWatch, "on_step_end", on_step_end)
-        with pytest.raises(Killed):
-            run(paths)
-
-
 def test_rungs_change_no_bit_and_are_measured_once(
     dropout: dict[str, Any], make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,7 +58,7 @@ def test_rungs_change_no_bit_and_are_measured_once(
     plain, undisturbed = make_trial(dropout, "0001"), make_trial(dropout, "0002", **EARLY)
     killed = make_trial(dropout, "0003", **EARLY)
     assert (run(plain), run(undisturbed)) == (0, 0)
-    die_after(monkeypatch, 3, killed)
+    die_after(monkeypatch, 3, lambda: run(killed))
     assert run(killed) == 0
     assert outcome(plain) == outcome(undisturbed) == outcome(killed)
     assert [(rung, step) for rung, step, _ in losses(killed)] == [(1 / 3, 2), (2 / 3, 4)]

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from architectures import saved
 from conditions import fill, wait_until
+from killed_trial import Killed, at_step, die_after
 from times import TIMES
 
 from hpo.paths import TrialPaths
@@ -23,15 +24,10 @@ from jobs.attempt import attempt as attempt_module
 from jobs.attempt import lease as lease_module
 from jobs.attempt.checkpoints import Checkpoints
 from jobs.kinds.qlora import METRICS, Qlora
-from jobs.training.loop import StepWatch
 
 pytestmark = pytest.mark.usefixtures("keep_handlers")
 
 MakeTrial = Callable[..., TrialPaths]
-
-
-class Killed(BaseException):
-    """The end of a process, as far as the trial's own code can tell."""
 
 
 def run(paths: TrialPaths, batch: str = "000") -> int:
@@ -43,29 +39,6 @@ def exact(paths: TrialPaths) -> dict[str, float]:
     """The metrics that may not depend on time."""
     result = TrialResult.read(paths.metrics)
     return {name: metric.value for name, metric in result.metrics.items() if name not in TIMES}
-
-
-def at_step(monkeypatch: pytest.MonkeyPatch, step: int, happens: Callable[[], object]) -> None:
-    """Let something happen right after a step."""
-    real = StepWatch.on_step_end
-
-    def on_step_end(self: StepWatch, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        real(self, args, state, control, **kwargs)
-        if state.global_step == step:
-            happens()
-
-    monkeypatch.setattr(StepWatch, "on_step_end", on_step_end)
-
-
-def die_after(monkeypatch: pytest.MonkeyPatch, step: int, paths: TrialPaths) -> None:
-    """Run an attempt that ends right after a step, before anything of the step is saved."""
-
-    def die() -> None:
-        raise Killed
-
-    at_step(monkeypatch, step, die)
-    with pytest.raises(Killed):
-        run(paths)
 
 
 def test_spec_in_metrics_out(recipe: dict[str, Any], make_trial: MakeTrial, cache: Path) -> None:
@@ -134,7 +107,7 @@ def test_dropout_and_accumulation_resume_to_the_last_bit(
     assert run(undisturbed) == 0
     for step in (2, 5):
         with monkeypatch.context() as patch:
-            die_after(patch, step, killed)
+            die_after(patch, step, lambda: run(killed))
     assert run(killed) == 0
     assert exact(killed) == exact(undisturbed)
     result = TrialResult.read(killed.metrics)
@@ -153,7 +126,7 @@ def test_biases_and_magnitudes_resume_to_the_last_bit(
     undisturbed, killed = make_trial(recipe, "0001"), make_trial(recipe, "0002")
     assert run(undisturbed) == 0
     with monkeypatch.context() as patch:
-        die_after(patch, 4, killed)
+        die_after(patch, 4, lambda: run(killed))
     assert run(killed) == 0
     assert exact(killed) == exact(undisturbed)
     config = json.loads((killed.adapter / "adapter_config.json").read_text())
@@ -193,7 +166,7 @@ def test_damaged_checkpoint_is_passed_over(
     undisturbed, killed = make_trial(recipe, "0001"), make_trial(recipe, "0002")
     assert run(undisturbed) == 0
     with monkeypatch.context() as patch:
-        die_after(patch, 5, killed)
+        die_after(patch, 5, lambda: run(killed))
     newest = killed.checkpoints / read_json(killed.checkpoint_pointer)["folder"]
     content = bytearray((newest / "optimizer.pt").read_bytes())
     content[100] ^= 1
@@ -212,7 +185,7 @@ def test_term_saves_and_goes_on_and_a_kill_is_resumed_from(
     assert run(undisturbed) == 0
     with monkeypatch.context() as patch:
         at_step(patch, 3, lambda: os.kill(os.getpid(), signal.SIGTERM))
-        die_after(patch, 5, killed)
+        die_after(patch, 5, lambda: run(killed))
     saved_at = int(read_json(killed.checkpoint_pointer)["folder"][-8:])
     assert 3 <= saved_at < 5
     assert run(killed) == 0
