@@ -29,6 +29,8 @@ OWN_CLUSTER := $(abspath $(SLURM_DIR)/etc/slurm.conf)
 SITE_HAS_GPUS = test "$$SLURM_CONF" != "$(OWN_CLUSTER)" && timeout 10 sinfo -h -o %G 2>/dev/null | grep -q gpu
 
 RUN := $(BIN)/python -m hpo
+# A worker takes the next test when it is done with one, the longest first; those of a group go to the same worker.
+IN_ORDER := --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help setup tune step plan doctor status report evaluate train cancel test test-slow test-slurm test-browser \
 	test-lowest test-gpu lint type slurm-up slurm-down benchmark chaos clean
@@ -93,10 +95,10 @@ test: $(READY) $(DEMO_MODEL)  ## the default tier: no Slurm, no GPU, under 3 min
 	@$(BIN)/pytest -n 3 --dist worksteal -m 'not slow and not slurm and not gpu and not browser' $(ARGS)
 
 test-slow: $(READY) $(DEMO_MODEL)  ## what takes minutes: the README's commands as written, the demo model
-	@FRONTRUNNER_REQUIRE_SLURM=1 $(BIN)/pytest -n 3 --dist worksteal -m 'slow and not gpu' $(ARGS)
+	@FRONTRUNNER_REQUIRE_SLURM=1 $(BIN)/pytest -n 3 $(IN_ORDER) -m 'slow and not gpu' $(ARGS)
 
 test-slurm: $(READY) $(DEMO_MODEL)  ## against a true Slurm cluster that the tests start on this machine
-	@FRONTRUNNER_REQUIRE_SLURM=1 $(BIN)/pytest -n 2 --dist worksteal -m 'slurm and not slow' $(ARGS)
+	@FRONTRUNNER_REQUIRE_SLURM=1 $(BIN)/pytest -n 2 $(IN_ORDER) -m 'slurm and not slow' $(ARGS)
 
 test-browser: $(READY) $(DEMO_MODEL)  ## reports in a headless Chromium (Debian: apt-get install chromium)
 	@FRONTRUNNER_REQUIRE_BROWSER=1 $(BIN)/pytest -m browser $(ARGS)

@@ -52,6 +52,7 @@ def test_every_published_study_is_planned() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long(50)
 def test_the_whole_page_is_up_to_date() -> None:
     """`python -m benchmarks.fit` would change nothing."""
     for name, text in sections():

@@ -87,6 +87,7 @@ def test_tune_takes_it_to_its_end(study: Path) -> None:
     overrides = [
         *("experiment=none", "trainer=synthetic", "cluster=local", "study.name=before", "budget.trials=14"),
         *("trainer.seconds=12", f"study.root={study.parent}", "report.automatic=false"),
+        "cluster.max_parallel=8",
     ]
     done = frontrunner(study, "tune", *overrides)
     assert done.returncode == 0, done.stderr

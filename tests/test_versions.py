@@ -58,6 +58,7 @@ def _pip_lines() -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.long(60)
 def test_pins_for_v100_resolve_and_are_imported(tmp_path: Path) -> None:
     """All of environment.yml as one solution; imported together, with the CPU build of torch that is here."""
     uv = str(Path(sys.executable).with_name("uv"))

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.slurm
 TRIALS = 10
 
 
+@pytest.mark.long(40)
 @pytest.mark.parametrize(
     "faults",
     [

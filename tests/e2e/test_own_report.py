@@ -13,7 +13,7 @@ from study_runs import SYNTHETIC, StudyRun
 from hpo.commands.autoreport import NICE, ReportRecord
 from hpo.records import RecordError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long(40)]
 
 
 @pytest.fixture

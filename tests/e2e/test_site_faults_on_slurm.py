@@ -127,6 +127,7 @@ echo '{"loss": 1}' > "$2"
 
 
 @pytest.mark.slow
+@pytest.mark.long(60)
 def test_a_program_that_term_has_ended_is_not_started_before_the_kill(
     require_slurm: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,7 @@ def records(file: Path) -> Iterator[dict[str, dict[str, object]]]:
 
 
 @pytest.mark.slow
+@pytest.mark.long(40)
 def test_wandb_run_of_a_killed_trial_goes_on(run: StudyRun) -> None:
     """Two attempts, one run id in the study's group, each step once, the result; one line sends it all."""
     pytest.importorskip("wandb")

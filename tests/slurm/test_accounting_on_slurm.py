@@ -41,6 +41,7 @@ def submit(executor: SlurmExecutor, folder: Path, function: str, *arguments: lis
     return executor.submit(name="study-1", folder=str(folder), target=target, arguments=arguments)
 
 
+@pytest.mark.long(50)
 def test_executions_are_told_and_a_full_queue_is_busy(
     accounting: Layout,
     settings: dict[str, Any],

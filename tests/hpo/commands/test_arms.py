@@ -126,7 +126,8 @@ def test_a_study_that_stops_leaves_the_others_of_its_sweep(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The first one fails in every attempt; the second one runs all the same, and the end names the first."""
-    swept = ["trainer.fail_error=1,0", "batch.size=1", "budget.trials=1", "controller.identical_errors=2"]
+    swept = ["trainer.fail_error=1,0", "budget.trials=1", "controller.identical_errors=2"]
+    swept += ["report.automatic=false"]
     assert main(["tune", "-m", *SHORT, f"study.root={tmp_path}", *swept]) == 1
     assert (
         len(load_study(tmp_path / "study-fail_error0" / "journal.jsonl").in_state(TrialState.COMPLETED)) == 1

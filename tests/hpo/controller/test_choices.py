@@ -147,6 +147,7 @@ def _pairs(row: dict[str, str]) -> set[tuple[tuple[str, str], tuple[str, str]]]:
 
 
 @pytest.mark.slow
+@pytest.mark.long(70)
 def test_every_pair_of_options() -> None:
     """Composed and assembled: refused only for what was chosen, such as a metric that nothing measures."""
     rows = covering_rows()

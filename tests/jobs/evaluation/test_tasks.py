@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,26 +35,34 @@ SHARDS = 2 * 4  # of two tasks
 STEPS = 20
 TIMED = ("seconds", "per_second", "_gib")  # ends of the names of metrics that depend on the machine
 
-# An attempt in a process of its own, which is killed after a step, before anything of it is saved, or after a
-# forward pass of the evaluation.
-ATTEMPT = """
-import os, signal, sys
+# Attempts one after the other, each in a process of its own that is killed after a step, before anything of
+# it is saved, or after a forward pass of the evaluation. The libraries are loaded once, before any of them.
+ATTEMPTS = """
+import json, os, signal, sys
 from jobs import run_trial
+from jobs.evaluation import tasks
+from jobs.training import trial
 from jobs.training.loop import StepWatch
 from jobs.training.trial_evaluation import TrialEvaluation
 
-folder, where, at = sys.argv[1], sys.argv[2], int(sys.argv[3])
-kind, name = {"step": (StepWatch, "on_step_end"), "pass": (TrialEvaluation, "_after_batch")}[where]
-real, passes = getattr(kind, name), []
+def attempt(folder, where, at):
+    kind, name = {"step": (StepWatch, "on_step_end"), "pass": (TrialEvaluation, "_after_batch")}[where]
+    real, passes = getattr(kind, name), []
 
-def watched(self, *args, **kwargs):
-    real(self, *args, **kwargs)
-    passes.append(name)
-    if (args[1].global_step if where == "step" else len(passes)) == at:
-        os.kill(os.getpid(), signal.SIGKILL)
+    def watched(self, *args, **kwargs):
+        real(self, *args, **kwargs)
+        passes.append(name)
+        if (args[1].global_step if where == "step" else len(passes)) == at:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-setattr(kind, name, watched)
-sys.exit(run_trial.main(folder, "000", "0002"))
+    setattr(kind, name, watched)
+    run_trial.main(folder, "000", "0002")
+
+for where, at in json.loads(sys.argv[2]):
+    if (child := os.fork()) == 0:
+        attempt(sys.argv[1], where, at)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, (where, at)
 """
 
 
@@ -208,7 +215,7 @@ def test_interrupted_evaluation_goes_on_to_the_same_bits(
     assert TrialResult.read(killed.metrics).details["attempts"] == [1, 2]
 
 
-@pytest.mark.slow  # six processes with torch
+@pytest.mark.slow
 def test_trial_killed_five_times_ends_with_the_same_bits(
     with_tasks: dict[str, Any], make_trial: MakeTrial
 ) -> None:
@@ -220,9 +227,7 @@ def test_trial_killed_five_times_ends_with_the_same_bits(
     ends = [("step", step) for step in sorted(draw.sample(range(1, STEPS), 4))]
     ends.append(("pass", draw.randrange(3, 12)))  # of two for the loss, and eleven for the task `pick`
     folder = str(killed.folder.parent.parent)
-    for where, at in ends:
-        done = subprocess.run([sys.executable, "-c", ATTEMPT, folder, where, str(at)], check=False)
-        assert done.returncode == -signal.SIGKILL
+    subprocess.run([sys.executable, "-c", ATTEMPTS, folder, json.dumps(ends)], check=True)
     assert list(killed.evaluation.rglob("loss.json"))
     assert run(killed) == run(undisturbed) == 0
     assert TrialResult.read(killed.metrics).details["attempts"] == [1, 2, 3, 4, 5, 6]
