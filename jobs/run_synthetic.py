@@ -3,155 +3,34 @@
 from __future__ import annotations
 
 import math
-import os
-import signal
 import sys
-import time
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
-from hpo.records import Metric, Progress, StoppedResult, TrialResult, TrialSpec, read_json, write_json
+from hpo.records import Metric, StoppedResult, TrialResult, TrialSpec
 from jobs.attempt.attempt import Attempt, conduct
-from jobs.attempt.environment import machine, seconds_since_start
-from jobs.attempt.rungs import RungLog, rung_steps
 from jobs.errors import Diverged, OutOfMemory, TrialError
 from jobs.recipes.metrics import EVAL_LOSS, SyntheticMetrics
 from jobs.recipes.synthetic import STANDARD_ERROR, SyntheticRecipe, draw, late_steps, parse, step_loss
 from jobs.simulation.execution import Course, SimulatedExecution, begin
-
-STATE = "state.json"
+from jobs.simulation.sleeping import SleepingTrial
 
 
 def main(study_folder: str, batch: str, trial: str) -> int:
     """Run one attempt of a trial; see `jobs.attempt.attempt.conduct`."""
-    return conduct(study_folder, batch, trial, lambda spec, attempt: SyntheticTrial(spec, attempt).run())
+    return conduct(study_folder, batch, trial, _work)
 
 
-@dataclass
-class SyntheticState:
-    """What a trial's attempts did together; kept in every checkpoint."""
-
-    step: int = 0
-    loss: float | None = None  # of that step
-    # Added up step by step, so that a step done twice, or left out, would show in the result.
-    late_losses: float = 0.0
-    train_seconds: float = 0.0  # spent in steps
-    attempts: list[int] = field(default_factory=list)
+def _work(spec: TrialSpec, attempt: Attempt) -> TrialResult | StoppedResult:
+    return SyntheticTrial(spec, attempt, course).run()
 
 
-class SyntheticTrial:
-    """One attempt, from the newest checkpoint to the last step."""
+class SyntheticTrial(SleepingTrial):
+    """One attempt of a synthetic trial."""
 
-    def __init__(self, spec: TrialSpec, attempt: Attempt) -> None:
-        self._spec, self._attempt = spec, attempt
-        self._recipe = parse(spec.recipe)
-        self._seconds = self._recipe.work_seconds(spec.seed, spec.fidelity)
-        self._steps = self._recipe.steps(self._seconds)
-        self._eval_loss = self._recipe.final_loss(spec.seed, spec.fidelity)
-        self._progress = attempt.progress()
-        self._checkpoints = attempt.checkpoints
-        self._state = SyntheticState()
-        self._rung_steps = rung_steps(spec.rungs, self._steps)
-        self._rungs = RungLog(attempt)
-
-    def run(self) -> TrialResult | StoppedResult:
-        """Work to the end.
-
-        Raises:
-            TrialError: as the recipe asks.
-        """
-        self._progress.phase(Progress(self._attempt.number, "loading"))
-        self._attempt.signals.wait(self._recipe.start_seconds)
-        resumed = self._checkpoints.resume()
-        self._state = SyntheticState(**read_json(resumed / STATE)) if resumed else SyntheticState()
-        self._state.attempts.append(self._attempt.number)
-        start_seconds = seconds_since_start()
-        self._progress.phase(self._line("training"))
-        self._train()
-        if self._state.step < self._steps:
-            return self._rungs.result(self._state.step, self._details())
-        self._progress.phase(self._line("evaluating"))
-        self._progress.phase(self._line("done", self._eval_loss))
-        return self._result(start_seconds)
-
-    def _train(self) -> None:
-        doom = Doom(self._recipe, self._spec, self._attempt.number, self._state.step, self._steps)
-        doom.strike(self._state.step)
-        length, saved_at = self._seconds / self._steps, time.monotonic()
-        due = saved_at  # by the clock, so that the work takes what it should, whatever the bookkeeping takes
-        while self._state.step < self._steps:
-            self._measure()
-            if self._rungs.stop_asked:
-                self._save()
-                return
-            due += length
-            time.sleep(max(0.0, due - time.monotonic()))
-            self._count_step(length)
-            doom.strike(self._state.step)
-            self._progress.step(self._line("training"))
-            if self._attempt.signals.due or time.monotonic() - saved_at >= self._recipe.checkpoint_every_s:
-                self._save()
-                saved_at = time.monotonic()
-            if time.monotonic() - due > 1.0:
-                due = time.monotonic()  # it waited for a kill, or was suspended: that is no work
-
-    def _measure(self) -> None:
-        """What is measured at a rung; a checkpoint of the rung's step may be where the attempt began."""
-        step, share = self._state.step, self._state.step / self._steps
-        for rung in self._rung_steps.get(step, ()):
-            if self._rungs.lacks(rung):
-                measured = rung_metrics(self._recipe, self._spec.seed, rung, step, self._steps)
-                self._rungs.add(rung, share, step, measured)
-
-    def _count_step(self, length: float) -> None:
-        state = self._state
-        state.step += 1
-        state.loss = step_loss(self._eval_loss, self._spec.seed, state.step, self._steps)
-        state.train_seconds += length
-        if state.step > self._steps - late_steps(self._steps):
-            state.late_losses += state.loss
-
-    def _save(self) -> None:
-        self._checkpoints.save(self._state.step, self._write)
-        if self._attempt.signals.due:
-            self._attempt.signals.answer()
-
-    def _write(self, folder: Path) -> None:
-        write_json(folder / STATE, asdict(self._state))
-
-    def _line(self, phase: str, eval_loss: float | None = None) -> Progress:
-        state = self._state
-        return Progress(
-            self._attempt.number,
-            phase,
-            state.step,
-            self._steps,
-            loss=state.loss,
-            learning_rate=self._recipe.learning_rate * (1 - state.step / self._steps),
-            train_seconds=state.train_seconds,
-            eval_loss=eval_loss,
-        )
-
-    def _result(self, start_seconds: float) -> TrialResult:
-        spec = self._spec
-        metrics = SyntheticMetrics(
-            eval_loss=Metric(self._eval_loss, STANDARD_ERROR),
-            train_loss=Metric(self._state.late_losses / late_steps(self._steps)),
-            train_seconds=Metric(self._recipe.train_seconds(spec.seed, spec.fidelity)),
-            start_seconds=Metric(start_seconds),
-        ).measured()
-        return TrialResult(spec.trial, self._attempt.number, metrics, self._details())
-
-    def _details(self) -> dict[str, Any]:
-        return {
-            "machine": machine(),
-            "seed": self._spec.seed,
-            "attempts": self._state.attempts,
-            "steps": self._steps,
-            "work_seconds": self._seconds,
-            "hashes": {"recipe": self._spec.recipe_hash},
-        }
+    def metrics(self, start_seconds: float) -> Mapping[str, Metric]:
+        """With the training loss of the steps that were done, and the true time of the start."""
+        trained = Metric(self.state.late_losses / self.course.late_steps)
+        return {**self.course.at_end(), "train_loss": trained, "start_seconds": Metric(start_seconds)}
 
 
 def rung_metrics(recipe: SyntheticRecipe, seed: int, rung: float, step: int, steps: int) -> dict[str, Metric]:
@@ -194,6 +73,8 @@ def course(spec: TrialSpec, attempt: int, step: int) -> Course:
         checkpoint_every_s=recipe.checkpoint_every_s,
         at_rung=lambda rung, own: rung_metrics(recipe, seed, rung, own, steps),
         at_end=at_end,
+        step_loss=lambda own: step_loss(final, seed, own, steps),
+        learning_rate=recipe.learning_rate,
         failure=Doom(recipe, spec, attempt, step, steps).first(step, steps),
     )
 
@@ -231,16 +112,6 @@ class Doom:
         except TrialError as error:
             return min(struck), error
         return min(struck), None
-
-    def strike(self, step: int) -> None:
-        """Fail, if this is the step for it.
-
-        Raises:
-            TrialError: as the recipe asks.
-        """
-        self._raise(step)
-        if self._crash is not None and step >= self._crash:
-            os.kill(os.getpid(), signal.SIGKILL)
 
     def _raise(self, step: int) -> None:
         if self._too_large:

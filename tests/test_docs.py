@@ -226,6 +226,7 @@ def _keys(values: dict[str, object], prefix: str) -> Iterator[tuple[str, object]
         ("trainer/qlora.yaml", "trainer."),
         ("trainer/synthetic.yaml", "trainer."),
         ("trainer/command.yaml", "trainer."),
+        ("trainer/table.yaml", "trainer."),
         ("trainer/decode.yaml", "trainer."),
         ("evaluation/loss.yaml", "evaluation."),
         ("evaluation/tasks.yaml", "evaluation."),

@@ -43,6 +43,8 @@ class Course:
         start_seconds: before the first step of every attempt.
         at_rung: what it measures at a rung that it reaches with a step; what grows is extrapolated.
         at_end: its result.
+        step_loss: the training loss of a step.
+        learning_rate: of the first step.
         failure: the step at which this attempt fails, and how; None as its error: killed without a word.
     """
 
@@ -52,8 +54,15 @@ class Course:
     checkpoint_every_s: float
     at_rung: Callable[[float, int], Mapping[str, Metric]]
     at_end: Callable[[], Mapping[str, Metric]]
+    step_loss: Callable[[int], float]
+    learning_rate: float | None = None
     failure: tuple[int, TrialError | None] | None = None
     details: Mapping[str, Any] | None = None
+
+    @property
+    def late_steps(self) -> int:
+        """How many steps make the training loss: the last tenth, at least one."""
+        return max(1, self.steps // 10)
 
 
 CourseOf = Callable[[TrialSpec, int, int], Course]  # of the spec, the attempt's number, the step it begins at

@@ -80,3 +80,30 @@ def test_a_site_that_is_none_is_refused_by_its_key(key: str, tmp_path: Path) -> 
         run(tmp_path, f"cluster.{key}=-1")
     assert [name for name, _ in refused.value.problems] == [f"cluster.{key}"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_answers_a_study_and_what_it_lacks_is_known_beforehand(tmp_path: Path) -> None:
+    """Ten recorded fine-tunes: each trial has a loss of theirs, the failed one fails too."""
+    from recorded_table import DIVERGED, losses, write_table
+
+    from hpo.errors import InputError
+
+    table = write_table(tmp_path / "made_up.jsonl")
+    answered = [
+        *("experiment=none", "trainer=table", f"trainer.path={table}", "trainer.seconds_scale=400"),
+        *("cluster=simulated", "strategy=sobol", "space=none", "budget.trials=24", "report.automatic=false"),
+        *("space.learning_rate=tag(log, interval(1e-4, 1e-2))", f"study.root={tmp_path}", "study.name=table"),
+    ]
+    with pytest.raises(InputError) as refused:
+        tune([*answered, "space.epochs=choice(1, 2)"], None, Console(quiet=True))
+    assert [key for key, _ in refused.value.problems] == ["trainer.parameters.epochs"]
+    assert not (tmp_path / "table").exists()
+    assert tune([*answered, "fidelity.stopping=asha"], None, Console(quiet=True)) == 0
+    study = load_study(StudyPaths(tmp_path / "table").journal)
+    recorded = {losses(number)[-1] for number in range(10) if number != DIVERGED}
+    completed = study.in_state(TrialState.COMPLETED)
+    assert completed
+    assert {trial.metrics["eval_loss"].value for trial in completed} <= recorded
+    assert study.in_state(TrialState.FAILED)
+    assert study.in_state(TrialState.STOPPED)
+    assert used(study).hours == pytest.approx(sum(end.seconds for end in study.ends) / 3600, rel=0.01)

@@ -32,7 +32,6 @@ from hpo.records import (
     write_json,
 )
 from jobs import run_synthetic
-from jobs.errors import Diverged, OutOfMemory, TrialError
 from jobs.kinds.synthetic import METRICS, Synthetic
 from jobs.recipes.synthetic import STANDARD_ERROR, parse
 from jobs.run_synthetic import Doom
@@ -203,13 +202,11 @@ def test_larger_adapters_are_better_and_slower(recipe: dict[str, Any]) -> None:
 
 def _fate(trainer: dict[str, Any], make: Any, seed: int, attempt: int) -> str:
     """How an attempt of fifty steps ends."""
-    doom = Doom(parse({"trainer": trainer}), make(seed), attempt, 0, 50)
-    try:
-        for step in range(51):
-            doom.strike(step)
-    except (Diverged, OutOfMemory, TrialError) as error:
-        return error.cause.value
-    return "completed"
+    failure = Doom(parse({"trainer": trainer}), make(seed), attempt, 0, 50).first(0, 50)
+    if failure is None:
+        return "completed"
+    assert failure[1] is not None
+    return failure[1].cause.value
 
 
 @pytest.mark.parametrize(
