@@ -20,7 +20,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpo.errors import InputError, Problem
-from hpo.models.history import FeasibilityPrior, History, Observation, Origin, Proposal, Value, read_value
+from hpo.models.history import (
+    Curve,
+    FeasibilityPrior,
+    History,
+    Observation,
+    Origin,
+    Proposal,
+    Value,
+    read_value,
+)
 from hpo.objectives import Objective, describe_objectives, parse_objectives
 from hpo.records import SCHEMA_VERSION, Params, ParamValue
 from hpo.space.space import Integer, Parameter, Point, SearchSpace, parse_space
@@ -86,6 +95,7 @@ class Optimizer:
         self._pending: list[Point] = []
         self._spent: list[Point] = []
         self._related: list[list[Observation]] = []
+        self._curves: list[Curve] = []
         self._params: dict[Point, dict[str, ParamValue]] = {}  # as told: a point may differ in the last digit
 
     @property
@@ -101,21 +111,27 @@ class Optimizer:
             self.seed,
             tuple(sorted(map(self._in_order, self._related))),
             self._feasibility_prior,
+            tuple(sorted(map(self._curve_in_order, self._curves))),
         )
 
     def _in_order(self, observations: Iterable[Observation]) -> tuple[Observation, ...]:
         """Sorted results, their values in the order of the objectives' names."""
-        names = list(self.objectives)
-        places = sorted(range(len(names)), key=names.__getitem__)
         turned = (
-            replace(
-                each,
-                values=tuple(each.values[place] for place in places),
-                errors=tuple(each.errors[place] for place in places),
-            )
+            replace(each, values=self._by_name(each.values), errors=self._by_name(each.errors))
             for each in observations
         )
         return tuple(sorted(turned, key=_order))
+
+    def _curve_in_order(self, curve: Curve) -> Curve:
+        rungs = (
+            (share, self._by_name(values), self._by_name(errors)) for share, values, errors in curve.rungs
+        )
+        return replace(curve, rungs=tuple(rungs))
+
+    def _by_name(self, values: tuple[float, ...]) -> tuple[float, ...]:
+        """Values in the order of the objectives' names."""
+        names = list(self.objectives)
+        return tuple(values[place] for place in sorted(range(len(names)), key=names.__getitem__))
 
     def to_json(self) -> dict[str, Any]:
         """Everything that proposals depend on, as JSON values; `from_json` reads it."""
@@ -131,7 +147,15 @@ class Optimizer:
             "pending": [self._params[point] for point in self._pending],
             "spent": [self._params[point] for point in self._spent],
             "related": [[self._as_told(result) for result in study] for study in self._related],
+            "curves": [self._curve_as_told(curve) for curve in self._curves],
         }
+
+    def _curve_as_told(self, curve: Curve) -> dict[str, Any]:
+        rungs = [
+            [share, self._metrics(Observation(curve.point, values, errors))]
+            for share, values, errors in curve.rungs
+        ]
+        return {"params": self._params[curve.point], "rungs": rungs}
 
     def _as_told(self, result: Observation) -> dict[str, Any]:
         return {"params": self._params[result.point], "metrics": self._metrics(result)}
@@ -175,6 +199,8 @@ class Optimizer:
             optimizer.add_pending(params)
         for study in record.get("related", ()):
             optimizer.learn_from((told["params"], told["metrics"]) for told in study)
+        for curve in record.get("curves", ()):
+            optimizer.tell_curve(curve["params"], curve["rungs"])
         return optimizer
 
     def ask(self, count: int = 1) -> list[dict[str, ParamValue]]:
@@ -245,6 +271,29 @@ class Optimizer:
                 f"learn_from: expected at least 2 trials of an earlier study, got {len(related)}"
             )
         self._related.append(related)
+
+    def tell_curve(self, params: Params, rungs: Iterable[tuple[float, Mapping[str, Value]]]) -> None:
+        """Learn what a trial measured on its way, its result among it once it has one.
+
+        Where the strategy has a model, the ends of trials that are pending, or have ended without a result,
+        are foretold from it and count with the error of the forecast. All that a trial has measured is told
+        at once; the result is told by `tell` as well.
+
+        Args:
+            params: its configuration, which is pending or was told.
+            rungs: (share of the full length, metrics as for `tell`); the result has share 1.
+
+        Raises:
+            InputError: as for `tell`, or shares that do not increase within (0, 1]; nothing is learned then.
+        """
+        point = self._point(params)
+        known: list[tuple[float, tuple[float, ...], tuple[float, ...]]] = []
+        for share, metrics in rungs:
+            if not (known[-1][0] if known else 0.0) < share <= 1.0:
+                raise InputError(f"tell_curve: expected shares that increase, up to 1, got {share!r}")
+            values, errors = self._values(metrics)
+            known.append((float(share), values, tuple(0.0 if math.isnan(own) else own for own in errors)))
+        self._curves.append(Curve(point, tuple(known)))
 
     def tell_failure(self, params: Params, reason: str = "") -> None:
         """Learn that a configuration cannot work: out of memory, diverged. No value is made up for it.

@@ -46,7 +46,7 @@ ROOMS = {
     "hpo.strategies": ("models", "space"),
     "hpo.study": ("space",),
     "hpo.forecasts": ("study", "space"),
-    "hpo.fidelity": ("study", "strategies", "space"),
+    "hpo.fidelity": ("study", "strategies", "models", "space"),
     "hpo.controller": ("fidelity", "forecasts", "study", "strategies", "models", "space"),
     "hpo.display": ("forecasts", "study"),
     "hpo.comparison": ("study",),

@@ -20,7 +20,7 @@ from hpo.controller.groups import CONF
 from hpo.controller.limits import Limits, scancels_allowed
 from hpo.controller.proposer import Proposer, SearchProposer, enqueued_params
 from hpo.errors import InputError, Problem
-from hpo.fidelity.settings import fidelity_problems
+from hpo.fidelity.settings import GAIN, fidelity_problems
 from hpo.forecasts.memory import Forecaster
 from hpo.objectives import Objective, describe_objectives, parse_objectives
 from hpo.optimizer import Optimizer
@@ -129,6 +129,7 @@ class Assembly:
             keep_adapters=config.study.keep_adapters,
             measures=bool(config.fidelity.shares),
             reduction=config.fidelity.reduction if config.fidelity.stopping == "asha" else None,
+            risk=config.fidelity.risk if config.fidelity.stopping == GAIN else None,
             propose_on_job=config.controller.propose_on == "job",
         )
 
@@ -191,6 +192,11 @@ def assemble(raw: Mapping[str, Any], problems: list[Problem], source: StudyPaths
         strategy = str(config.strategy.get("name"))
         ends = extreme_values(space)
         found += fidelity_problems(config.fidelity, kind, recipe, ends, list(objectives), strategy)
+        if config.fidelity.stopping == GAIN and config.controller.propose_on == "job":
+            text = (
+                "got gain with controller.propose_on=job: what going on is worth is weighed in the controller"
+            )
+            found.append(("fidelity.stopping", f"{text}, expected asha, none, or propose_on=login"))
     if config and space is not None:
         found += _enqueued_problems(config.study, space)
     if config:

@@ -11,11 +11,12 @@ from hpo.controller.collect import FROM_OUTSIDE, Collector
 from hpo.controller.dispatch import Dispatcher
 from hpo.controller.health import failing_nodes, repeated_error, stop_message
 from hpo.controller.limits import Budget, Limits
-from hpo.controller.proposer import ProposedTrial, Proposer
+from hpo.controller.proposer import ProposedTrial, Proposer, SearchProposer
 from hpo.controller.remote import Remote
 from hpo.controller.stopping import Stopping
 from hpo.controller.submission import batch_record, forget, mend_spec, write_specs
 from hpo.errors import StudyError
+from hpo.fidelity.gain import Judge
 from hpo.objectives import parse_objectives
 from hpo.paths import StudyPaths
 from hpo.ports import Executor, Task, TaskView
@@ -70,7 +71,10 @@ class Controller:
         self._collector = Collector(paths, executor, limits.gone_s, lease.renew)
         self._dispatcher = Dispatcher(paths, journal, executor, limits, target, clock, say)
         self._remote = Remote(paths, journal, executor, proposer, clock, say, targets)
-        self._stopping = Stopping(paths, journal, limits, say)
+        judge = None
+        if limits.risk is not None and isinstance(proposer, SearchProposer):
+            judge = Judge(proposer.optimizer, limits.risk)
+        self._stopping = Stopping(paths, journal, limits, say, judge)
         self._budget = Budget(limits, paths, clock)
         self._exhausted_at = self._weighed_at = -1
         self.live: Mapping[Task, TaskView] | None = None

@@ -40,7 +40,8 @@ class Limits:
     propose_on_job: bool = False
     keep_adapters: str = "all"
     measures: bool = False  # whether trials measure at rungs
-    reduction: int | None = None  # of asha; None: no trial is stopped at a rung
+    reduction: int | None = None  # of asha; None: it stops no trial
+    risk: float | None = None  # of gain; None: it stops no trial
     scancels: int = 3  # tasks cancelled from outside, without a result between them, that stop the study
 
 

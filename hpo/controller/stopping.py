@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from hpo.controller.limits import Limits
+from hpo.errors import FitError
 from hpo.fidelity.asha import goes_on
+from hpo.fidelity.gain import Judge
 from hpo.objectives import Objectives, parse_objectives
 from hpo.pareto import Row, minimised
 from hpo.paths import StudyPaths
@@ -23,12 +26,14 @@ class Stopping:
     Args:
         limits: whether trials measure at rungs, and whether they may be stopped there.
         say: told of files that cannot be read, once each.
+        judge: of `gain`; None: no trial is weighed.
     """
 
     paths: StudyPaths
     journal: Journal
     limits: Limits
     say: Callable[[str], None]
+    judge: Judge | None = None
     _read: dict[str, int] = field(default_factory=dict, init=False)  # trial -> bytes that were looked at
 
     def look(self, ending: Collection[str]) -> None:
@@ -46,6 +51,9 @@ class Stopping:
         reached = [(record.rung, minimised(_values(record.metrics), objectives)) for _, record in news]
         for place, (trial, record) in enumerate(news):
             stop = trial.id not in ending and self._stops(study, objectives, reached, place)
+            why: dict[str, Any] = {}
+            if self.judge and trial.id not in ending and not trial.stopping:
+                stop, why = self._weighed(self.judge, study, trial, record)
             self.journal.record(
                 Event.RUNG_REACHED,
                 trial=trial.id,
@@ -54,6 +62,7 @@ class Stopping:
                 share=record.share,
                 metrics={name: asdict(metric) for name, metric in record.metrics.items()},
                 stop=stop,
+                **why,
             )
             reached[place] = (math.nan, ())  # the study has it now
         for trial in trials:
@@ -91,6 +100,15 @@ class Stopping:
         ]
         rows = [*known, own, *(row for at, row in reached[place + 1 :] if at == rung)]
         return all(map(math.isfinite, own)) and not goes_on(rows, len(known), self.limits.reduction)
+
+    @staticmethod
+    def _weighed(judge: Judge, study: Study, trial: Trial, record: RungRecord) -> tuple[bool, dict[str, Any]]:
+        """Whether a trial ends by what going on is worth, and what is journalled of it."""
+        try:
+            worth = judge.worth(study, trial, record)
+        except FitError as error:
+            return False, {"note": f"it goes on: {error}"}
+        return worth.ends(judge.risk), {"worth": asdict(worth)}
 
 
 def thaw(journal: Journal, paths: StudyPaths, trial: Trial) -> None:

@@ -16,6 +16,8 @@ from hpo.pareto import Row, crowding, layers
 def goes_on(rows: Sequence[Row], place: int, reduction: int) -> bool:
     """Whether a trial is among the best one in `reduction` at a rung, rounded up [Li2020].
 
+    As long as fewer than `reduction` have reached it there is nothing to tell them apart by, and all go on.
+
     The better ones are those of earlier non-dominated layers, and in the same layer the less crowded ones
     [Schmucker2021]; of equals those that come first.
 
@@ -24,7 +26,10 @@ def goes_on(rows: Sequence[Row], place: int, reduction: int) -> bool:
         place: of the trial.
     """
     found = layers(rows)
-    room = math.ceil(sum(layer < len(rows) for layer in found) / reduction)
+    there = sum(layer < len(rows) for layer in found)
+    if there < reduction:
+        return found[place] < len(rows)
+    room = math.ceil(there / reduction)
     room -= sum(layer < found[place] for layer in found)
     equals = [index for index, layer in enumerate(found) if layer == found[place]]
     if room <= 0 or room >= len(equals):

@@ -18,7 +18,7 @@ from hpo.study.recipe import apply_params
 from hpo.validation import STRICT
 
 USUAL = (1 / 9, 1 / 3)  # what `auto` measures at where stopping goes by it
-NONE, AUTO = "none", "auto"
+NONE, AUTO, GAIN = "none", "auto", "gain"
 
 
 def _rungs(given: Any) -> Any:
@@ -45,9 +45,10 @@ def _share(given: Any) -> float | None:
 class FidelitySettings:
     """The keys of `fidelity`."""
 
-    stopping: Literal["none", "asha"] = "none"
+    stopping: Literal["none", "asha", "gain"] = "none"
     rungs: Annotated[list[float] | Literal["auto"], PlainValidator(_rungs)] = "auto"
     reduction: Annotated[int, Field(ge=2)] = 3
+    risk: Annotated[float, Field(gt=0, le=1)] = 0.1
     cost: Annotated[float, Field(gt=0, le=0.5)] = 0.02
     documents: Annotated[int, Field(ge=1)] | None = None
 

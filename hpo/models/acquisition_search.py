@@ -76,6 +76,13 @@ class AcquisitionSearch:
         points = (tuple(row) for row in pool[order].tolist())
         return [point for point in points if self._space.key(point) not in taken]
 
+    def peak(self, score: Score, points: Sequence[Point] = ()) -> float:
+        """The largest value among these points and the candidates: a lower bound of the largest of all."""
+        X = self._candidates()
+        if points:
+            X = np.concatenate([X, np.array(points, dtype=np.float64)])
+        return float(_evaluate(score, X).max())
+
     def rounded(self, X: Array) -> Array:
         """k x d points with every coordinate in the middle of its cell."""
         X = X.clip(0.0, 1.0)

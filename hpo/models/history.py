@@ -59,6 +59,34 @@ class Observation:
     errors: tuple[float, ...]
 
 
+@dataclass(frozen=True, order=True)
+class Curve:
+    """What a trial measured on its way.
+
+    Args:
+        point: its rounded point.
+        rungs: (share of the full length, m values to minimise, their standard errors, 0 where not known),
+            by share; of a trial that has ended its result is that of share 1.
+    """
+
+    point: Point
+    rungs: tuple[tuple[float, tuple[float, ...], tuple[float, ...]], ...]
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Where it measured."""
+        return tuple(share for share, _, _ in self.rungs)
+
+    @property
+    def ended(self) -> bool:
+        """Whether its result is there."""
+        return bool(self.rungs) and self.rungs[-1][0] == 1.0
+
+    def at(self, share: float) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Values and errors at a share, where it measured there."""
+        return next(((values, errors) for own, values, errors in self.rungs if own == share), None)
+
+
 @dataclass(frozen=True)
 class History:
     """Everything that a proposal depends on; the order in which it was told is not in it.
@@ -73,6 +101,7 @@ class History:
         seed: the study's seed.
         related: sorted results of earlier studies of this space on other models or data, by study.
         feasibility_prior: what is believed beforehand of whether a configuration works.
+        curves: sorted, what trials measured at their rungs; those that have not ended are pending or spent.
     """
 
     space: SearchSpace
@@ -84,6 +113,7 @@ class History:
     seed: int
     related: tuple[tuple[Observation, ...], ...] = ()
     feasibility_prior: FeasibilityPrior | None = field(default=None, compare=False)
+    curves: tuple[Curve, ...] = ()
 
     @property
     def asked(self) -> int:

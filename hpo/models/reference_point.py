@@ -46,10 +46,11 @@ def infer_references(surrogate: Surrogate, objectives: list[Objective]) -> Refer
         surrogate: fitted to n rows.
         objectives: m of them.
     """
-    return References(*(_reference(surrogate, objectives, margin) for margin in (_NEAR, _FAR)))
+    return References(*(reference_beyond(surrogate, objectives, margin) for margin in (_NEAR, _FAR)))
 
 
-def _reference(surrogate: Surrogate, objectives: list[Objective], margin: float) -> Array:
+def reference_beyond(surrogate: Surrogate, objectives: list[Objective], margin: float) -> Array:
+    """A reference point so many ranges of the observed front beyond it; see `infer_references`."""
     U = surrogate.gained
     best = U[front((-U).tolist())]
     span = np.maximum(best.max(0) - best.min(0), 0.5 * (U.max(0) - U.min(0)))

@@ -76,11 +76,14 @@ class BayesianOptimisation:
     def _modelled(self, history: History, count: int) -> list[Proposal]:
         """One after another: a replicate that is due, else the point of the largest expected gain."""
         # SciPy and torch: loaded when the first model is needed
+        from hpo.models.early.foretold import with_foretold
         from hpo.models.propose import AcquisitionSettings, ModelPoints, replicate
 
+        history, early = with_foretold(history)
         automatic = "lognehvi" if len(history.objectives) > 1 else "lognei"
         acquisition = automatic if self.acquisition == "auto" else self.acquisition
         points = ModelPoints(history, AcquisitionSettings(acquisition, self.beta))
+        note = "; ".join(filter(None, (points.note, early)))
         proposals: list[Proposal] = []
         while len(proposals) < count:
             known = history.with_pending(proposals)
@@ -91,7 +94,7 @@ class BayesianOptimisation:
                 if again
                 else []
                 if point is None
-                else first_unused(known, [point], 1, Origin.MODEL, points.note, remaining=False)
+                else first_unused(known, [point], 1, Origin.MODEL, note, remaining=False)
             )
             fresh = fresh or sobol_proposals(known, 1, "the model had no more")
             if not fresh:

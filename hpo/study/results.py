@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hpo.optimizer import Optimizer
+from hpo.records import Metric
 from hpo.study.causes import learns
 from hpo.study.state import ENDED, Study, Trial, TrialState
 
@@ -40,3 +41,18 @@ def _tell(optimizer: Optimizer, trial: Trial) -> None:
         optimizer.add_pending(trial.params)
     else:
         optimizer.tell_nothing(trial.params)
+    if trial.state is not TrialState.FAILED and (rungs := curve_of(optimizer, trial)):
+        optimizer.tell_curve(trial.params, rungs)
+
+
+def curve_of(optimizer: Optimizer, trial: Trial) -> list[tuple[float, dict[str, Metric]]]:
+    """What a trial measured of all objectives, by the share that was asked for; its result last."""
+    known = {own.rung: own.metrics for own in trial.rungs if own.rung < 1}
+    if known and trial.state is TrialState.COMPLETED:
+        known[1.0] = trial.metrics
+    names = list(optimizer.objectives)
+    return [
+        (share, {name: known[share][name] for name in names})
+        for share in sorted(known)
+        if known[share].keys() >= set(names)
+    ]

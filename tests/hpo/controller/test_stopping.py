@@ -18,6 +18,7 @@ from hpo.controller.stopping import thaw
 from hpo.display.event_lines import event_line
 from hpo.exports.table import rows as table_rows
 from hpo.fidelity.asha import goes_on
+from hpo.fidelity.gain import Worth
 from hpo.pareto import Row, crowding, dominates, layers
 from hpo.records import Metric, RungRecord, StoppedResult, append_jsonl, write_json
 from hpo.study.journal import load_study
@@ -29,13 +30,15 @@ THIRD = 1 / 3
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    """Trials that measure at rungs, four in flight; of three one goes on."""
-    return Site(tmp_path, replace(LIMITS, measures=True, reduction=3, refill=1))
+    """Trials that measure at rungs, four in flight; of two one goes on."""
+    return Site(tmp_path, replace(LIMITS, measures=True, reduction=2, refill=1))
 
 
-def reach(site: Site, trial: str, loss: float, rung: float = THIRD, attempt: int = 1) -> None:
+def reach(
+    site: Site, trial: str, loss: float, rung: float = THIRD, attempt: int = 1, error: float = 0.1
+) -> None:
     """A trial measures at a rung."""
-    record = RungRecord(trial, attempt, rung, rung, 8, {"loss": Metric(loss, 0.1)})
+    record = RungRecord(trial, attempt, rung, rung, 8, {"loss": Metric(loss, error)})
     append_jsonl(site.paths.trial(trial).rungs, record.to_json())
 
 
@@ -65,18 +68,18 @@ def second_is_behind(site: Site) -> Controller:
 
 
 def test_the_trials_behind_at_a_rung_are_asked_to_end_once(site: Site) -> None:
-    """Three at once: the best goes on; a later one that is better too goes on, a worse one does not."""
+    """Three at once: the better two go on; a later one that is better too goes on, a worse one does not."""
     controller = site.controller()
     controller.step()
     for trial, loss in (("0000", 2.0), ("0001", 1.0), ("0002", 3.0)):
         reach(site, trial, loss)
     controller.step(poll=False)
-    assert marked(site) == ["0000", "0002"]
+    assert marked(site) == ["0002"]
     reach(site, "0003", 0.5)
     controller.step(poll=False)
     controller.step(poll=False)
-    assert marked(site) == ["0000", "0002"]
-    assert [event["stop"] for event in site.events("rung_reached")] == [True, False, True, False]
+    assert marked(site) == ["0002"]
+    assert [event["stop"] for event in site.events("rung_reached")] == [False, False, True, False]
     assert load_study(site.paths.journal) == controller.study
 
 
@@ -204,8 +207,8 @@ def test_a_torn_or_foreign_line_is_told_of_once(site: Site, line: str) -> None:
 
 
 def test_the_best_one_in_three_rounded_up_goes_on() -> None:
-    """Of one, two, four and seven by hand; of equals the first; what has no value is behind."""
-    by_hand = {1: [True], 2: [True, False], 4: [True, True, False, False]}
+    """Fewer than three all go on; three and four by hand; of equals the first; no value is behind."""
+    by_hand = {1: [True], 2: [True] * 2, 3: [True, False, False], 4: [True, True, False, False]}
     for count, expected in by_hand.items():
         rows = [(float(number),) for number in range(count)]
         assert [goes_on(rows, place, 3) for place in range(count)] == expected
@@ -244,3 +247,49 @@ def test_rungs_in_the_journal_hold_their_errors(site: Site) -> None:
         "share": THIRD,
         "metrics": {"loss": {"value": 1.0, "standard_error": 0.1}},
     }
+
+
+def test_what_going_on_is_worth_decides_once_enough_have_ended(tmp_path: Path) -> None:
+    """Of eight trials of loss x six have ended; of two at a rung the best goes on, the worst does not."""
+    site = Site(tmp_path, replace(LIMITS, measures=True, risk=0.2, batch_size=8))
+    controller = site.controller()
+    controller.step()
+    losses = {trial.id: float(trial.params["x"]) for trial in controller.study.trials.values()}
+    best, *middle, worst = sorted(losses, key=losses.__getitem__)
+    for trial in middle:
+        reach(site, trial, losses[trial] + 1.0, error=1e-3)
+    controller.step(poll=False)
+    assert marked(site) == []
+    notes = [str(event["note"]) for event in site.events("rung_reached")]
+    assert notes == ["it goes on: trials that went from one rung to the next: 0, needed 4"] * 6
+    ready = {own["arguments"][2]: own["arguments"] for own in site.scheduler.tasks.values()}
+    for trial in middle:
+        site.finish(ready[trial])
+    controller.step(poll=False)
+    for trial in (worst, best):
+        reach(site, trial, losses[trial] + 1.0, error=1e-3)
+    controller.step(poll=False)
+    assert marked(site) == [worst]
+    worths = {event["trial"]: event["worth"] for event in site.events("rung_reached") if "worth" in event}
+    assert worths[best]["gain"] > worths[worst]["gain"]  # type: ignore[index]
+    assert load_study(site.paths.journal) == controller.study
+    end_early(site, worst)
+    site.finish(ready[best])
+    controller.step(poll=False)
+    thaw(controller.journal, site.paths, controller.study.trials[worst])
+    controller.step()
+    assert (marked(site), controller.study.trials[worst].state) == ([], TrialState.OPEN)
+
+
+@pytest.mark.parametrize(
+    ("worth", "ends"),
+    [
+        (Worth(gain=0.01, fresh=0.05, chance=0.05, left=0.5), True),
+        (Worth(gain=0.03, fresh=0.05, chance=0.05, left=0.5), False),
+        (Worth(gain=0.01, fresh=0.05, chance=0.2, left=0.5), False),
+        (Worth(gain=0.0, fresh=0.0, chance=0.0, left=0.5), False),
+    ],
+)
+def test_a_trial_ends_if_a_new_one_gains_more_for_what_it_costs(worth: Worth, ends: bool) -> None:
+    """And its chance to be on the front is below the risk; equal gains, as of nothing, keep it."""
+    assert worth.ends(0.1) is ends

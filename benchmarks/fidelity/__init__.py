@@ -1,0 +1,1 @@
+"""What early stopping saves, and how well final values are foretold."""

@@ -1,0 +1,65 @@
+"""A history in which trials that have only reached a rung count by what is foretold of their ends.
+
+A foretold end is a result whose standard error is the deviation of the forecast, so that the surrogate, and
+with it every proposal, is of the full length and learns from all rungs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hpo.errors import FitError
+from hpo.models.early.curves import CurveModel, Foretold
+from hpo.models.guard import guarded
+from hpo.models.history import Curve, History, Observation
+from hpo.models.surrogate import choices_of
+
+
+def curve_model(history: History) -> CurveModel:
+    """The joint model over all rungs.
+
+    Raises:
+        FitError: no trial has measured at a rung.
+    """
+    return CurveModel(history.curves, choices_of(history.space))
+
+
+def foretold_of(history: History, curve: Curve) -> Foretold:
+    """The end of one trial.
+
+    Raises:
+        FitError: too few trials have gone on from where it is.
+    """
+    with guarded():
+        return curve_model(history).foretold(curve)
+
+
+def with_foretold(history: History) -> tuple[History, str]:
+    """The history with what is foretold of trials under way, and of those that ended at a rung.
+
+    Returns:
+        The history, and a note: how many ends are foretold, or why none is.
+    """
+    waiting = [curve for curve in history.curves if curve.rungs and not curve.ended]
+    if not waiting or not len(history.space):
+        return history, ""
+    try:
+        with guarded():
+            model = curve_model(history)
+            results = [_observation(model, curve) for curve in waiting]
+    except FitError as error:
+        return history, f"rungs are left aside: {error}"
+    pending, spent, known = list(history.pending), list(history.spent), []
+    for result in results:
+        place = next((place for place in (pending, spent) if result.point in place), None)
+        if place is not None:  # else it has failed since
+            place.remove(result.point)
+            known.append(result)
+    observations = tuple(sorted((*history.observations, *known)))
+    after = replace(history, observations=observations, pending=tuple(pending), spent=tuple(spent))
+    return after, f"ends foretold: {len(known)}" if known else ""
+
+
+def _observation(model: CurveModel, curve: Curve) -> Observation:
+    end = model.foretold(curve)
+    return Observation(curve.point, end.means, end.deviations)
