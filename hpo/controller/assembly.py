@@ -116,6 +116,8 @@ class Assembly:
             trials=config.budget.trials,
             wall_hours=config.budget.wall_hours,
             gpu_hours=config.budget.gpu_hours,
+            settle=config.budget.settle,
+            least_gain=config.budget.least_gain,
             batch_size=self.batch.size,
             refill=self.batch.refill,
             identical_errors=identical,
@@ -148,6 +150,7 @@ class Assembly:
             forecaster=self.forecaster(),
             tracking=self.config.tracking,
             early=self.config.fidelity.in_spec,
+            weighs=self.config.budget.settle is not None,
         )
 
     def forecaster(self) -> Forecaster:

@@ -67,6 +67,9 @@ class BudgetSettings:
     trials: Count
     gpu_hours: Positive | None
     wall_hours: Positive | None
+    # a study of before has neither
+    settle: Count | None = None
+    least_gain: Annotated[float, Field(ge=0)] = 1e-3
 
 
 def _count_or_auto(given: Any) -> Any:

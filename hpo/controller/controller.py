@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 
 from hpo.controller.blocked import BlockedTasks
@@ -278,6 +279,7 @@ class Controller:
                 proposals=[proposed.to_event() for proposed in part if isinstance(proposed, ProposedTrial)],
                 retries=[name for name in part if isinstance(name, str)],
                 request=request if specs else None,
+                **({"outlook": asdict(outlook)} if specs and (outlook := self._proposer.outlook) else {}),
             )
 
     def _proposals(self, live: Mapping[Task, TaskView] | None) -> list[ProposedTrial]:

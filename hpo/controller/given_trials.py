@@ -9,7 +9,7 @@ from typing import Any
 from hpo.controller.proposer import ProposedTrial
 from hpo.records import Params, TrialSpec
 from hpo.study.recipe import content_hash
-from hpo.study.state import Study, trial_id
+from hpo.study.state import LeftToGain, Study, trial_id
 from hpo.tracking import TrackingSettings
 
 ORIGIN = "given"
@@ -63,6 +63,7 @@ class GivenProposer:
     cache: str
     tracking: TrackingSettings
     exhausted: bool = False
+    outlook: LeftToGain | None = None
 
     def propose(self, study: Study, room: int) -> list[ProposedTrial]:
         """The next trials that the study does not have yet, at most `room`."""

@@ -42,6 +42,8 @@ class Limits:
     measures: bool = False  # whether trials measure at rungs
     reduction: int | None = None  # of asha; None: it stops no trial
     risk: float | None = None  # of gain; None: it stops no trial
+    settle: int | None = None  # batches in a row that promised next to nothing; None: that ends no study
+    least_gain: float = 0.0  # share of the hypervolume that is next to nothing in any case
     scancels: int = 3  # tasks cancelled from outside, without a result between them, that stop the study
 
 
@@ -117,6 +119,23 @@ def shares(waiting: Sequence[tuple[str, int]], at_once: int) -> dict[str, int]:
     return given
 
 
+def settled(study: Study, patience: int, least_gain: float) -> str:
+    """Why a study is over as nothing worth a trial is left to gain, in words; "" while something is.
+
+    Args:
+        patience: batches in a row of which the best trial must have promised so little.
+        least_gain: share of the hypervolume that is too little in any case.
+    """
+    last = study.outlooks[-patience:]
+    if len(last) < patience or any(own.gain >= max(own.noise, least_gain) for own in last):
+        return ""
+    own = last[-1]
+    return (
+        f"the best new trial is expected to add {100 * own.gain:.2g}% to the hypervolume, which is known to "
+        f"{100 * own.noise:.2g}%: so little for budget.settle={patience} batches in a row"
+    )
+
+
 FRESH_S = 10.0  # what running attempts have used by now is read from a file of each
 
 
@@ -144,7 +163,7 @@ class Budget:
             return f"budget.wall_hours={limits.wall_hours:g} is spent"
         if limits.gpu_hours and self._gpu_hours(study) >= limits.gpu_hours:
             return f"budget.gpu_hours={limits.gpu_hours:g} is spent"
-        return ""
+        return settled(study, limits.settle, limits.least_gain) if limits.settle else ""
 
     def _gpu_hours(self, study: Study) -> float:
         at, ends, hours = self._read

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from hpo.errors import FitError
 from hpo.forecasts.memory import Forecaster
 from hpo.models.history import derive_seed
 from hpo.objectives import Objective
@@ -15,9 +16,11 @@ from hpo.space.partial import completed_params
 from hpo.space.space import SearchSpace
 from hpo.study.recipe import apply_params, content_hash
 from hpo.study.results import tell_results
-from hpo.study.state import Study, trial_id
+from hpo.study.state import LeftToGain, Study, trial_id
 from hpo.tracking import TrackingSettings
 from hpo.validation import strategy_settings
+
+FEWEST_TO_WEIGH = 8  # results before it is asked what is left to gain
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Proposer(Protocol):
     """Makes the next trials of a study; the same study always gives the same ones."""
 
     exhausted: bool
+    outlook: LeftToGain | None  # of the last proposals, where it was asked for
 
     def propose(self, study: Study, room: int) -> list[ProposedTrial]:
         """At most `room` new trials; fewer where there are no more."""
@@ -66,6 +70,7 @@ class SearchProposer:
         forecaster: of what trials take of a card; None: nothing is foretold.
         tracking: who follows the trials; None: nobody.
         early: where they measure on their way, as fields of a spec.
+        weighs: whether to say with every proposal what is left to gain.
     """
 
     space: SearchSpace
@@ -79,6 +84,8 @@ class SearchProposer:
     tracking: TrackingSettings | None = None
     early: Mapping[str, Any] = field(default_factory=dict)
     exhausted: bool = False
+    weighs: bool = False
+    outlook: LeftToGain | None = None
 
     def propose(self, study: Study, room: int) -> list[ProposedTrial]:
         """At most `room` new trials; fewer where the strategy has no more."""
@@ -92,6 +99,7 @@ class SearchProposer:
             optimizer = self.optimizer(study)
             for params in given:
                 optimizer.add_pending(params)
+            self.outlook = left_to_gain(optimizer) if self.weighs else None
             proposals = optimizer.propose(wanted)
             self.exhausted = len(proposals) < wanted
             chosen += [(proposal.params, proposal.origin, proposal.note) for proposal in proposals]
@@ -139,6 +147,22 @@ class SearchProposer:
             tracking=self.tracking.for_trials(study.uid) if self.tracking else {},
             **self.early,
         )
+
+
+def left_to_gain(optimizer: Optimizer) -> LeftToGain | None:
+    """What the next trials may add; None where too little is known for a model."""
+    from hpo.models.early.foretold import with_foretold
+    from hpo.models.early.outlook import Outlook
+
+    history = optimizer.history
+    results = len(history.observations)
+    if results < FEWEST_TO_WEIGH or not len(history.space):
+        return None
+    try:
+        outlook = Outlook(with_foretold(history)[0])
+        return LeftToGain(results, outlook.fresh(), outlook.noise)
+    except FitError:
+        return None
 
 
 def enqueued_params(space: SearchSpace, given: Params, study_seed: int, number: int) -> Params:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from hpo.paths import StudyPaths
 from hpo.ports import OVER, Executor, Task, TaskView, of_an_executor
 from hpo.records import RecordError, read_json, write_json_once
 from hpo.study.journal import Journal, load_study
-from hpo.study.state import Event, ProposalRequest
+from hpo.study.state import Event, LeftToGain, ProposalRequest
 
 TARGET = "hpo.controller.remote:main"
 SETTLE_S = 30.0  # longer than a shared disk hides a new file
@@ -118,6 +118,8 @@ class Remote:
             message = "the strategy has nothing to propose"
             self.journal.record(Event.PROPOSAL_FAILED, message=message, empty=True)
         self.proposer.exhausted = bool(record["exhausted"])
+        outlook = record.get("outlook")
+        self.proposer.outlook = LeftToGain(**outlook) if outlook else None
         return self.proposer.make_trials(self.journal.study, chosen)
 
     def _watch(self, request: ProposalRequest, view: TaskView | None) -> None:
@@ -155,7 +157,8 @@ def main(study_folder: str, request: str, room: str, *targets: str) -> None:
     refuse_unknown_targets(raw, targets)
     proposer = assemble(raw, []).proposer()
     proposals = [make_trials.to_event() for make_trials in proposer.propose(study, int(room))]
-    write_json_once(answer, {"proposals": proposals, "exhausted": proposer.exhausted})
+    outlook = {"outlook": asdict(proposer.outlook)} if proposer.outlook else {}
+    write_json_once(answer, {"proposals": proposals, "exhausted": proposer.exhausted, **outlook})
     print(f"{len(proposals)} proposals", flush=True)
 
 

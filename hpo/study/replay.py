@@ -12,6 +12,7 @@ from hpo.study.state import (
     AttemptEnd,
     Batch,
     Event,
+    LeftToGain,
     MissingTask,
     ProposalRequest,
     Rung,
@@ -107,6 +108,9 @@ def _planned(study: Study, event: Mapping[str, Any]) -> None:
         study.trials[name].batch = event["batch"]
     trials = [*(proposal["trial"] for proposal in event["proposals"]), *event["retries"]]
     study.batches[event["batch"]] = Batch(_named(event["batch"]), trials, planned_at=event["at"])
+    if outlook := event.get("outlook"):
+        numbers = float(outlook["gain"]), float(outlook["noise"])
+        study.outlooks.append(LeftToGain(int(outlook["results"]), *numbers))
     if event.get("request"):
         study.request, study.failed_requests = None, 0
     study.finished = ""

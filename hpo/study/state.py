@@ -147,6 +147,21 @@ class Trial:
         return "thawed: it went on after it had been stopped at a rung" if self.thawed else ""
 
 
+@dataclass(frozen=True)
+class LeftToGain:
+    """What was left to gain when a batch was proposed, as shares of the front's hypervolume.
+
+    Args:
+        results: that were known.
+        gain: expected of the best new trial.
+        noise: deviation of the hypervolume itself.
+    """
+
+    results: int
+    gain: float
+    noise: float
+
+
 @dataclass
 class Batch:
     """Trials submitted together as one array; an index of the array is a place in `trials`."""
@@ -202,6 +217,7 @@ class Study:
     stopped: str = ""
     untold: str = ""  # an end that notify.command was not told of: finished, or stopped
     last_at: str = ""
+    outlooks: list[LeftToGain] = field(default_factory=list)  # where `budget.settle` asks for them
 
     def in_state(self, *states: TrialState) -> list[Trial]:
         """The trials in any of these states, by number."""

@@ -45,6 +45,7 @@ class SyntheticRecipe:
     fail_diverged: float
     fail_out_of_memory: float
     diverges_above: float | None
+    slow_start: bool
 
     @property
     def size(self) -> float:
@@ -67,15 +68,15 @@ class SyntheticRecipe:
         return 0.7 + 0.06 / math.sqrt(self.size * fidelity) + 0.3 * low**2 + 0.6 * high**2
 
     def rung_loss(self, share: float) -> float:
-        """Loss of a trial under way: it falls from `UNTUNED` to `eval_loss()`, so that curves cross.
+        """Loss of a trial under way: it falls from `UNTUNED` to `eval_loss()`.
 
-        A low learning rate is slow to begin with, whatever it comes to.
+        With `slow_start` a low learning rate is slow to begin with, whatever it comes to: curves cross.
 
         Args:
             share: done, in [0, 1].
         """
         rate = math.log10(self.learning_rate) + 0.5 * math.log10(self.lora_alpha / self.lora_rank)
-        speed = FALL * 10 ** (0.5 * min(rate - BEST_RATE, 0.0))
+        speed = FALL * 10 ** (0.5 * min(rate - BEST_RATE, 0.0)) if self.slow_start else FALL
         last = math.exp(-speed)
         left = (math.exp(-speed * share) - last) / (1.0 - last)
         return self.eval_loss() + (UNTUNED - self.eval_loss()) * left
@@ -164,12 +165,17 @@ def _rate_or_null(value: Any) -> str | None:
     return None if value is None else _above_zero(value)
 
 
+def _truth(value: Any) -> str | None:
+    return None if isinstance(value, bool) else f"got {value!r}, expected true or false"
+
+
 def _targets(value: Any) -> str | None:
     if isinstance(value, str) or (isinstance(value, list) and all(isinstance(name, str) for name in value)):
         return targets.problem(value)
     return f"got {value!r}, expected one of {', '.join(targets.PRESETS)}, or a list of module names"
 
 
+LATER: Mapping[str, Any] = {"slow_start": True}  # keys that specs of before do not have, as things were
 CHECKS: Mapping[str, Callable[[Any], str | None]] = {
     "learning_rate": _above_zero,
     "lora_rank": _count,
@@ -185,6 +191,7 @@ CHECKS: Mapping[str, Callable[[Any], str | None]] = {
     "fail_diverged": _share,
     "fail_out_of_memory": _share,
     "diverges_above": _rate_or_null,
+    "slow_start": _truth,
 }
 
 
@@ -197,7 +204,7 @@ def problems(recipe: Mapping[str, Any]) -> list[Problem]:
 
 
 def _wrong(trainer: Mapping[str, Any]) -> Sequence[Problem]:
-    found = [(name, "missing, expected a value") for name in CHECKS if name not in trainer]
+    found = [(name, "missing, expected a value") for name in CHECKS if name not in {*trainer, *LATER}]
     for name, value in trainer.items():
         if name == "_target_":  # chooses this package; it is no setting
             continue
@@ -217,4 +224,5 @@ def parse(recipe: Mapping[str, Any]) -> SyntheticRecipe:
     """
     if found := problems(recipe):
         raise RecipeError.of(found)
-    return SyntheticRecipe(**{entry.name: recipe["trainer"][entry.name] for entry in fields(SyntheticRecipe)})
+    given = {**LATER, **recipe["trainer"]}
+    return SyntheticRecipe(**{entry.name: given[entry.name] for entry in fields(SyntheticRecipe)})

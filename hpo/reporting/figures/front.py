@@ -178,6 +178,25 @@ def hypervolume_figure(study: Study, convergence: Convergence) -> go.Figure:
     return finish(figure, 320)
 
 
+def outlook_figure(study: Study) -> go.Figure:
+    """What was left to gain when each batch was proposed, beside the noise of the hypervolume."""
+    figure = go.Figure()
+    results = [own.results for own in study.outlooks]
+    for name, values, color in (
+        ("expected of the best new trial", [own.gain for own in study.outlooks], look("model-proposed")[0]),
+        ("noise of the hypervolume", [own.noise for own in study.outlooks], FRONT),
+    ):
+        shares = [100 * value for value in values]
+        marker = {"size": 4, "color": color}
+        line = {"color": color}
+        figure.add_trace(
+            go.Scatter(x=results, y=shares, name=name, mode="lines+markers", line=line, marker=marker)
+        )
+    figure.update_xaxes(title="results known")
+    figure.update_yaxes(title="% of the hypervolume", type="log")
+    return finish(figure, 280)
+
+
 def incumbent_figure(study: Study, objectives: Objectives, convergence: Convergence) -> go.Figure:
     """Per objective every result over the time, and the best so far."""
     figure = make_subplots(rows=1, cols=len(objectives), horizontal_spacing=0.08)

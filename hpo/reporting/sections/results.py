@@ -9,7 +9,12 @@ from hpo.formatting import duration, number
 from hpo.objectives import Objectives
 from hpo.pareto import hypervolume
 from hpo.reporting.choosing import picks
-from hpo.reporting.figures.front import front_figure, hypervolume_figure, incumbent_figure
+from hpo.reporting.figures.front import (
+    front_figure,
+    hypervolume_figure,
+    incumbent_figure,
+    outlook_figure,
+)
 from hpo.reporting.figures.parallel import parallel_figure
 from hpo.reporting.figures.parameters import history_figure, objective_figure, some_of
 from hpo.reporting.figures.style import group_of
@@ -145,7 +150,20 @@ def _advance(material: Material) -> Section:
             FigureBlock("hypervolume", hypervolume_figure(material.study, own)),
             FigureBlock("incumbents", incumbent_figure(material.study, material.objectives, own)),
             TextBlock(_reference(material.objectives, own.reference)),
+            *_outlook(material),
         ],
+    )
+
+
+def _outlook(material: Material) -> Iterator[Block]:
+    study = material.study
+    if not study.outlooks:
+        return
+    yield FigureBlock("outlook", outlook_figure(study))
+    ended = f" The study ended because {study.finished}." if "budget.settle" in study.finished else ""
+    yield TextBlock(
+        "What was left to gain when each batch was proposed, by the hypervolume that the best new trial was "
+        f"expected to add, and how well the hypervolume itself was known.{ended}"
     )
 
 

@@ -339,3 +339,16 @@ def test_curves_cross(recipe: dict[str, Any]) -> None:
     assert slow.rung_loss(1 / 9) > fast.rung_loss(1 / 9)
     assert slow.rung_loss(1.0) == pytest.approx(slow.eval_loss())
     assert slow.rung_loss(1.0) < fast.rung_loss(1.0)
+
+
+def test_without_a_slow_start_all_curves_fall_alike() -> None:
+    """What is left of the fall at a ninth is the same share for a low learning rate and a high one."""
+    trainer = yaml.safe_load((CONF / "trainer" / "synthetic.yaml").read_text())
+    shares = []
+    for rate in (1e-4, 1e-2):
+        recipe = parse({"trainer": {**trainer, "slow_start": False, "learning_rate": rate}})
+        end = recipe.eval_loss()
+        shares.append((recipe.rung_loss(1 / 9) - end) / (3.0 - end))
+    assert shares[0] == pytest.approx(shares[1])
+    del trainer["slow_start"]  # as a spec of before
+    assert parse({"trainer": trainer}).slow_start is True
