@@ -238,6 +238,16 @@ class StudyPaths:
         return self.report / "report.html"
 
     @property
+    def forecast(self) -> Path:
+        """What simulated runs of the study came to, by `plan --simulate`."""
+        return self.folder / "forecast.json"
+
+    @property
+    def early_forecast(self) -> Path:
+        """The same while there is no study yet; `tune` takes it into the folder."""
+        return self.folder.with_name(f"{self.name}.forecast.json")
+
+    @property
     def reporting(self) -> Path:
         """The last report that the controller has had made: of what, when, and by which process."""
         return self.folder / "reporting.json"

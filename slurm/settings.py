@@ -129,6 +129,7 @@ def _check_word(text: str) -> str:
 # One line without blanks: it becomes a line of the sbatch script. A list is joined by commas.
 Word = Annotated[str, BeforeValidator(joined), AfterValidator(_check_word)]
 Size = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 def _check_only(size: float | None, info: ValidationInfo) -> float | None:
@@ -183,6 +184,9 @@ class ClusterSettings:
     ]
     signal_delay_s: Annotated[int, Field(ge=0, le=65535), AfterValidator(_check_delay)]
     helper: HelperSettings
+    # Read by the simulated cluster, and by `plan --simulate` for any other.
+    queue_wait: NotNegative
+    preemptions_per_gpu_hour: NotNegative
 
     @property
     def cards(self) -> int:

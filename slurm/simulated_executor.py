@@ -23,6 +23,7 @@ from slurm.view import ArrayOptions, Ending, ExecutorTraits, Room, SiteLimits, T
 
 ARRAY_SIZE = 1000  # Slurm's MaxArraySize is 1001 unless a site sets another
 _OF_THE_SITE = {entry.name for entry in fields(SiteSettings)}
+_SHARED = {entry.name for entry in fields(ClusterSettings)}
 
 
 class SimulatedExecutor:
@@ -47,8 +48,11 @@ class SimulatedExecutor:
     unanswered = ""  # it always answers
 
     def __init__(self, begin: float | None = None, **settings: Any) -> None:
-        site = SiteSettings(**{name: settings.pop(name) for name in list(settings) if name in _OF_THE_SITE})
-        self.settings = ClusterSettings(**settings)
+        site = SiteSettings(**{name: value for name, value in settings.items() if name in _OF_THE_SITE})
+        shared = {
+            name: value for name, value in settings.items() if name in _SHARED or name not in _OF_THE_SITE
+        }
+        self.settings = ClusterSettings(**shared)
         gpus = self.settings.gpus or 1
         if gpus > site.gpus_per_node:
             raise ValueError(f"trainer.gpus: got {gpus}, expected at most cluster.gpus_per_node")

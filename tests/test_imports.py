@@ -52,7 +52,7 @@ ROOMS = {
     "hpo.comparison": ("study",),
     "hpo.evaluation": ("study",),
     "hpo.exports": ("study", "space"),
-    "hpo.reporting": ("display", "study", "models", "space"),
+    "hpo.reporting": ("display", "forecasts", "study", "models", "space"),
     "hpo.commands": (
         *("controller", "display", "comparison", "evaluation", "exports", "reporting"),
         *("forecasts", "study", "space"),

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from rich.console import Console
 
 from hpo import __version__
+from hpo.errors import InputError
 from hpo.study.trust import TRUST
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -132,6 +133,10 @@ def _add_configured(
         parser.add_argument(
             "-m", "--multirun", action="store_true", help="one study per combination of values: seed=1,2,3"
         )
+    if name == "plan":
+        times = "run what is left of the study so often on a simulated cluster: its end, and its cost"
+        parser.add_argument("--simulate", type=int, metavar="N", help=times)
+        parser.add_argument("--json", action="store_true", help="with --simulate: only that, for scripts")
     _add_config_dir(parser)
     shown = "print the composed configuration as YAML, and do nothing else"
     parser.add_argument("--cfg", choices=("job",), help=shown)
@@ -195,9 +200,15 @@ def _interrupt(signum: int, frame: object) -> None:
 
 
 def _plan(options: argparse.Namespace, out: Console) -> int:
+    if options.json and options.simulate is None:
+        raise InputError([("--json", "expected --simulate N with it")])
+    if options.json:
+        from hpo.commands.planning.simulate import print_forecast
+
+        return print_forecast(options.overrides, options.config_dir, options.simulate)
     from hpo.commands.plan import plan
 
-    return plan(options.overrides, options.config_dir, out)
+    return plan(options.overrides, options.config_dir, out, options.simulate)
 
 
 def _doctor(options: argparse.Namespace, out: Console) -> int:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hpo.commands.arms import arms_of, with_arm
+from hpo.commands.planning.simulate import keep, simulated, study_of
 from hpo.controller.assembly import Assembly, assemble, gpus_of
 from hpo.controller.batch_sizes import BatchSizes
 from hpo.controller.compose import compose_config
@@ -24,20 +25,23 @@ from hpo.forecasts.time import pace, pace_line, training_cells
 from hpo.formatting import number
 from hpo.ports import ArrayOptions, SiteLimits, of_an_executor
 from hpo.study.gpu_hours import used
-from hpo.study.journal import load_study
 from hpo.study.room import room
 from hpo.study.state import Batch, Study, TrialState
 
 
-def plan(overrides: Sequence[str], config_dir: str | None, console: Console) -> int:
+def plan(
+    overrides: Sequence[str], config_dir: str | None, console: Console, simulate: int | None = None
+) -> int:
     """Show the space, the objectives, the first batch and the exact text that would be submitted.
+
+    Args:
+        simulate: how often the study is run on a simulated cluster; None: not at all.
 
     Raises:
         InputError: the configuration cannot be used.
     """
     parts = assemble(*compose_config(overrides, config_dir))
-    there = parts.paths.journal.exists()
-    study = load_study(parts.paths.journal) if there else Study(uid="000000", name=parts.paths.name)
+    study = study_of(parts)
     study.earlier = study.earlier or parts.earlier()
     console.print(
         f"study {study.name}, {parts.paths.folder}; cluster: {parts.executor.name}", highlight=False
@@ -54,6 +58,11 @@ def plan(overrides: Sequence[str], config_dir: str | None, console: Console) -> 
     ]
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
+    if simulate is not None:
+        forecast = simulated(parts, study, simulate)
+        keep(forecast, parts.paths)
+        for line in forecast.lines():
+            console.print(line, highlight=False, soft_wrap=True)
     name = array_name(study, study.next_batch) + "nonce"
     batch = Batch(study.next_batch, [proposed.spec.trial for proposed in proposals] or ["0000"])
     folder = str(parts.paths.batch(batch.id).submission)

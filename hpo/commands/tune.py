@@ -126,6 +126,8 @@ def _begin(parts: Assembly, console: Console) -> None:
     _prepare(parts, console)
     created = {**configured(parts), "earlier": earlier, "at": utc(parts.executor.clock.time())}
     create_study(parts.paths, parts.raw, parts.identity, created)
+    with suppress(FileNotFoundError):
+        parts.paths.early_forecast.replace(parts.paths.forecast)
 
 
 def refuse_impossible(parts: Assembly, count: int) -> None:

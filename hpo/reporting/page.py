@@ -18,6 +18,7 @@ from hpo.reporting.figures.time import attempt_tellings
 from hpo.reporting.material import Material
 from hpo.reporting.sections.blocks import FigureBlock, Section, inside_script
 from hpo.reporting.sections.evaluation import evaluation_section
+from hpo.reporting.sections.forecast import forecast_section
 from hpo.reporting.sections.model import model_sections
 from hpo.reporting.sections.results import result_sections, summary
 from hpo.reporting.sections.running import running_sections
@@ -36,6 +37,8 @@ def sections(material: Material) -> list[Section]:
 def _then(material: Material, trials: Section) -> Iterator[Section]:
     judged = evaluation_section(material.snapshot.paths)
     for section in running_sections(material):
+        if section.name == "failures":
+            yield from filter(None, [forecast_section(material)])
         if section.name == "provenance":
             yield from [judged] if judged else []
             yield from filter(None, [samples_section(material)])

@@ -13,7 +13,7 @@ Count = Annotated[int, Field(ge=1)]
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class SiteSettings:
-    """The keys of conf/cluster/simulated.yaml beside those of every cluster."""
+    """The keys that say how a site is simulated."""
 
     nodes: Count
     gpus_per_node: Count
