@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -14,6 +15,13 @@ import pytest
 from slurm.devcluster import cluster as devcluster
 from slurm.devcluster.accounting import program_path
 from slurm.devcluster.files import Layout, Options
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now is here to stay: the full collections that trials ask for need not walk it."""
+    gc.collect()
+    gc.freeze()
+
 
 FAKES = Path(__file__).parent / "fakes"
 sys.path[:0] = [str(FAKES), str(Path(__file__).parent / "e2e")]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,12 +130,25 @@ def adapter_digest(adapted: PeftModel) -> str:
     return hashlib.sha256(content).hexdigest()[:20]
 
 
-def write_adapter(adapted: PeftModel, folder: Path) -> None:
+def write_adapter(adapted: PeftModel, folder: Path, card: bool = True) -> None:
     """Write adapter weights and configuration into a folder.
+
+    Args:
+        card: with peft's README.md, for whom the adapter is given to.
 
     Raises:
         OSError: the disk does not take it.
     """
     # Never the embeddings: "auto" would look for the base model's configuration on the hub.
-    with disk_errors():
+    with disk_errors(), nullcontext() if card else _cardless(adapted):
         adapted.save_pretrained(str(folder), save_embedding_layers=False)
+
+
+@contextmanager
+def _cardless(adapted: PeftModel) -> Iterator[None]:
+    """Without the card, whose template takes longer to compile than a small adapter to write."""
+    vars(adapted)["create_or_update_model_card"] = lambda folder: None
+    try:
+        yield
+    finally:
+        del vars(adapted)["create_or_update_model_card"]

@@ -96,6 +96,7 @@ def shipped_tasks() -> Path:
     return Path(spec.origin).parent / "tasks"
 
 
+@cache
 def _shipped(name: str) -> Path | None:
     for folder in _by_likeness(name):
         if path := _named_in_shipped(folder).get(name):

@@ -235,7 +235,7 @@ class AdapterTrainer(Trainer):
 
     def _write(self, folder: Path) -> None:
         assert isinstance(self.model, PeftModel)
-        write_adapter(self.model, folder)
+        write_adapter(self.model, folder, card=False)
         torch.serialization.set_crc32_options(False)  # `seal` has a better one, and Adam's states are large
         with disk_errors():
             self._save_optimizer_and_scheduler(str(folder))
