@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 
@@ -23,7 +24,7 @@ class TrialPaths:
         """Marker: the trial is not to run, or to stop."""
         return self.folder / "cancel"
 
-    @property
+    @cached_property
     def stop(self) -> Path:
         """Marker: the trial is to end at its rung, with what it has; written by the controller."""
         return self.folder / "stop"
@@ -38,7 +39,7 @@ class TrialPaths:
         """One JSON line per logged step."""
         return self.folder / "progress.jsonl"
 
-    @property
+    @cached_property
     def rungs(self) -> Path:
         """One JSON line per rung that was measured."""
         return self.folder / "rungs.jsonl"
@@ -142,6 +143,14 @@ class TrialPaths:
     def stops(self) -> list[Path]:
         """Every file of a stopped attempt there is, in the order of the attempts."""
         return self._numbered("stopped")
+
+    def tell_an_end(self) -> bool:
+        """Whether a result, a failure or a stop is there; one request to the disk, whatever it finds."""
+        try:
+            names = os.listdir(self.folder)  # noqa: PTH208  a path for each name would cost ten times that
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return any(name == "metrics.json" or name.startswith(("failure-", "stopped-")) for name in names)
 
     def _numbered(self, name: str) -> list[Path]:
         numbers = {path: path.stem.removeprefix(f"{name}-") for path in self.folder.glob(f"{name}-*.json")}
@@ -285,7 +294,12 @@ class StudyPaths:
 
     def trial(self, trial: str) -> TrialPaths:
         """The files of one trial."""
-        return TrialPaths(self.trials / trial)
+        return _trial_paths(self.folder, trial)
+
+
+@lru_cache(maxsize=4096)  # the loop asks for those of all trials in flight, several times a pass
+def _trial_paths(study: Path, trial: str) -> TrialPaths:
+    return TrialPaths(study / "trials" / trial)
 
 
 def cache_root() -> Path:

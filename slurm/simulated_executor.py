@@ -21,7 +21,7 @@ from slurm.simulation.settings import SiteSettings
 from slurm.simulation.tasks import SimulatedArray, SimulatedTask
 from slurm.view import ArrayOptions, Ending, ExecutorTraits, Room, SiteLimits, Task, TaskState, TaskView, view
 
-ARRAY_SIZE = 1000  # Slurm's MaxArraySize is 1001 unless a site sets another
+ARRAY_SIZE = 1001  # Slurm's MaxArraySize unless a site sets another: indices are below it
 _OF_THE_SITE = {entry.name for entry in fields(SiteSettings)}
 _SHARED = {entry.name for entry in fields(ClusterSettings)}
 

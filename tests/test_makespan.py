@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.reliability import makespan, politeness, scenarios
+from benchmarks.reliability import makespan, politeness, scale, scenarios
 from benchmarks.reliability.durations import gaps, perfect_makespan
 from benchmarks.reliability.metered import Usage
 from benchmarks.reliability.table import seed_ranges
@@ -53,7 +53,7 @@ def test_ours_stands_beside_what_was_quoted() -> None:
     assert "| **8 / 10 / 1** | 3 / 0 / 11 |" in text
 
 
-@pytest.mark.parametrize("module", [scenarios, makespan, politeness])
+@pytest.mark.parametrize("module", [scenarios, makespan, politeness, scale])
 def test_no_records_make_no_section(module: object) -> None:
     """The page leaves out what was not measured."""
     assert module.section([]) == ""  # type: ignore[attr-defined]

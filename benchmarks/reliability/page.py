@@ -9,7 +9,13 @@ from pathlib import Path
 from benchmarks.records import read_records
 
 # results file -> module with `section(records) -> str`, in the order of the page
-_PARTS = {"chaos": "table", "scenarios": "scenarios", "makespan": "makespan", "politeness": "politeness"}
+_PARTS = {
+    "chaos": "table",
+    "scenarios": "scenarios",
+    "makespan": "makespan",
+    "politeness": "politeness",
+    "scale": "scale",
+}
 
 _HEAD = """# Reliability
 

@@ -48,12 +48,13 @@ class Collector:
         """
         found: list[Finding] = []
         gone: dict[Task, tuple[Trial, MissingTask]] = {}
+        tasks = tasks_of(study)
         for trial in study.in_state(TrialState.OPEN):
             written = list(self._written(trial))
             if written:
                 found += written
                 continue
-            task = task_of(study, trial)
+            task = tasks.get(trial.id)
             if task is None:
                 found += [Cancelled(trial.id, "before it began")] if self._marked(trial) else []
             elif live is not None:
@@ -63,6 +64,8 @@ class Collector:
     def _written(self, trial: Trial) -> Iterator[Finding]:
         """What the trial's own files say of its end, the attempts before it first."""
         files = self.paths.trial(trial.id)
+        if not files.tell_an_end():
+            return
         last = _result(files, trial, self.confirm) or _failure(files, trial) or _stop(files, trial)
         if last is None:
             return
@@ -187,10 +190,15 @@ class Collector:
         return ended or any(unsettled(self.paths.trial(trial.id), trial) for trial in study.in_flight)
 
 
-def task_of(study: Study, trial: Trial) -> Task | None:
-    """The task that was last submitted for a trial; None before the submission."""
-    batch = study.batches[trial.batch]
-    return (batch.job_id, batch.trials.index(trial.id)) if batch.job_id else None
+def tasks_of(study: Study) -> dict[str, Task]:
+    """trial -> the task that was last submitted for it, of the batches that are not over."""
+    return {
+        name: (batch.job_id, index)
+        for batch in study.open_batches
+        if batch.job_id
+        for index, name in enumerate(batch.trials)
+        if study.trials[name].batch == batch.id
+    }
 
 
 def _told(missing: MissingTask, attempt: int | None) -> str:

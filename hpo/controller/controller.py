@@ -79,6 +79,7 @@ class Controller:
         self._budget = Budget(limits, paths, clock)
         self._exhausted_at = self._weighed_at = -1
         self.live: Mapping[Task, TaskView] | None = None
+        self._queue: frozenset[tuple[Task, str]] = frozenset()
         self.unanswered = 0  # polls in a row
 
     @property
@@ -88,9 +89,8 @@ class Controller:
 
     def state(self) -> tuple[object, ...]:
         """Something that differs from what it was when the queue has moved, or something was submitted."""
-        queue = frozenset((task, view["state"]) for task, view in (self.live or {}).items())
         study = self.study
-        return queue, sum(batch.job_id is not None for batch in study.batches.values()), study.requests
+        return self._queue, sum(batch.job_id is not None for batch in study.batches.values()), study.requests
 
     def adopt(self) -> None:
         """Tell the executor of the arrays that an earlier controller left in flight, and mend their files."""
@@ -120,6 +120,7 @@ class Controller:
         live = self._poll() if poll else None
         if live is not None:
             self.live = live
+            self._queue = frozenset((task, view["state"]) for task, view in live.items())
         findings = self._collector.findings(self.study, live, self._clock())
         self._stopping.look({finding.trial for finding in findings})
         for finding in findings:
@@ -188,7 +189,7 @@ class Controller:
     def _look_for_faults(self) -> None:
         """Exclude nodes on which everything fails, and stop where everything fails in the same way."""
         study = self.study
-        if not study.ends or study.ends[-1].cause is None:
+        if not study.ends or study.ends[-1].cause in (None, Cause.STOPPED):
             return
         nodes = self.executor.limits()["nodes"]
         for node, why in failing_nodes(study, self._limits.node_failures, nodes):

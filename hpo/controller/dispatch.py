@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from hpo.controller.collect import task_of
+from hpo.controller.collect import tasks_of
 from hpo.controller.limits import Limits, array_minutes, shares, warned_s
 from hpo.controller.submission import batch_record, release, submit_held, unrecorded
 from hpo.errors import StudyError
@@ -175,8 +175,9 @@ class Dispatcher:
     def rescue_stalled(self, live: Mapping[Task, TaskView]) -> None:
         """Take trials that their time limit keeps from getting on out of their array: the next has longer."""
         study = self._journal.study
+        tasks = tasks_of(study)
         for trial in study.in_state(TrialState.OPEN):
-            task = task_of(study, trial)
+            task = tasks.get(trial.id)
             view = live.get(task) if task else None
             if trial.stalled < STALLED or not task or not view or view["state"] not in WAITING:
                 continue
@@ -204,8 +205,9 @@ class Dispatcher:
         if not self._try("cancel tasks that will not start", lambda: self._executor.cancel(tasks)):
             return False
         study, wanted = self._journal.study, set(tasks)
+        withdrawn = {trial for trial, task in tasks_of(study).items() if task in wanted}
         for trial in study.in_state(TrialState.OPEN):
-            if task_of(study, trial) in wanted:
+            if trial.id in withdrawn:
                 self._journal.record(
                     Event.ATTEMPT_ENDED,
                     trial=trial.id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Iterator
 
 from hpo.paths import StudyPaths
@@ -21,8 +22,11 @@ def failing_nodes(study: Study, streak: int, nodes: int) -> Iterator[tuple[str, 
         nodes: that trials can run on.
     """
     room = nodes // 2 - len(study.excluded)
-    for node in sorted({end.node for end in study.ends} - {"", *study.excluded}):
-        last = [end for end in study.ends if end.node == node][-streak:]
+    newest: dict[str, deque[AttemptEnd]] = defaultdict(lambda: deque(maxlen=streak))
+    for end in study.ends:
+        newest[end.node].append(end)
+    for node in sorted(newest.keys() - {"", *study.excluded}):
+        last = list(newest[node])
         if room > 0 and len(last) == streak and _all_bad(last) and not _common(study, last):
             room -= 1
             causes = ", ".join(dict.fromkeys(str(end.cause) for end in last))

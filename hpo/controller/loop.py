@@ -154,7 +154,7 @@ class Loop:
         self._wait_s = look_wait(0.0, self._look_s)
         self._clock = parts.executor.clock
         self._changed_at = self._clock.monotonic()
-        self._queue_file = QueueFile(parts.paths.queue)
+        self._queue, self._queue_file = QueueView(), QueueFile(parts.paths.queue)
 
     def run(self) -> bool:
         """Passes until the study has ended; returns True then."""
@@ -203,18 +203,19 @@ class Loop:
                 self._view.say(controller.silence())
         elif after[1:] != before[1:]:  # what was submitted wants to be seen starting
             self._pacer.asked(now, eventful=True)
-        queue = seen(controller.study, controller.live)
-        controller.journal.confirm()
-        self._queue_file.keep(queue)
+        if poll or ended or after != before:
+            self._queue = seen(controller.study, controller.live)
+            controller.journal.confirm()
+            self._queue_file.keep(self._queue)
         with suppress(RecordError):
-            self._view.update(lambda: self._snapshot(queue))
+            self._view.update(self._snapshot)
         for line in self._after(controller.study):
             self._view.say(line)
         return ended
 
-    def _snapshot(self, queue: QueueView) -> Snapshot:
+    def _snapshot(self) -> Snapshot:
         paths, study = self._parts.paths, self.controller.study
-        return Snapshot(paths, study, running_trials(paths, study), self.controller.lease.record, queue)
+        return Snapshot(paths, study, running_trials(paths, study), self.controller.lease.record, self._queue)
 
 
 def _what(error: OSError | RuntimeError) -> str:

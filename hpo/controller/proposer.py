@@ -113,8 +113,9 @@ class SearchProposer:
     def make_trials(self, study: Study, chosen: Sequence[tuple[Params, str, str]]) -> list[ProposedTrial]:
         """The next trials of a study, from (parameters, origin, note) of each."""
         first = study.next_number
+        factor = self.forecaster.memory(study).factor if self.forecaster else 1.0
         return [
-            ProposedTrial(self._spec(study, first + offset, params), origin, note)
+            ProposedTrial(self._spec(study, first + offset, params, factor), origin, note)
             for offset, (params, origin, note) in enumerate(chosen)
         ]
 
@@ -132,7 +133,9 @@ class SearchProposer:
         tell_results(optimizer, study)
         return optimizer
 
-    def _spec(self, study: Study, number: int, params: Mapping[str, ParamValue]) -> TrialSpec:
+    def _spec(
+        self, study: Study, number: int, params: Mapping[str, ParamValue], memory_factor: float
+    ) -> TrialSpec:
         return TrialSpec(
             study=study.name,
             trial=trial_id(number),
@@ -143,7 +146,7 @@ class SearchProposer:
             seed=trial_seed(self.seed, number),
             cache=self.cache,
             recipe_hash=content_hash(self.recipe),
-            memory_factor=self.forecaster.memory(study).factor if self.forecaster else 1.0,
+            memory_factor=memory_factor,
             tracking=self.tracking.for_trials(study.uid) if self.tracking else {},
             **self.early,
         )

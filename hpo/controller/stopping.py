@@ -35,6 +35,7 @@ class Stopping:
     say: Callable[[str], None]
     judge: Judge | None = None
     _read: dict[str, int] = field(default_factory=dict, init=False)  # trial -> bytes that were looked at
+    _rows: dict[float, list[Row]] = field(default_factory=dict, init=False)  # rung -> see `_known`
 
     def look(self, ending: Collection[str]) -> None:
         """Journal new rungs, say of each whether the trial ends there, and mark those that do.
@@ -92,14 +93,16 @@ class Stopping:
         if self.limits.reduction is None:
             return False
         rung, own = reached[place]
-        known = [
-            minimised(_values(one.metrics), objectives)
-            for trial in study.trials.values()
-            for one in trial.rungs
-            if one.rung == rung
-        ]
+        known = self._known(study, objectives, rung)
         rows = [*known, own, *(row for at, row in reached[place + 1 :] if at == rung)]
         return all(map(math.isfinite, own)) and not goes_on(rows, len(known), self.limits.reduction)
+
+    def _known(self, study: Study, objectives: Objectives, rung: float) -> list[Row]:
+        """What every trial that the study knows to have reached a rung had there, in that order."""
+        rows = self._rows.setdefault(rung, [])
+        new = study.reached.get(rung, [])[len(rows) :]
+        rows += [minimised(_values(measured.metrics), objectives) for measured in new]
+        return rows
 
     @staticmethod
     def _weighed(judge: Judge, study: Study, trial: Trial, record: RungRecord) -> tuple[bool, dict[str, Any]]:

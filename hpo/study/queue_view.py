@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hpo.ports import OVER, WAITING, Task, TaskView
-from hpo.records import Record, RecordError, utc_now, write_json
+from hpo.records import SCHEMA_VERSION, Record, RecordError, utc_now, write_text
 from hpo.study.state import ENDED, Batch, Study
 
 
@@ -56,7 +57,8 @@ class QueueFile:
         """Write it, if it says something new."""
         if view.tasks != self._written:
             with suppress(OSError):
-                write_json(self._path, view.to_json())
+                # of a thousand tasks, too: `to_json` would copy every word
+                write_text(self._path, json.dumps({"schema_version": SCHEMA_VERSION, **vars(view)}) + "\n")
                 self._written = view.tasks
 
 

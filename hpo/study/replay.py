@@ -236,7 +236,8 @@ def _cancelled(study: Study, event: Mapping[str, Any]) -> None:
 
 def _reopened(study: Study, event: Mapping[str, Any]) -> None:
     trial = study.trials[event["trial"]]
-    trial.state, trial.retries, trial.ended_at = TrialState.INTERRUPTED, {}, ""
+    study.reopen(trial)
+    trial.retries, trial.ended_at = {}, ""
     trial.cause, trial.message = None, ""  # what ended it once is no reason to end it again
     trial.outside = False
     study.finished = ""
@@ -250,7 +251,9 @@ def _adapters_deleted(study: Study, event: Mapping[str, Any]) -> None:
 def _rung_reached(study: Study, event: Mapping[str, Any]) -> None:
     trial = study.trials[event["trial"]]
     metrics = {name: read_metric(name, metric, "journal") for name, metric in event["metrics"].items()}
-    trial.rungs.append(Rung(float(event["rung"]), float(event["share"]), metrics))
+    rung = Rung(float(event["rung"]), float(event["share"]), metrics)
+    trial.rungs.append(rung)
+    study.reached.setdefault(rung.rung, []).append(rung)
     trial.stopping = trial.stopping or bool(event["stop"])
 
 

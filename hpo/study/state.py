@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
 from hpo.records import Cause, Metric, ParamValue
@@ -30,6 +31,7 @@ class TrialState(StrEnum):
     STOPPED = "stopped"
 
 
+_OPEN, _INTERRUPTED = TrialState.OPEN, TrialState.INTERRUPTED
 ENDED = frozenset({TrialState.COMPLETED, TrialState.FAILED, TrialState.CANCELLED, TrialState.STOPPED})
 
 
@@ -200,6 +202,7 @@ class Study:
     trials: dict[str, Trial] = field(default_factory=dict)
     batches: dict[str, Batch] = field(default_factory=dict)
     ends: list[AttemptEnd] = field(default_factory=list)  # every attempt that is over, in order
+    reached: dict[float, list[Rung]] = field(default_factory=dict)  # rung -> of all trials, in order
     errors: list[AttemptEnd] = field(default_factory=list)  # the last ones in a row with the same message
     scancelled: int = 0  # tasks that were cancelled from outside, since the last result
     excluded: dict[str, str] = field(default_factory=dict)  # node -> why no array goes there any more
@@ -218,10 +221,19 @@ class Study:
     untold: str = ""  # an end that notify.command was not told of: finished, or stopped
     last_at: str = ""
     outlooks: list[LeftToGain] = field(default_factory=list)  # where `budget.settle` asks for them
+    # Those that had not ended when somebody asked last, of so many trials: a pass of the loop asks often.
+    _in_flight: list[Trial] = field(default_factory=list, init=False, repr=False, compare=False)
+    _looked_at: int = field(default=0, init=False, repr=False, compare=False)
 
     def in_state(self, *states: TrialState) -> list[Trial]:
         """The trials in any of these states, by number."""
-        return [trial for trial in self.trials.values() if trial.state in states]
+        trials = self.in_flight if ENDED.isdisjoint(states) else self.trials.values()
+        return [trial for trial in trials if trial.state in states]
+
+    def reopen(self, trial: Trial) -> None:
+        """Let a trial that has ended go on."""
+        trial.state = TrialState.INTERRUPTED
+        self._looked_at, self._in_flight = 0, []
 
     @property
     def parameters(self) -> list[str]:
@@ -247,8 +259,13 @@ class Study:
 
     @property
     def in_flight(self) -> list[Trial]:
-        """The trials that have not ended."""
-        return [trial for trial in self.trials.values() if trial.state not in ENDED]
+        """The trials that have not ended, by number."""
+        known = self._in_flight
+        if self._looked_at < len(self.trials):
+            known = [*known, *islice(self.trials.values(), self._looked_at, None)]
+            self._looked_at = len(self.trials)
+        self._in_flight = [trial for trial in known if trial.state is _OPEN or trial.state is _INTERRUPTED]
+        return self._in_flight
 
     @property
     def next_number(self) -> int:

@@ -106,8 +106,11 @@ class SimulatedCluster:
 
     def shown(self) -> Iterator[SimulatedTask]:
         """Every task that squeue would show."""
+        since = self.now - SHOWN_S
         for array in self.arrays.values():
-            yield from array.tasks
+            for task in array.tasks:
+                if task.state is not TaskState.OVER or task.over_at >= since:
+                    yield task
 
     def _at(self, at: float, happen: Happening, task: SimulatedTask | None = None) -> None:
         self._counter += 1

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from controlled_site import LIMITS, Site
@@ -51,6 +55,33 @@ def test_refill_tops_up_while_stragglers_run(tmp_path: Path) -> None:
     controller.step()
     assert site.scheduler.submissions == 2
     assert len(controller.study.in_flight) == 4
+
+
+def test_a_look_asks_the_disk_once_for_each_trial_in_flight(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of four trials are over: one listing of each of the others, and nothing else below trials/."""
+    controller = site.controller()
+    controller.step()
+    for task in list(site.scheduler.tasks)[:2]:
+        site.finish(site.scheduler.tasks.pop(task)["arguments"])
+    controller.step()
+    asked: list[str] = []
+    stat, listing, opening = os.stat, os.listdir, io.open
+
+    def noting(act: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(path: Any, *args: Any, **more: Any) -> Any:
+            asked.append(str(path))
+            return act(path, *args, **more)
+
+        return noted
+
+    for module, name, act in ((os, "stat", stat), (os, "listdir", listing), (io, "open", opening)):
+        monkeypatch.setattr(module, name, noting(act))
+    controller.step(poll=False)
+    flying = [str(site.paths.trial(trial.id).folder) for trial in controller.study.in_flight]
+    assert [path for path in asked if "/trials/" in path] == flying
+    assert len(flying) == 2
 
 
 @pytest.mark.parametrize("moment", ["kill_before_submit", "kill_after_submit", "kill_after_release"])
