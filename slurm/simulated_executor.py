@@ -139,13 +139,13 @@ class SimulatedExecutor:
 
     def warn(self, tasks: Collection[Task]) -> None:
         """Have running tasks save, and go back into the queue."""
-        for task in self._known(tasks):
+        running = [task for task in self._known(tasks) if task.state is TaskState.RUNNING]
+        for task in running:  # whose place may be taken by another of them
             self.cluster.warn(task)
 
     def throttle(self, job_id: str, at_once: int | None) -> None:
         """How many elements of an array may run at once from now on; None: no limit."""
-        if (array := self.cluster.arrays.get(job_id)) is not None:
-            array.at_once = at_once
+        self.cluster.throttle(job_id, at_once)
 
     def adopt(self, folder: str) -> None:
         """Nothing: the arrays of another process's cluster are gone with it."""

@@ -78,6 +78,12 @@ class SimulatedCluster:
         array.released = True
         self._start_waiting()
 
+    def throttle(self, job_id: str, at_once: int | None) -> None:
+        """How many tasks of an array may run at once; None: no limit."""
+        if (array := self.arrays.get(job_id)) is not None:
+            array.at_once = at_once
+            self._start_waiting()
+
     def advance(self, until: float) -> None:
         """Let everything happen that happens by then."""
         for task in self._running.values():

@@ -17,10 +17,11 @@ from slurm import local_executor
 from slurm.devcluster import cluster as devcluster
 from slurm.devcluster.files import Layout, Options
 from slurm.local_executor import LocalExecutor
+from slurm.simulated_executor import SimulatedExecutor
 from slurm.slurm_executor import SlurmExecutor
 
 REPOSITORY = Path(__file__).parents[2]
-Executor = LocalExecutor | SlurmExecutor | ProcessExecutor
+Executor = LocalExecutor | SlurmExecutor | ProcessExecutor | SimulatedExecutor
 
 
 @pytest.fixture
@@ -79,14 +80,16 @@ def log(tmp_path: Path) -> ElementLog:
 
 
 @pytest.fixture
-def wait_until() -> Callable[..., None]:
-    """Poll a condition until it holds."""
+def wait_until(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Poll a condition until it holds, by the clock of the executor that a test is about."""
+    own = request.getfixturevalue("executor") if "executor" in request.fixturenames else None
+    clock: Any = own.clock if own is not None else time
 
     def wait(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
-        deadline = time.monotonic() + timeout_s
+        deadline = clock.monotonic() + timeout_s
         while not condition():
-            assert time.monotonic() < deadline, "still not so when time was up"
-            time.sleep(0.05)
+            assert clock.monotonic() < deadline, "still not so when time was up"
+            clock.sleep(0.05)
 
     return wait
 
@@ -100,12 +103,18 @@ def own_cluster(require_slurm: None, tmp_path: Path, monkeypatch: pytest.MonkeyP
     devcluster.down(tmp_path / "cluster")
 
 
-@pytest.fixture(params=["local", "memory", pytest.param("slurm", marks=pytest.mark.slurm)])
+@pytest.fixture(params=["local", "memory", "simulated", pytest.param("slurm", marks=pytest.mark.slurm)])
 def executor(request: pytest.FixtureRequest, settings: dict[str, Any], targets: str) -> Iterator[Executor]:
     """Each executor in turn, the Slurm one on a real cluster."""
     if request.param == "slurm":
         request.getfixturevalue("cluster")
         yield SlurmExecutor(**settings)
+        return
+    if request.param == "simulated":
+        request.getfixturevalue("monkeypatch").syspath_prepend(str(Path(__file__).with_name("targets")))
+        site = yaml.safe_load((REPOSITORY / "conf" / "cluster" / "simulated.yaml").read_text())
+        site = {name: value for name, value in site.items() if name not in ("defaults", "_target_")}
+        yield SimulatedExecutor(**settings, **{**site, "nodes": 4})
         return
     if request.param == "memory":
         in_memory = ProcessExecutor(**settings)

@@ -1,4 +1,4 @@
-"""What the controller relies on, of the local executor, of Slurm's on a real cluster, of one in memory."""
+"""What the controller relies on, of each executor: local, Slurm's on a real cluster, in memory, simulated."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from memory_executor import MemoryExecutor
 
 from hpo import ports
 from slurm.local_executor import LocalExecutor
+from slurm.simulated_executor import SimulatedExecutor
 from slurm.slurm_executor import SlurmExecutor
 from slurm.view import ArrayOptions, Ending, ExecutorTraits, Room, SiteLimits, TaskView
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from tests.slurm.conftest import ElementLog, Executor
 
 Wait = Callable[..., None]
+# Signals, logs and set-up lines are of processes, which a simulated cluster has none of.
+STARTING = ["local", "memory", pytest.param("slurm", marks=pytest.mark.slurm)]
+starting = pytest.mark.parametrize("executor", STARTING, indirect=True)
 METHODS = [
     *(
         "limits",
@@ -76,7 +80,7 @@ def test_every_method_of_the_port_is_looked_at() -> None:
     assert {name for name in public if not name.startswith("_")} == set(METHODS)
 
 
-@pytest.mark.parametrize("implementation", [LocalExecutor, SlurmExecutor, MemoryExecutor])
+@pytest.mark.parametrize("implementation", [LocalExecutor, SlurmExecutor, MemoryExecutor, SimulatedExecutor])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_of_the_port_is_there_with_the_same_parameters(implementation: type, method: str) -> None:
     """Neither package imports the other, so this is where they are held together."""
@@ -172,6 +176,7 @@ def test_cancelling_a_running_element_leaves_its_neighbour_alone(
     assert log.ended() == ["1"]
 
 
+@starting
 def test_cancel_warns_with_term_and_gives_time_for_a_checkpoint(
     executor: Executor, folder: Path, log: ElementLog, wait_until: Wait
 ) -> None:
@@ -251,11 +256,12 @@ def test_a_warning_reaches_running_elements_only(
     assert time.monotonic() - begin < 3
     wait_until(lambda: log.lines("signal"))
     executor.throttle(job_id, None)
-    wait_until(lambda: states(executor, job_id) == {})
+    wait_until(lambda: states(executor, job_id) == {}, 60)
     assert {tuple(words[:2]) for words in log.lines("signal")} == {("0", str(int(signal.SIGUSR2)))}
     assert log.ended() == ["0", "1"]
 
 
+@starting
 def test_a_failure_leaves_its_last_words(
     executor: Executor, folder: Path, log: ElementLog, wait_until: Wait
 ) -> None:
@@ -280,6 +286,7 @@ def test_without_accounting_nothing_is_known_of_endings(executor: Executor) -> N
     assert executor.endings([("1", 0)]) is None
 
 
+@starting
 def test_setup_lines_run_before_python(
     executor: Executor, settings: dict[str, Any], folder: Path, log: ElementLog, wait_until: Wait
 ) -> None:
@@ -295,7 +302,7 @@ def test_preview_is_text_and_leaves_no_trace(executor: Executor, tmp_path: Path)
     """Neither a file nor a task."""
     before = live(executor)
     text = executor.preview(name="n", folder=str(tmp_path / "f"), target="m:f", arguments=[["1"]])
-    assert text.startswith("#!/bin/bash\n")
+    assert text.startswith("# n: 1 simulated" if executor.name == "simulated" else "#!/bin/bash\n")
     assert list(tmp_path.iterdir()) == []
     assert live(executor) == before
 

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 
-def note(folder: str, word: str, *rest: object) -> None:
+def note(folder: str, word: str, *rest: object, at: float | None = None) -> None:
     """Append one line to the log that all elements of a test share; one write is never torn."""
-    line = " ".join(map(str, (word, *rest, time.time()))) + "\n"
+    line = " ".join(map(str, (word, *rest, time.time() if at is None else at))) + "\n"
     descriptor = os.open(f"{folder}/log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(descriptor, line.encode())
     os.close(descriptor)
@@ -37,6 +37,51 @@ def environment(folder: str, index: str, *names: str) -> None:
     """Write down some environment variables."""
     values = [os.environ.get(name, "unset") for name in names]
     Path(folder, f"environment-{index}").write_text("\n".join(values))
+
+
+class Simulated:
+    """What an element notes on a virtual clock: see `slurm.simulation.tasks.Execution`."""
+
+    def __init__(self, folder: str, index: str, seconds: float, ending: str, at: float) -> None:
+        self._folder, self._index, self._seconds, self._ending, self._at = folder, index, seconds, ending, at
+        note(folder, "start", index, at=at)
+
+    def next(self) -> float:
+        """At its end."""
+        return self._seconds
+
+    def act(self) -> str:
+        """End."""
+        if self._ending == "completed":
+            note(self._folder, "end", self._index, at=self._at + self._seconds)
+        return self._ending
+
+    def asked(self) -> bool:
+        """Never."""
+        return False
+
+    def stop(self, age: float) -> None:
+        """Nobody asks it to."""
+
+    def interrupt(self, age: float, *, warned: bool) -> None:
+        """Note the signal that a true one would have got."""
+        signal_number = signal.SIGUSR2 if warned else signal.SIGTERM
+        note(self._folder, "signal", self._index, int(signal_number), at=self._at + age)
+
+
+def simulated_work(
+    folder: str, index: str, seconds: str, *, at: float, node: str, job: str, restart: int
+) -> Simulated:
+    """As `work` and `checkpoints`: the whole time anew after each requeue."""
+    return Simulated(folder, index, float(seconds), "completed", at)
+
+
+simulated_checkpoints = simulated_work
+
+
+def simulated_fail(folder: str, index: str, *, at: float, node: str, job: str, restart: int) -> Simulated:
+    """As `fail`."""
+    return Simulated(folder, index, 0.0, "failed", at)
 
 
 def stubborn(folder: str, index: str) -> None:
