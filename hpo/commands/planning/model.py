@@ -119,7 +119,8 @@ def _left(parts: Assembly, study: Study, gpus: int) -> dict[str, Any]:
         raise InputError(
             [("--simulate", "the budget of this study is spent, so nothing is left to simulate")]
         )
-    return {**parts.raw["budget"], "trials": trials, "gpu_hours": hours, "wall_hours": walls}
+    # What a search has left to gain is its own: a study that settles ends sooner than this.
+    return {**parts.raw["budget"], "trials": trials, "gpu_hours": hours, "wall_hours": walls, "settle": None}
 
 
 def _as_long(work: WorkTime, trainer: Mapping[str, Any]) -> dict[str, Any]:
