@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.page import errors, section
 from benchmarks.gpu.parts import _cases
 from benchmarks.gpu.shares import PARTS, part_of, profiled, shares
@@ -112,15 +113,15 @@ def test_the_page_has_a_place_for_it() -> None:
     assert replaced(PAGE.read_text(), "gpu", "measured") != PAGE.read_text()
 
 
-def test_without_a_card_nothing_is_measured() -> None:
+def test_without_a_card_nothing_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A hint, and no file."""
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a card")
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.gpu"], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert "error: torch sees no CUDA device" in done.stderr
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["gpu", "--out", str(tmp_path)])
+    assert main() == 2
+    assert "error: torch sees no CUDA device" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import Field
@@ -40,17 +41,22 @@ class LatinHypercube:
         return first_unused(history, self._points(history), count, Origin.LATIN_HYPERCUBE)
 
     def _points(self, history: History) -> Iterator[Point]:
-        from scipy.stats import qmc  # takes most of a second to import
-
         if len(history.space) == 0:
             yield ()
             return
         design, skip = divmod(history.asked, self.size)
         while True:
             seed = derive_seed(history.seed, "lhs", design)
-            engine = qmc.LatinHypercube(len(history.space), optimization="random-cd", rng=seed)
-            yield from map(tuple, engine.random(self.size)[skip:].tolist())
+            yield from _latin_hypercube(len(history.space), self.size, seed)[skip:]
             design, skip = design + 1, 0
+
+
+@lru_cache(maxsize=16)  # spreading 100 points takes most of a second, and each call begins within a design
+def _latin_hypercube(dimensions: int, size: int, seed: int) -> tuple[Point, ...]:
+    from scipy.stats import qmc  # takes most of a second to import
+
+    engine = qmc.LatinHypercube(dimensions, optimization="random-cd", rng=seed)
+    return tuple(map(tuple, engine.random(size).tolist()))
 
 
 @dataclass(frozen=True, config=STRICT)
