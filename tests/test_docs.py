@@ -101,6 +101,7 @@ def _single_overrides() -> list[str]:
     return sorted(word for text in own for word in shlex.split(text))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("override", _single_overrides())
 def test_single_override_on_the_default_study(override: str) -> None:
     """What is wrong, if anything, is the value that was given or what it is for: no key that nobody named."""

@@ -86,6 +86,7 @@ def test_interrupt_leaves_the_trials_running_and_says_how_to_go_on(run: StudyRun
     assert run.attempts() == dict.fromkeys(SIX[:3], 1)
 
 
+@pytest.mark.slow
 def test_second_controller_is_refused(run: StudyRun) -> None:
     """Exit code 2 and the first one's pid; the first goes on."""
     controller = run.start()
@@ -106,6 +107,7 @@ def test_larger_budget_goes_on_with_a_complete_study(run: StudyRun) -> None:
     assert len(run.completed()) == 3
 
 
+@pytest.mark.slow
 def test_step_by_step_ends_the_study(run: StudyRun) -> None:
     """`step` again and again, one pass a call, drives the study to its end; here without a process a call."""
     for _ in range(200):
@@ -154,6 +156,7 @@ def test_cancel_stops_what_is_in_flight(run: StudyRun) -> None:
     assert "cancelled by the user" in run.run("status", str(run.paths.folder)).stdout
 
 
+@pytest.mark.slow
 def test_cancel_and_retry_without_a_controller(run: StudyRun) -> None:
     """A study whose controller is gone can be cancelled, and its trials given another attempt."""
     run.options = [*run.options, "trainer.seconds=5", "budget.trials=3"]

@@ -14,7 +14,7 @@ from hpo.space.parameters import Parameter
 from hpo.space.space import Choice, Derived, Float, Integer, SearchSpace, parse_space
 
 UNITS = st.floats(0, 1)
-thorough = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite
