@@ -72,12 +72,14 @@ def test_a_better_score_counts_beyond_two_standard_errors(score: float, seen: st
 
 @pytest.mark.slow
 @pytest.mark.slurm
+@pytest.mark.long(150)
 def test_a_study_is_run_preempted_and_tabled(require_slurm: None, tmp_path: Path) -> None:
     """The practical guide at demo scale: four ways to store the base, one trial preempted, one row."""
     copy = tmp_path / "studies.md"
     shutil.copy(page.PAGE, copy)
     copy.write_text(replaced(replaced(copy.read_text(), "published", ""), "claims", ""))
-    assert main(["guide_alpaca", "--results", str(tmp_path), "--page", str(copy)]) == 0
+    short = ["trainer.epochs=0.15", "data.validation_examples=16", "evaluation.samples.max_new_tokens=4"]
+    assert main(["guide_alpaca", "--results", str(tmp_path), "--page", str(copy), "--set", *short]) == 0
     (record,) = read_records(tmp_path / FILE)
     assert (record["trials"], record["failed"], record["preempted"]) == (4, 0, 1)
     assert record["resumed_at"] > 1

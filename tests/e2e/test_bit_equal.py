@@ -19,7 +19,7 @@ from hpo.records import TrialResult, read_jsonl
 from slurm.devcluster import cluster as devcluster
 from slurm.devcluster.files import Layout, Options
 
-pytestmark = [pytest.mark.slow, pytest.mark.slurm]
+pytestmark = [pytest.mark.slow, pytest.mark.slurm, pytest.mark.long(150)]
 
 STEPS = 10
 # The trial stands for any of the demo: 4-bit weights, dropout, warm-up, all target modules.
@@ -49,26 +49,26 @@ def _outcome(run: StudyRun) -> tuple[dict[str, float], str]:
     return same, hashlib.sha256(adapter).hexdigest()
 
 
-def _interrupted_after(run: StudyRun, step: int, interrupt: str) -> None:
-    """Run the study, and once the trial has done a step, preempt or kill it."""
-    controller = run.start()
+def _wait_for(run: StudyRun, attempt: int, step: int) -> None:
     log = run.paths.trial("0000").progress
-    wait_until(lambda: any(line["step"] >= step for line in read_jsonl(log)), 400)
-    if interrupt == "kill":
-        os.kill(run.process("0000"), signal.SIGKILL)
-    else:
-        urgent = ["--partition=urgent", "--exclusive", "--mem=1", "--wrap=sleep 1", "--output=/dev/null"]
-        subprocess.run(["sbatch", *urgent], check=True, capture_output=True)
-    output, _ = controller.communicate(timeout=500)
-    assert controller.returncode == 0, output
-    assert run.attempts() == {"0000": 2}
+    wait_until(
+        lambda: any((line["attempt"], line["step"]) >= (attempt, step) for line in read_jsonl(log)), 400
+    )
 
 
-def test_preempted_and_killed_trials_end_with_the_same_bits(one_node: Layout, tmp_path: Path) -> None:
-    """Preempted once, and killed at a random step once: metrics and adapter are those of a run in peace."""
+def test_a_preempted_and_killed_trial_ends_with_the_same_bits(one_node: Layout, tmp_path: Path) -> None:
+    """Preempted once, then killed at a random step: metrics and adapter are those of a run in peace."""
     undisturbed = StudyRun(tmp_path / "studies", "undisturbed", [*OPTIONS, "cluster=slurm"])
     undisturbed.finish(timeout_s=500)
-    for interrupt, step in (("preempt", STEPS // 2), ("kill", random.randint(2, STEPS - 2))):
-        run = StudyRun(tmp_path / "studies", interrupt, [*OPTIONS, "cluster=slurm"])
-        _interrupted_after(run, step, interrupt)
-        assert _outcome(run) == _outcome(undisturbed), f"{interrupt} at step {step}"
+    run = StudyRun(tmp_path / "studies", "interrupted", [*OPTIONS, "cluster=slurm"])
+    controller = run.start()
+    preempt, kill = random.randint(2, STEPS // 2), random.randint(STEPS // 2 + 1, STEPS - 2)
+    _wait_for(run, 1, preempt)
+    urgent = ["--partition=urgent", "--exclusive", "--mem=1", "--wrap=sleep 1", "--output=/dev/null"]
+    subprocess.run(["sbatch", *urgent], check=True, capture_output=True)
+    _wait_for(run, 2, kill)
+    os.kill(run.process("0000"), signal.SIGKILL)
+    output, _ = controller.communicate(timeout=500)
+    assert controller.returncode == 0, output
+    assert run.attempts() == {"0000": 3}
+    assert _outcome(run) == _outcome(undisturbed), f"preempted at step {preempt}, killed at step {kill}"
