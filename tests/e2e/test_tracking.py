@@ -83,9 +83,8 @@ def test_wandb_run_of_a_killed_trial_goes_on(run: StudyRun) -> None:
     """Two attempts, one run id in the study's group, each step once, the result; one line sends it all."""
     pytest.importorskip("wandb")
     output = preempt(run, "wandb")
-    wait_until(
-        lambda: not alive(run.process("0001")), 60
-    )  # the study ends with the last result, its run a moment later
+    # the study ends with the last result, its run a moment later
+    wait_until(lambda: not alive(run.process("0001")))
     files = sorted(run.paths.trial("0001").wandb.glob("offline-run-*/*.wandb"))
     assert len(files) == 2
     each = [list(records(file)) for file in files]
@@ -131,7 +130,7 @@ def test_mlflow_run_of_a_killed_trial_goes_on(run: StudyRun) -> None:
             return known
 
         # a study ends with its last result, before the run
-        wait_until(lambda: [one.info.status for one in runs().values()] == ["FINISHED"] * 2, 60)
+        wait_until(lambda: [one.info.status for one in runs().values()] == ["FINISHED"] * 2)
         own = runs()["0001"]
         assert own.data.tags["frontrunner.study"] == run.study.uid
         points = client.get_metric_history(own.info.run_id, "curve/loss")
