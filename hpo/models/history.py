@@ -118,7 +118,12 @@ class History:
     @property
     def asked(self) -> int:
         """The number of trials so far, and so the number of the next one, from 0."""
-        return len(self.observations) + len(self.failures) + len(self.pending) + len(self.spent)
+        return self.ended + len(self.pending)
+
+    @property
+    def ended(self) -> int:
+        """The number of trials that are not under way."""
+        return len(self.observations) + len(self.failures) + len(self.spent)
 
     @cached_property
     def taken(self) -> frozenset[Point]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -236,8 +237,8 @@ def confidence_bounds(history: History) -> Callable[[Point, float], tuple[float,
         history: at least two observations, at least one dimension.
 
     Returns:
-        (point of the unit cube, width) -> mean - width deviation, mean + width deviation. It may raise what
-        this function raises.
+        (point of the unit cube, width) -> mean - width deviation, mean + width deviation. It is asked
+        thousands of times, so whoever asks is under the guard already; a point asked again costs nothing.
 
     Raises:
         FitError: no surrogate could be fitted.
@@ -246,10 +247,14 @@ def confidence_bounds(history: History) -> Callable[[Point, float], tuple[float,
         [process] = fit_surrogate(history).processes.values()
         posterior = Posterior(process)
 
+    @cache
+    def normal(point: Point) -> tuple[Tensor, Tensor]:
+        mean, deviation = posterior.posterior(torch.tensor([point], dtype=torch.float64))
+        return mean[:, 0], deviation
+
     def bounds(point: Point, width: float) -> tuple[float, float]:
-        with guarded():
-            mean, deviation = posterior.posterior(torch.tensor([point], dtype=torch.float64))
-        ends = mean[:, 0] + width * torch.stack([-deviation[0], deviation[0]])
+        mean, deviation = normal(point)
+        ends = mean + width * torch.cat([-deviation, deviation])
         lower, upper = process.transform.untransform(ends)[0].tolist()
         return lower, upper
 

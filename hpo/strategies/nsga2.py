@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from hpo.models.history import History, Origin, Proposal
+from hpo.models.history import History, Origin, Proposal, derive_seed
 from hpo.space.space import Choice, Point, SearchSpace
 from hpo.strategies.initial_design import after_design, filled_up, sobol_proposals
 from hpo.strategies.unused import first_unused
@@ -89,7 +89,8 @@ def children(history: History, size: int) -> Iterator[Point]:
     Returns:
         Points of the unit cube, not rounded.
     """
-    rng = np.random.default_rng(history.derived_seed("nsga2"))
+    # not of what is under way: then four children at a time are four one by one
+    rng = np.random.default_rng(derive_seed(history.seed, history.ended, "nsga2"))
     problem = _problem(history.space, len(history.objectives))
     parents = _survivors(history, problem, size, rng)
     mating = _mating()

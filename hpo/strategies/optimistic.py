@@ -31,7 +31,7 @@ from hpo.errors import Problem
 from hpo.models.history import History, Origin, Proposal
 from hpo.space.space import Point
 from hpo.strategies.cell_tree import CellTree, CentreValue
-from hpo.strategies.initial_design import filled_up, with_model
+from hpo.strategies.initial_design import Propose, sobol_proposals, with_model
 from hpo.strategies.unused import first_unused
 from hpo.validation import STRICT
 
@@ -75,8 +75,7 @@ class SOO:
 
     def propose(self, history: History, count: int) -> list[Proposal]:
         """The centres that the next splits need; Sobol points where these bring none that is new."""
-        proposals = _centres(history, count, self.parts, KnownValues(history))
-        return filled_up(history, proposals, count, "no new centre")
+        return _centres_or_sobol(history, count, self.parts)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -104,18 +103,21 @@ class BaMSOO:
         return with_model(history, count, self._modelled, self._without_model)
 
     def _without_model(self, history: History, count: int, why: str) -> list[Proposal]:
-        proposals = _centres(history, count, self.parts, KnownValues(history), why)
-        return filled_up(history, proposals, count, "no new centre")
+        return _centres_or_sobol(history, count, self.parts, why)
 
     def _modelled(self, history: History, count: int) -> list[Proposal]:
-        values = BoundedValues(KnownValues(history), _bounds(history), self.eta)
-        proposals = _centres(history, count, self.parts, values)
-        if left := count - len(proposals):
-            known, centres = history.with_pending(proposals), values.passed_over()
-            proposals += first_unused(
-                known, centres, left, Origin.PARTITION, "passed over before", remaining=False
+        from hpo.models.guard import guarded  # torch: loaded when the first model is needed
+
+        bounds = _bounds(history)
+
+        def bounded(known: History, left: int) -> list[Proposal]:
+            values = BoundedValues(KnownValues(known), bounds, self.eta)
+            return _centres(known, left, self.parts, values) or first_unused(
+                known, values.passed_over(), 1, Origin.PARTITION, "passed over before", remaining=False
             )
-        return filled_up(history, proposals, count, "no new centre")
+
+        with guarded():
+            return _in_turn(history, count, bounded)
 
 
 class KnownValues:
@@ -189,6 +191,28 @@ def _bounds(history: History) -> ConfidenceBounds:
     from hpo.models.propose import confidence_bounds  # SciPy and torch: loaded when the first model is needed
 
     return confidence_bounds(history)
+
+
+def _in_turn(history: History, count: int, propose: Propose) -> list[Proposal]:
+    """What is proposed until there are `count`, those before under way; Sobol points where nothing is.
+
+    What is no centre that the tree waits for may be the centre of a cell further down, and be waited for.
+    """
+    proposals: list[Proposal] = []
+    while left := count - len(proposals):
+        known = history.with_pending(proposals)
+        fresh = propose(known, left) or sobol_proposals(known, 1, "no new centre")
+        if not fresh:
+            break
+        proposals += fresh
+    return proposals
+
+
+def _centres_or_sobol(history: History, count: int, parts: int, why: str = "") -> list[Proposal]:
+    def centres(known: History, left: int) -> list[Proposal]:
+        return _centres(known, left, parts, KnownValues(known), why)
+
+    return _in_turn(history, count, centres)
 
 
 def _centres(
