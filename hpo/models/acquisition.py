@@ -1,7 +1,8 @@
 """Acquisition functions by the names that BoTorch gives them; all are maximised, float64.
 
     lognehvi     noisy expected hypervolume improvement in closed form, one point after another; with several
-                 objectives the default (`hpo.models.lognehvi`)
+                 objectives the default (`hpo.models.lognehvi`); of five and more along random directions
+                 (`hpo.models.rays`)
     lognei       the same with one objective; the default there
     qlognehvi, qlogehvi, qnehvi, qehvi, qlognparego (several objectives), qlognei, qlogei, qucb (one; `ucb` is
                  qucb): the classes of `botorch.acquisition`
@@ -41,7 +42,9 @@ from torch import Tensor
 
 from hpo.models.gp import Model, ObjectiveGP
 from hpo.models.lognehvi import LogNoisyExpectedHypervolumeImprovement
+from hpo.models.rays import LogRayHypervolumeImprovement
 
+MOST_WITH_CELLS = 4  # objectives: the cells of more are too many
 _SAMPLES = {1: 128, 2: 64}  # of BoTorch's functions, by the number of objectives
 _SAMPLES_BEYOND = 32
 _NO_LOGARITHM = ("qehvi", "qnehvi")  # of a gain, so a weight is a factor and not a summand
@@ -79,6 +82,11 @@ class Task:
 
 def make_acquisition(kind: str, task: Task) -> AcquisitionFunction:
     """The acquisition function of a name."""
+    if kind == "lognehvi" and len(task.processes) > MOST_WITH_CELLS:
+        model = ModelListGP(*task.processes)
+        return LogRayHypervolumeImprovement(
+            model, task.reference, task.there, task.draws, task.seed, task.pending
+        )
     if kind in ("lognehvi", "lognei"):
         return LogNoisyExpectedHypervolumeImprovement(
             task.model, task.reference, task.there, task.draws, task.seed, task.pending

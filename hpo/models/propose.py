@@ -32,8 +32,9 @@ from hpo.models.user_prior import user_prior
 from hpo.pareto import front
 from hpo.space.space import Point
 
-_DRAWS = {1: 64, 2: 32, 3: 12}  # joint draws by the number of objectives; cells get dear with three and more
-_DRAWS_BEYOND = 8
+# joint draws by the number of objectives; cells get dear with three and four, and beyond there are none
+_DRAWS = {1: 64, 2: 32, 3: 12, 4: 8}
+_DRAWS_BEYOND = 32
 # Draws times the points there: a long front is well known and has many cells, so fewer draws of it will do.
 _MOST_DRAWN = 640
 _FEWEST_DRAWS = 8

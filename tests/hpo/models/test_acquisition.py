@@ -9,6 +9,7 @@ import torch
 from botorch import acquisition as botorch_acquisition
 from botorch.acquisition import multi_objective
 from botorch.acquisition.multi_objective.parego import qLogNParEGO
+from botorch.models import ModelListGP
 from botorch.optim import optimize_acqf
 from processes import process
 from torch import Tensor
@@ -18,6 +19,7 @@ from hpo.models.acquisition import Task, Weighted, in_model_units, make_acquisit
 from hpo.models.gp import ObjectiveGP
 from hpo.models.guard import guarded
 from hpo.models.lognehvi import LogNoisyExpectedHypervolumeImprovement
+from hpo.models.rays import LogRayHypervolumeImprovement
 from hpo.models.transforms import make_transform
 from hpo.optimizer import Optimizer, Origin
 from hpo.pareto import hypervolume
@@ -84,6 +86,19 @@ def test_the_closed_form_ranks_points_as_botorchs_sampling_does(
     own = make_acquisition(ours, task(objectives_of(ours), 0.05, pending))(x)
     other = make_acquisition(theirs, task(objectives_of(ours), 0.05, pending))(x)
     assert float(np.corrcoef(own.exp(), other.exp())[0, 1]) > 0.97
+
+
+@pytest.mark.parametrize(
+    "pending", [None, torch.tensor([[0.5, 0.5], [0.8, 0.1]]).double()], ids=["", "pending"]
+)
+def test_random_directions_rank_points_as_the_closed_form_does(pending: Tensor | None) -> None:
+    """A hypervolume is a mean over directions: with two objectives the cells are the second method."""
+    x, given = candidates(40), task(2, 0.05, pending)
+    along = LogRayHypervolumeImprovement(
+        ModelListGP(*given.processes), given.reference, given.there, 128, 3, pending, rays=128
+    )(x)
+    cells = make_acquisition("lognehvi", given)(x)
+    assert float(np.corrcoef(along.exp(), cells.exp())[0, 1]) > 0.97
 
 
 def test_an_upper_confidence_bound_by_hand() -> None:
