@@ -1,8 +1,7 @@
 """Acquisition functions by the names that BoTorch gives them; all are maximised, float64.
 
     lognehvi     noisy expected hypervolume improvement in closed form, one point after another; with several
-                 objectives the default (`hpo.models.lognehvi`); of five and more along random directions
-                 (`hpo.models.rays`)
+                 objectives the default; of five and more along random directions (`hpo.models.lognehvi`)
     lognei       the same with one objective; the default there
     qlognehvi, qlogehvi, qnehvi, qehvi, qlognparego (several objectives), qlognei, qlogei, qucb (one; `ucb` is
                  qucb): the classes of `botorch.acquisition`
@@ -41,8 +40,7 @@ from botorch.utils.sampling import sample_simplex
 from torch import Tensor
 
 from hpo.models.gp import Model, ObjectiveGP
-from hpo.models.lognehvi import LogNoisyExpectedHypervolumeImprovement
-from hpo.models.rays import LogRayHypervolumeImprovement
+from hpo.models.lognehvi import LogNoisyExpectedHypervolumeImprovement, LogRayHypervolumeImprovement
 
 MOST_WITH_CELLS = 4  # objectives: the cells of more are too many
 _SAMPLES = {1: 128, 2: 64}  # of BoTorch's functions, by the number of objectives

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -25,7 +26,8 @@ from scipy.stats import norm
 from torch import Tensor
 
 from hpo.models.distances import Array, Flags, distances, furthest_first
-from hpo.models.feasibility_prior import PointPrior
+from hpo.models.feasibility_prior import PointPrior, prior_at_points
+from hpo.models.guard import guarded
 from hpo.models.history import History
 from hpo.models.kernel import MixedKernel
 from hpo.models.laplace import TYPICAL_ELL, TYPICAL_SIGMA2, find_mode, fit, likelihood
@@ -144,6 +146,27 @@ def fit_feasibility(history: History, prior: PointPrior | None = None) -> Feasib
         ell, sigma2 = fit(D, signs, level + shift)
     kernel = MixedKernel(len(hamming), np.flatnonzero(hamming).tolist()).double()
     return Feasibility(X, signs, kernel.with_scales(ell, sigma2), level, prior)
+
+
+def least_certain_to_fail(history: History, candidates: Sequence[Point]) -> list[Point]:
+    """Candidates in the order of their probability of working, where no results say what to gain.
+
+    Args:
+        history: at least one failure; what is under way is taken to fail, so that a batch spreads.
+        candidates: k points.
+
+    Raises:
+        FitError: the numbers failed.
+    """
+    doubted = replace(history, failures=tuple(sorted({*history.failures, *history.pending})))
+    with guarded():
+        prior = history.feasibility_prior and prior_at_points(history.feasibility_prior, history.space)
+        feasibility = fit_feasibility(doubted, prior)
+        if feasibility is None:
+            return list(candidates)
+        probability = feasibility.log_probability(torch.tensor(candidates, dtype=torch.float64))
+        order = torch.argsort(probability, descending=True, stable=True)
+    return [candidates[index] for index in order.tolist()]
 
 
 def _shift(prior: PointPrior | None, X: Tensor) -> Tensor:

@@ -31,8 +31,10 @@ from torch import Tensor
 from hpo.models.distances import Array
 from hpo.models.kernel import Form, MixedKernel, normal_prior
 from hpo.models.transforms import ObjectiveTransform
+from hpo.space.space import Point
 
 _BOUNDS_TAU2 = (1e-6, 1.0)
+_ERRORS = (1e-6, 1e6)  # standard errors in units of the values' spread: beyond these nothing changes any more
 PRIOR_TAU2 = (math.log(1e-5), 2.0)  # of its logarithm
 
 
@@ -166,3 +168,33 @@ class Data:
         if inputs is not None and inputs < self.X.shape[1]:
             here = AppendFeatures(torch.zeros(1, self.X.shape[1] - inputs, dtype=torch.float64))
         return ObjectiveGP(X, Y, Yvar, self.choices, form, counts, transform, here)
+
+
+def pooled(points: list[Point], Y: Array, E: Array) -> tuple[Array, Array, Array, Array]:
+    """Measurements of the same point as one row.
+
+    Args:
+        points: N points.
+        Y: N values.
+        E: N standard errors, NaN where not known.
+
+    Returns:
+        X n x d, y n, noise variances n (0 where unknown), counts n. Known errors weigh the mean by their
+        precision; a group with an unknown one is averaged plainly.
+    """
+    groups: dict[Point, list[int]] = {}
+    for index, point in enumerate(points):
+        groups.setdefault(point, []).append(index)
+    rows = [_pool(Y[group], E[group]) for group in groups.values()]
+    y, noise, counts = (np.array(column) for column in zip(*rows, strict=True))
+    return np.array(list(groups), dtype=np.float64), y, noise, counts
+
+
+def _pool(values: Array, errors: Array) -> tuple[float, float, float]:
+    count = float(len(values))
+    errors = np.where(errors > 0, errors.clip(*_ERRORS), errors)
+    if np.isnan(errors).any() or (errors == 0).any():
+        known = np.where(np.isnan(errors), 0.0, errors)
+        return float(values.mean()), float((known**2).sum()) / count**2, count
+    precision = 1.0 / errors**2
+    return float((precision * values).sum() / precision.sum()), float(1.0 / precision.sum()), count

@@ -5,9 +5,9 @@ Everything here runs under `hpo.models.guard`, so that a failure of the numbers 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -193,27 +193,6 @@ def _gains_and_deviations(surrogate: Surrogate) -> tuple[Array, Array]:
         means.append(transform.to_gain(mean[:, 0]).numpy())
         deviations.append((high - low).numpy() / 2)
     return np.column_stack(means), np.column_stack(deviations)
-
-
-def least_certain_to_fail(history: History, candidates: Sequence[Point]) -> list[Point]:
-    """Candidates in the order of their probability of working, where no results say what to gain.
-
-    Args:
-        history: at least one failure; what is under way is taken to fail, so that a batch spreads.
-        candidates: k points.
-
-    Raises:
-        FitError: the numbers failed.
-    """
-    doubted = replace(history, failures=tuple(sorted({*history.failures, *history.pending})))
-    with guarded():
-        prior = history.feasibility_prior and prior_at_points(history.feasibility_prior, history.space)
-        feasibility = fit_feasibility(doubted, prior)
-        if feasibility is None:
-            return list(candidates)
-        probability = feasibility.log_probability(torch.tensor(candidates, dtype=torch.float64))
-        order = torch.argsort(probability, descending=True, stable=True)
-    return [candidates[index] for index in order.tolist()]
 
 
 def fitted_model(history: History, names: list[str]) -> Model:

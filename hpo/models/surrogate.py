@@ -24,10 +24,16 @@ from botorch.posteriors import GPyTorchPosterior
 from hpo.errors import FitError
 from hpo.models.distances import Array, Flags
 from hpo.models.fit import fit_best, give_scales
-from hpo.models.gp import Data, ObjectiveGP
+from hpo.models.gp import Data, ObjectiveGP, pooled
 from hpo.models.history import History, Observation
 from hpo.models.transfer import ObjectiveFit, joint_fit
-from hpo.models.transforms import ObjectiveTransform, log_is_possible, make_transform, outlier_floor
+from hpo.models.transforms import (
+    ObjectiveTransform,
+    cliff_floor,
+    log_is_possible,
+    make_transform,
+    outlier_floor,
+)
 from hpo.objectives import Objective
 from hpo.pareto import front
 from hpo.space.space import Choice, Point, SearchSpace
@@ -38,7 +44,6 @@ _MOST_FITTED = 250  # rows that hyperparameters are fitted to
 _MOST_ROWS = 1000  # rows that are conditioned on: the better half of these by Pareto rank, the rest at random
 _REMEMBERED = 8
 _LARGEST = 1e150  # of a value: its square can still be held
-_ERRORS = (1e-6, 1e6)  # standard errors in units of the values' spread: beyond these nothing changes any more
 
 
 @dataclass(frozen=True)
@@ -71,36 +76,6 @@ class Surrogate:
         notes += [f"outliers cut off of {', '.join(cut)}"] if cut else []
         notes += [f"earlier studies used for {', '.join(self.joint)}"] if self.joint else []
         return "; ".join(notes)
-
-
-def pooled(points: list[Point], Y: Array, E: Array) -> tuple[Array, Array, Array, Array]:
-    """Measurements of the same point as one row.
-
-    Args:
-        points: N points.
-        Y: N values.
-        E: N standard errors, NaN where not known.
-
-    Returns:
-        X n x d, y n, noise variances n (0 where unknown), counts n. Known errors weigh the mean by their
-        precision; a group with an unknown one is averaged plainly.
-    """
-    groups: dict[Point, list[int]] = {}
-    for index, point in enumerate(points):
-        groups.setdefault(point, []).append(index)
-    rows = [_pool(Y[group], E[group]) for group in groups.values()]
-    y, noise, counts = (np.array(column) for column in zip(*rows, strict=True))
-    return np.array(list(groups), dtype=np.float64), y, noise, counts
-
-
-def _pool(values: Array, errors: Array) -> tuple[float, float, float]:
-    count = float(len(values))
-    errors = np.where(errors > 0, errors.clip(*_ERRORS), errors)
-    if np.isnan(errors).any() or (errors == 0).any():
-        known = np.where(np.isnan(errors), 0.0, errors)
-        return float(values.mean()), float((known**2).sum()) / count**2, count
-    precision = 1.0 / errors**2
-    return float((precision * values).sum() / precision.sum()), float(1.0 / precision.sum()), count
 
 
 def hamming_flags(space: SearchSpace) -> Flags:
@@ -200,14 +175,16 @@ def by_rank(rows: Sequence[tuple[float, ...]], count: int) -> list[int]:
 def _fit_one(
     points: list[Point], values: Array, errors: Array, objective: Objective, choices: tuple[int, ...]
 ) -> ObjectiveFit:
-    """The process of the values, or with outliers cut off where it then foretells the others better."""
-    plain = _fit_units(points, values, errors, objective, choices)
-    floor = outlier_floor(values)
-    if floor is None:
-        return plain
-    robust = _fit_units(points, values, errors, objective, choices, floor)
-    gain = _foretold(robust.process, floor) - _foretold(plain.process, floor)
-    return robust if gain > _EVIDENCE else plain
+    """The process of the values, or with the worst cut off where it then foretells the others better."""
+    best = plain = _fit_units(points, values, errors, objective, choices)
+    most = _EVIDENCE
+    floors = dict.fromkeys((outlier_floor(values), cliff_floor(values)))
+    for floor in (each for each in floors if each is not None):
+        robust = _fit_units(points, values, errors, objective, choices, floor)
+        gain = _foretold(robust.process, floor) - _foretold(plain.process, floor)
+        if gain > most:
+            best, most = robust, gain
+    return best
 
 
 def _foretold(process: ObjectiveGP, floor: float) -> float:

@@ -11,6 +11,7 @@ unit in both cases, scaled alone: a hypervolume of logarithms would pay for ever
 from __future__ import annotations
 
 import math
+from copy import copy
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ _FEWEST_FOR_LOG = 4
 _SKEWED = 1.0  # from this skewness on a logarithm is tried
 _FAR = 8.0  # robust standard deviations from the median: an outlier
 _MOST_OUTLIERS = 0.2
+_WIDE = 0.5  # robust standard deviations between two neighbours among the worse results: maybe a cliff
 _FEWEST_FOR_OUTLIERS = 8
 _FLOOR = 1e-3  # of the median: a value below it would be an outlier among the logarithms
 
@@ -64,15 +66,9 @@ class ObjectiveTransform(OutcomeTransform):
 
     def rescaled(self, centre: float, scale: float) -> ObjectiveTransform:
         """The same with another centre and scale of the model's unit."""
-        return ObjectiveTransform(
-            log=self.log,
-            sign=self.sign,
-            centre=centre,
-            scale=scale,
-            level=self.level,
-            unit=self.unit,
-            floor=self.floor,
-        )
+        twin = copy(self)
+        twin.centre, twin.scale = centre, scale
+        return twin
 
     def forward(
         self, Y: Tensor, Yvar: Tensor | None = None, X: Tensor | None = None
@@ -191,6 +187,21 @@ def outlier_floor(values: Array) -> float | None:
     if not 0 < outliers.sum() <= _MOST_OUTLIERS * len(values) or len(values) < _FEWEST_FOR_OUTLIERS:
         return None
     return float(values[~outliers].min())
+
+
+def cliff_floor(values: Array) -> float | None:
+    """The least v on this side of the widest gap of the worse half, if the gap is wide; else None.
+
+    Where all is lost beyond a learning rate, up to half of the results lie down there. Wide is `_WIDE`
+    times a robust deviation. It saves fits: whether there is a cliff is for the evidence to say.
+    """
+    worse = np.sort(values)[: len(values) // 2 + 1]
+    if len(values) < _FEWEST_FOR_OUTLIERS:
+        return None
+    gaps = np.diff(worse)
+    widest = int(gaps.argmax())
+    deviation = 1.4826 * float(np.median(np.abs(values - np.median(values))))
+    return float(worse[widest + 1]) if gaps[widest] > _WIDE * deviation else None
 
 
 def log_is_possible(values: Array, objective: Objective) -> bool:

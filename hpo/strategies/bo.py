@@ -105,7 +105,7 @@ class BayesianOptimisation:
 
 def _likely_to_work(history: History, count: int, note: str) -> list[Proposal]:
     """Of the next Sobol points those that failures speak least against; that takes no result."""
-    from hpo.models.propose import least_certain_to_fail
+    from hpo.models.feasibility import least_certain_to_fail
 
     proposals: list[Proposal] = []
     while len(proposals) < count:

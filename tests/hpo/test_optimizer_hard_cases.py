@@ -9,7 +9,7 @@ import pytest
 from hpo.models.guard import guarded
 from hpo.models.reference_point import infer_references, unreached
 from hpo.models.surrogate import fit_surrogate
-from hpo.models.transforms import outlier_floor
+from hpo.models.transforms import cliff_floor, outlier_floor
 from hpo.objectives import Direction, Objective
 from hpo.optimizer import Optimizer
 from hpo.records import Params
@@ -94,3 +94,27 @@ def test_without_outliers_nothing_is_cut_off() -> None:
 )
 def test_only_a_few_values_far_worse_are_outliers(values: list[float], floor: float | None) -> None:
     assert outlier_floor(np.array(values)) == floor
+
+
+@pytest.mark.parametrize(
+    ("values", "floor"),
+    [
+        ([0.3, 0.35, 0.4, 0.45, 0.5, 0.55, -0.9, -0.9, -0.9, -0.8], 0.3),
+        ([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 200.0], None),
+        ([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0], None),
+        ([1.0] * 10, None),
+        ([0.0, 1.0, 2.0, -200.0], None),
+    ],
+    ids=["two fifths lost", "far better", "even", "all equal", "too few to say"],
+)
+def test_a_wide_gap_below_the_median_may_be_a_cliff(values: list[float], floor: float | None) -> None:
+    assert cliff_floor(np.array(values)) == floor
+
+
+def test_beyond_a_cliff_values_are_cut_off() -> None:
+    """Two fifths of a slope end in a plateau far above: the slope alone is foretold better."""
+    own = Optimizer({"x": "interval(0, 1)", "y": "interval(0, 1)"}, {"loss": "min"}, "sobol", seed=2)
+    for params in own.ask(24):
+        x, y = float(params["x"]), float(params["y"])
+        own.tell(params, {"loss": 0.9 if x > 0.6 else 0.3 - 0.2 * x + 0.1 * (y - 0.4) ** 2})
+    assert fit_surrogate(own.history).note == "outliers cut off of loss"

@@ -18,8 +18,7 @@ from hpo.errors import InputError
 from hpo.models.acquisition import Task, Weighted, in_model_units, make_acquisition
 from hpo.models.gp import ObjectiveGP
 from hpo.models.guard import guarded
-from hpo.models.lognehvi import LogNoisyExpectedHypervolumeImprovement
-from hpo.models.rays import LogRayHypervolumeImprovement
+from hpo.models.lognehvi import LogNoisyExpectedHypervolumeImprovement, LogRayHypervolumeImprovement
 from hpo.models.transforms import make_transform
 from hpo.optimizer import Optimizer, Origin
 from hpo.pareto import hypervolume

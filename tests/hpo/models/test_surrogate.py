@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from hpo.models.gp import pooled
 from hpo.models.reference_point import References, infer_references
-from hpo.models.surrogate import by_rank, fit_surrogate, pooled
+from hpo.models.surrogate import by_rank, fit_surrogate
 from hpo.models.transforms import ObjectiveTransform, log_is_possible, make_transform, skewness
 from hpo.objectives import Direction, Objective
 from hpo.optimizer import Optimizer
