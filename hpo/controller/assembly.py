@@ -130,7 +130,7 @@ class Assembly:
             auto_time_limit=config.cluster.get("time_limit") == "auto",
             keep_adapters=config.study.keep_adapters,
             measures=bool(config.fidelity.shares),
-            reduction=config.fidelity.reduction if config.fidelity.stopping == "asha" else None,
+            reduction=None if config.fidelity.stopping == "none" else config.fidelity.reduction,
             risk=config.fidelity.risk if config.fidelity.stopping == GAIN else None,
             propose_on_job=config.controller.propose_on == "job",
         )

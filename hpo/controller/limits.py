@@ -40,7 +40,7 @@ class Limits:
     propose_on_job: bool = False
     keep_adapters: str = "all"
     measures: bool = False  # whether trials measure at rungs
-    reduction: int | None = None  # of asha; None: it stops no trial
+    reduction: int | None = None  # of asha, and of gain before ends are foretold; None: stops no trial
     risk: float | None = None  # of gain; None: it stops no trial
     settle: int | None = None  # batches in a row that promised next to nothing; None: that ends no study
     least_gain: float = 0.0  # share of the hypervolume that is next to nothing in any case

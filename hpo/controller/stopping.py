@@ -10,7 +10,7 @@ from typing import Any
 from hpo.controller.limits import Limits
 from hpo.errors import FitError
 from hpo.fidelity.asha import goes_on
-from hpo.fidelity.gain import Judge
+from hpo.fidelity.gain import FEWEST, Judge
 from hpo.objectives import Objectives, parse_objectives
 from hpo.pareto import Row, minimised
 from hpo.paths import StudyPaths
@@ -54,7 +54,7 @@ class Stopping:
             stop = trial.id not in ending and self._stops(study, objectives, reached, place)
             why: dict[str, Any] = {}
             if self.judge and trial.id not in ending and not trial.stopping:
-                stop, why = self._weighed(self.judge, study, trial, record)
+                stop, why = _weighed(self.judge, study, trial, record, behind=stop)
             self.journal.record(
                 Event.RUNG_REACHED,
                 trial=trial.id,
@@ -95,7 +95,8 @@ class Stopping:
         rung, own = reached[place]
         known = self._known(study, objectives, rung)
         rows = [*known, own, *(row for at, row in reached[place + 1 :] if at == rung)]
-        return all(map(math.isfinite, own)) and not goes_on(rows, len(known), self.limits.reduction)
+        fewest = FEWEST if self.judge else 0  # what foretells the others has to end first
+        return all(map(math.isfinite, own)) and not goes_on(rows, len(known), self.limits.reduction, fewest)
 
     def _known(self, study: Study, objectives: Objectives, rung: float) -> list[Row]:
         """What every trial that the study knows to have reached a rung had there, in that order."""
@@ -104,14 +105,20 @@ class Stopping:
         rows += [minimised(_values(measured.metrics), objectives) for measured in new]
         return rows
 
-    @staticmethod
-    def _weighed(judge: Judge, study: Study, trial: Trial, record: RungRecord) -> tuple[bool, dict[str, Any]]:
-        """Whether a trial ends by what going on is worth, and what is journalled of it."""
-        try:
-            worth = judge.worth(study, trial, record)
-        except FitError as error:
-            return False, {"note": f"it goes on: {error}"}
-        return worth.ends(judge.risk), {"worth": asdict(worth)}
+
+def _weighed(
+    judge: Judge, study: Study, trial: Trial, record: RungRecord, *, behind: bool
+) -> tuple[bool, dict[str, Any]]:
+    """Whether a trial ends by what going on is worth, and what is journalled of it.
+
+    Args:
+        behind: whether it ends where its end cannot be foretold.
+    """
+    try:
+        worth = judge.worth(study, trial, record)
+    except FitError as error:
+        return behind, {"note": f"compared at the rung alone: {error}"}
+    return worth.ends(judge.risk), {"worth": asdict(worth)}
 
 
 def thaw(journal: Journal, paths: StudyPaths, trial: Trial) -> None:

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from hpo.pareto import Row, crowding, layers
 
 
-def goes_on(rows: Sequence[Row], place: int, reduction: int) -> bool:
+def goes_on(rows: Sequence[Row], place: int, reduction: int, fewest: int = 0) -> bool:
     """Whether a trial is among the best one in `reduction` at a rung, rounded up [Li2020].
 
-    As long as fewer than `reduction` have reached it there is nothing to tell them apart by, and all go on.
+    As long as fewer than `reduction` have reached it there is nothing to tell them apart by, and all go on;
+    so do the first `fewest`.
 
     The better ones are those of earlier non-dominated layers, and in the same layer the less crowded ones
     [Schmucker2021]; of equals those that come first.
@@ -27,7 +28,7 @@ def goes_on(rows: Sequence[Row], place: int, reduction: int) -> bool:
     """
     found = layers(rows)
     there = sum(layer < len(rows) for layer in found)
-    if there < reduction:
+    if there < reduction or there <= fewest:
         return found[place] < len(rows)
     room = math.ceil(there / reduction)
     room -= sum(layer < found[place] for layer in found)

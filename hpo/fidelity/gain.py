@@ -14,6 +14,8 @@ from hpo.study.state import Rung, Study, Trial, TrialState
 
 SECONDS = "train_seconds"  # grows with the steps, so that a rung foretells it for the full length
 
+FEWEST = 4  # trials at a rung that go on in any case, so that something is learned of what comes after it
+
 
 @dataclass(frozen=True)
 class Worth:
@@ -23,7 +25,7 @@ class Worth:
         gain: expected of its end, as a share of the hypervolume.
         fresh: expected of the best new trial, likewise.
         chance: that its end is on the front.
-        left: of its cost, in units of the cost of a new trial at its full length.
+        left: of its cost, in units of what a trial of this study takes until it ends, at a rung or at last.
     """
 
     gain: float
@@ -82,8 +84,15 @@ class Judge:
         end = foretold_of(history, curve)
         outlook = Outlook(with_foretold(history)[0])
         gain, chance = outlook.finishing(end.draws)
-        left = (1.0 - record.share) * _length(study, record.metrics)
+        left = (1.0 - record.share) * _length(study, record.metrics) / _share(study)
         return Worth(gain, outlook.fresh(), chance, left)
+
+
+def _share(study: Study) -> float:
+    """How much of its length a trial takes: a new one may end at a rung as well."""
+    whole = len(study.in_state(TrialState.COMPLETED))
+    parts = [trial.rungs[-1].share for trial in study.in_state(TrialState.STOPPED) if trial.rungs]
+    return (whole + sum(parts)) / (whole + len(parts)) if whole else 1.0
 
 
 def _length(study: Study, metrics: Mapping[str, Metric]) -> float:

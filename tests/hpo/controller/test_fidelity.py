@@ -88,7 +88,7 @@ def test_stopping_without_a_rung() -> None:
 def test_gain_is_weighed_in_the_controller_alone() -> None:
     """A controller that only asks jobs for proposals would have to fit models itself."""
     parts = assemble(*compose_config([*BASE, "fidelity.stopping=gain", "fidelity.risk=0.2"]))
-    assert (parts.limits.risk, parts.limits.reduction) == (0.2, None)
+    assert (parts.limits.risk, parts.limits.reduction) == (0.2, 3)
     ((key, text),) = problems_of(*BASE, "fidelity.stopping=gain", "controller.propose_on=job")
     assert key == "fidelity.stopping"
     assert "propose_on=login" in text

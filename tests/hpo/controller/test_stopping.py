@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -214,6 +215,9 @@ def test_the_best_one_in_three_rounded_up_goes_on() -> None:
         assert [goes_on(rows, place, 3) for place in range(count)] == expected
     assert [goes_on([(1.0,)] * 4, place, 3) for place in range(4)] == [True, True, False, False]
     assert [goes_on([(math.nan,), (1.0,)], place, 3) for place in range(2)] == [False, True]
+    rows = [(float(number),) for number in range(5)]
+    assert [goes_on(rows[:4], place, 3, fewest=4) for place in range(4)] == [True] * 4
+    assert [goes_on(rows, place, 3, fewest=4) for place in range(5)] == [True, True, False, False, False]
 
 
 def test_of_several_objectives_ranks_decide_then_crowding() -> None:
@@ -250,35 +254,38 @@ def test_rungs_in_the_journal_hold_their_errors(site: Site) -> None:
 
 
 def test_what_going_on_is_worth_decides_once_enough_have_ended(tmp_path: Path) -> None:
-    """Of eight trials of loss x six have ended; of two at a rung the best goes on, the worst does not."""
-    site = Site(tmp_path, replace(LIMITS, measures=True, risk=0.2, batch_size=8))
+    """Of ten trials of loss x, seven have ended; of two at the rung the best goes on, the worst does not.
+
+    Before that the fifth to arrive is not among the best one in three, and the first four go on anyway.
+    """
+    site = Site(tmp_path, replace(LIMITS, measures=True, risk=0.2, reduction=3, batch_size=10))
     controller = site.controller()
     controller.step()
     losses = {trial.id: float(trial.params["x"]) for trial in controller.study.trials.values()}
-    best, *middle, worst = sorted(losses, key=losses.__getitem__)
-    for trial in middle:
-        reach(site, trial, losses[trial] + 1.0, error=1e-3)
-    controller.step(poll=False)
-    assert marked(site) == []
-    notes = [str(event["note"]) for event in site.events("rung_reached")]
-    assert notes == ["it goes on: trials that went from one rung to the next: 0, needed 4"] * 6
+    best, *middle, behind, worst = sorted(losses, key=losses.__getitem__)
+    arrive = partial(reach, site, error=1e-3)
+    for trial in [*middle[3:], behind, *reversed(middle[:3])]:
+        arrive(trial, losses[trial] + 1.0)
+        controller.step(poll=False)
+    assert marked(site) == [behind]
+    notes = {str(event["note"]) for event in site.events("rung_reached")}
+    assert notes == {"compared at the rung alone: trials that went from one rung to the next: 0, needed 4"}
     ready = {own["arguments"][2]: own["arguments"] for own in site.scheduler.tasks.values()}
     for trial in middle:
         site.finish(ready[trial])
     controller.step(poll=False)
     for trial in (worst, best):
-        reach(site, trial, losses[trial] + 1.0, error=1e-3)
+        arrive(trial, losses[trial] + 1.0)
     controller.step(poll=False)
-    assert marked(site) == [worst]
+    assert marked(site) == sorted([behind, worst])
     worths = {event["trial"]: event["worth"] for event in site.events("rung_reached") if "worth" in event}
     assert worths[best]["gain"] > worths[worst]["gain"]  # type: ignore[index]
     assert load_study(site.paths.journal) == controller.study
     end_early(site, worst)
-    site.finish(ready[best])
     controller.step(poll=False)
     thaw(controller.journal, site.paths, controller.study.trials[worst])
     controller.step()
-    assert (marked(site), controller.study.trials[worst].state) == ([], TrialState.OPEN)
+    assert (marked(site), controller.study.trials[worst].state) == ([behind], TrialState.OPEN)
 
 
 @pytest.mark.parametrize(
