@@ -93,8 +93,8 @@ def botorch(linear_truncated: bool) -> Callable[[Array, Array, Array], Foretell]
             asked = [[*point, share] for share in (*SHARES[: len(losses)], 1.0)]
             with torch.no_grad():
                 posterior = model.posterior(torch.tensor(np.array(asked)), observation_noise=True)
-            mean = posterior.mean[:, 0].numpy()
-            C = posterior.distribution.covariance_matrix.numpy()  # type: ignore[union-attr]
+                mean = posterior.mean[:, 0].numpy()
+                C = posterior.distribution.covariance_matrix.numpy()  # type: ignore[union-attr]
             weights = np.linalg.solve(C[:-1, :-1], C[:-1, -1])
             centre = float(mean[-1] + weights @ (np.array(losses) - mean[:-1]))
             deviation = math.sqrt(max(float(C[-1, -1] - weights @ C[:-1, -1]), 1e-12))

@@ -28,7 +28,13 @@ SITE = (
     *("trainer=synthetic", f"trainer.seconds={HOUR_S}", "trainer.step_seconds=60", "trainer.sigma=0.05"),
     *("trainer.checkpoint_every_s=600", "batch.refill=1"),
 )
-FAMILIES = {"parallel": ("trainer.slow_start=false",), "crossing": ("trainer.slow_start=true",)}
+_PARALLEL, _CROSSING, _LOSS = "trainer.slow_start=false", "trainer.slow_start=true", "objectives=loss"
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "parallel": (_PARALLEL,),
+    "crossing": (_CROSSING,),
+    "parallel, loss alone": (_PARALLEL, _LOSS),
+    "crossing, loss alone": (_CROSSING, _LOSS),
+}
 POLICIES = {
     "full": ("strategy=bo", "fidelity.stopping=none"),
     "gain": ("strategy=bo", "fidelity.stopping=gain"),
@@ -61,12 +67,13 @@ def run(settings: Record) -> Record:
         paths = StudyPaths(Path(folder) / "study")
         study = load_study(paths.journal)
         completed = sorted(study.in_state(TrialState.COMPLETED), key=lambda trial: trial.ended_at)
-        rows = [true_values(paths, trial.id) for trial in completed]
+        objectives = len(study.objectives)
+        rows = [true_values(paths, trial.id)[:objectives] for trial in completed]
         hours = [gpu_hours(study, trial.ended_at) for trial in completed]
     return {
         **settings,
         "hours_used": [round(own, 4) for own in hours],
-        "volumes": [round(own, 6) for own in hypervolumes(rows, REFERENCE)],
+        "volumes": [round(own, 6) for own in hypervolumes(rows, REFERENCE[:objectives])],
         "trials_begun": len(study.trials),
         "stopped": len(study.in_state(TrialState.STOPPED)),
         "cpu_s": round(time.process_time() - began, 1),
