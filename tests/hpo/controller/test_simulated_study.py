@@ -71,6 +71,19 @@ def test_stopped_trials_cost_less_and_none_is_lost(tmp_path: Path) -> None:
     assert best.metrics["eval_loss"].value < 1.0
 
 
+@pytest.mark.slow
+def test_a_study_that_stops_by_gain_and_settles_loses_nothing(tmp_path: Path) -> None:
+    """With preemptions, to the end of its budget or until it has settled; every trial has ended once."""
+    more = ("strategy=bo", "cluster.preemptions_per_gpu_hour=0.5", "budget.settle=3", "objectives=loss")
+    study, events = run(tmp_path, "budget.trials=24", "fidelity.stopping=gain", "batch.size=6", *more)
+    ended = [event["trial"] for event in events if event["event"] in ("trial_completed", "trial_stopped")]
+    assert sorted(ended) == sorted(study.trials)
+    weighed = [event["worth"] for event in events if "worth" in event]
+    assert weighed
+    assert all(0 <= worth["chance"] <= 1 and worth["gain"] >= 0 for worth in weighed)
+    assert study.outlooks
+
+
 @pytest.mark.parametrize("key", ["nodes", "queue_wait", "preemptions_per_gpu_hour"])
 def test_a_site_that_is_none_is_refused_by_its_key(key: str, tmp_path: Path) -> None:
     """With one message, and nothing left behind."""
