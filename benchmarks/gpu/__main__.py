@@ -29,6 +29,7 @@ def main() -> int:
     """Measure and record; 1 where a case failed, 2 where there is no card."""
     own = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     own.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
+    own.add_argument("--cases", nargs="*", default=[], help="names of the recipes of `memory`; none: all")
     own.add_argument("--minutes", type=float, default=8.0, help="after which no case begins")
     own.add_argument("--out", type=Path, default=RESULTS, help="the folder of the results")
     own.add_argument("--dry", action="store_true", help="tiny shapes, wherever this is; record nothing")
@@ -46,7 +47,7 @@ def main() -> int:
     found: list[Record] = []
     for part in options.parts:
         shapes, length = (TINY, 64) if options.dry else (TRUE, 1024)
-        for record in PARTS[part](shapes, length):
+        for record in PARTS[part](shapes, length, options.cases):
             found.append({**record, **about})
             print({key: value for key, value in record.items() if key != "parts_gib"}, flush=True)
             if not options.dry:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -67,8 +67,8 @@ def _cases(length: int) -> list[Case]:
     ]  # fmt: skip
 
 
-def memory(shapes: tuple[str, ...], length: int) -> Iterator[Record]:
-    """(a) Peak memory beside its forecast; every base is made once."""
+def memory(shapes: tuple[str, ...], length: int, names: Collection[str]) -> Iterator[Record]:
+    """(a) Peak memory beside its forecast, of the recipes of these names; every base is made once."""
     precision, cases = of_this_machine(), _cases(length)
     few = [cases[0], cases[1], cases[7], cases[12]]
     plans = [
@@ -79,7 +79,7 @@ def memory(shapes: tuple[str, ...], length: int) -> Iterator[Record]:
     ]
     for shape, kind, double, own in plans:
         base = quantised(random_base(shape, precision.compute, precision.device), kind, double, precision)
-        for case in own:
+        for case in own if not names else [case for case in own if case.name in names]:
             stored = {"quantisation": kind, "double_quantisation": double}
             record, _ = train_case(
                 base, replace(case, trainer={**case.trainer, **stored}), precision, _limit_s(precision)
@@ -88,7 +88,7 @@ def memory(shapes: tuple[str, ...], length: int) -> Iterator[Record]:
         del base
 
 
-def speed(shapes: tuple[str, ...], length: int) -> Iterator[Record]:
+def speed(shapes: tuple[str, ...], length: int, names: Collection[str]) -> Iterator[Record]:
     """(b, c) Tokens and operations a second, a trial beside the plain script, and where the time goes."""
     own = of_this_machine()
     base = quantised(random_base(shapes[0], own.compute, own.device), "nf4", True, own)
@@ -168,7 +168,7 @@ def _plain(base: PreTrainedModel, case: Case, precision: Precision) -> Record:
     return record | clock.record()
 
 
-def starts(shapes: tuple[str, ...], length: int) -> Iterator[Record]:
+def starts(shapes: tuple[str, ...], length: int, names: Collection[str]) -> Iterator[Record]:
     """(d, e) From process to first step, cold and warm; questions a second beside lm-eval's own command."""
     precision = of_this_machine()
     with tempfile.TemporaryDirectory(prefix="gpu-base-") as name:

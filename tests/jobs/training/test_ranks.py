@@ -169,7 +169,9 @@ def test_two_processes_have_the_loss_curve_of_one_though_preempted(
     keep_handlers: None,
 ) -> None:
     """USR2 to both, as Slurm sends it: a checkpoint and a requeue; killed and resumed: exactly one result."""
-    of_two["trainer"] |= {"max_steps": 40, "learning_rate": 0.02}
+    # At 0.02 training itself magnifies roundings: a rate 1 + 1e-7 times as high moves losses by 2.8e-4, here
+    # by 3.6e-7. A batch that is split otherwise rounds otherwise; a mask or none makes no bit of difference.
+    of_two["trainer"] |= {"max_steps": 40, "learning_rate": 0.005}
     asked = tmp_path / "asked"
     scontrol = tmp_path / "bin" / "scontrol"
     scontrol.parent.mkdir()
@@ -209,10 +211,9 @@ def test_two_processes_have_the_loss_curve_of_one_though_preempted(
     assert result.details["attempts"] == [1, 2]
     assert [one.details["gpus"]["ranks"] for one in (result, expected)] == [2, 1]
     assert len(curves[0]) == 40
-    # Rows of a pass without padding have no mask, so that one process and two round otherwise in some steps.
-    assert curves[0] == pytest.approx(curves[1], abs=5e-4)
+    assert curves[0] == pytest.approx(curves[1], abs=1e-5)
     assert curves[1][-1] < curves[1][0] - 0.5  # there was a curve
-    assert exact(two) == pytest.approx(exact(one), abs=1e-4)
+    assert exact(two) == pytest.approx(exact(one), abs=1e-5)
 
 
 @pytest.mark.slow
