@@ -77,10 +77,20 @@ def test_what_grows_is_extrapolated(dropout: dict[str, Any], make_trial: MakeTri
     assert first.metrics["trainable_parameters"] == final["trainable_parameters"]
 
 
+@pytest.mark.parametrize(
+    ("group", "keys"),
+    [
+        ("trainer", {}),
+        pytest.param("trainer", {"gpus": 2, "micro_batch_size": 1}, marks=pytest.mark.slow),
+        pytest.param("data", {"packing": "packed"}, marks=pytest.mark.slow),
+    ],
+    ids=["alone", "two ranks", "packed"],
+)
 def test_a_stopped_trial_ends_at_its_rung_and_thaws_from_there(
-    dropout: dict[str, Any], make_trial: MakeTrial
+    group: str, keys: dict[str, Any], dropout: dict[str, Any], make_trial: MakeTrial
 ) -> None:
     """With the loss of the rung, an adapter, exit code 0; without the marker it goes on to the same end."""
+    dropout[group] |= keys
     undisturbed, stopped = make_trial(dropout, "0001", **EARLY), make_trial(dropout, "0002", **EARLY)
     assert run(undisturbed) == 0
     stopped.stop.touch()
