@@ -119,7 +119,7 @@ $(LOWEST)/.frontrunner-ready: pyproject.toml | $(READY)
 test-lowest: $(LOWEST)/.frontrunner-ready  ## the core of the default tier, with the lowest versions that are admitted
 	@$(LOWEST)/bin/python .ci/versions.py
 	@$(LOWEST)/bin/python -m pytest -n 3 --dist worksteal -m 'not slow and not slurm and not gpu and not browser' \
-		$(addprefix tests/,jobs/evaluation jobs/memory jobs/models jobs/recipes jobs/training hpo/models hpo/space) $(ARGS)
+		$(addprefix tests/,jobs/evaluation jobs/memory jobs/models jobs/recipes jobs/training hpo/models) $(ARGS)
 
 test-gpu: $(READY)  ## needs a CUDA device
 	@$(BIN)/pytest -m gpu $(ARGS)

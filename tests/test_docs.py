@@ -191,17 +191,6 @@ def test_repository_names_no_place_outside_itself() -> None:
 
 
 @pytest.mark.slow
-def test_v100_environment_resolves(tmp_path: Path) -> None:
-    """pip finds one set of versions for the pins of environment.yml, without installing anything."""
-    listed = yaml.safe_load((REPOSITORY / "environment.yml").read_text())["dependencies"]
-    pins = next(entry["pip"] for entry in listed if isinstance(entry, dict))
-    requirements = tmp_path / "requirements.txt"
-    requirements.write_text("\n".join(pins) + "\n")
-    pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet"]
-    subprocess.run([*pip, "-r", requirements], check=True, timeout=900)
-
-
-@pytest.mark.slow
 @pytest.mark.long(300)
 def test_first_commands_of_the_readme_in_a_fresh_clone(tmp_path: Path) -> None:
     """`make tune` makes a front that beats the untuned model; again, it has nothing to do.
