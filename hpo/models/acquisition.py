@@ -25,6 +25,7 @@ from botorch.acquisition import (
     qUpperConfidenceBound,
 )
 from botorch.acquisition.multi_objective import (
+    logei,
     qExpectedHypervolumeImprovement,
     qLogExpectedHypervolumeImprovement,
     qLogNoisyExpectedHypervolumeImprovement,
@@ -41,6 +42,11 @@ from torch import Tensor
 
 from hpo.models.gp import Model, ObjectiveGP
 from hpo.models.lognehvi import LogNoisyExpectedHypervolumeImprovement, LogRayHypervolumeImprovement
+
+# BoTorch would compile a kernel at the first use, for the processor of this very node, into the home folder:
+# half a minute of a login node, code that other nodes of a site may not run, and a lock that stays for ever
+# after a kill. Without it qlogehvi takes four times as long. There is no public switch.
+logei._load_attempted = True
 
 MOST_WITH_CELLS = 4  # objectives: the cells of more are too many
 _SAMPLES = {1: 128, 2: 64}  # of BoTorch's functions, by the number of objectives

@@ -13,6 +13,7 @@ from botorch.models import ModelListGP
 from botorch.optim import optimize_acqf
 from processes import process
 from torch import Tensor
+from torch.utils import cpp_extension
 
 from hpo.errors import InputError
 from hpo.models.acquisition import Task, Weighted, in_model_units, make_acquisition
@@ -71,6 +72,14 @@ def candidates(k: int = 6) -> Tensor:
 @pytest.mark.parametrize("kind", [*ONE, *SEVERAL])
 def test_a_name_of_botorch_is_botorchs_class(kind: str) -> None:
     assert type(make_acquisition(kind, task(objectives_of(kind)))) is CLASSES[kind]
+
+
+@pytest.mark.parametrize("kind", ["qlognehvi", "qlogehvi"])
+def test_nothing_is_compiled_on_a_login_node(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No compiler is asked for a kernel, and none that an earlier process had made is loaded."""
+    monkeypatch.setattr(cpp_extension, "load", lambda **_: pytest.fail("a compiler was asked"))
+    make_acquisition(kind, task(objectives_of(kind)))
+    assert multi_objective.logei._C is None
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [("lognehvi", "qlognehvi"), ("lognei", "qlognei")])
@@ -187,7 +196,9 @@ def test_each_acquisition_of_one_objective_beats_sobol(kind: str) -> None:
     assert_a_batch_of_the_model(optimizer)
 
 
-@pytest.mark.parametrize("kind", SEVERAL)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow if kind == "qlogehvi" else ()) for kind in SEVERAL]
+)
 def test_each_acquisition_of_two_objectives_beats_sobol(kind: str) -> None:
     found, optimizer = tuned(("a", "b"), "bo", acquisition=kind, initial=8)
     assert hypervolume(found, (0.3, 0.3)) > hypervolume(tuned(("a", "b"), "sobol")[0], (0.3, 0.3))
