@@ -76,7 +76,7 @@ def _ended(study: Study, paths: StudyPaths, end: AttemptEnd) -> Span:
         end=start + seconds,
         outcome="completed" if end.cause is None else end.cause.value,
         message=end.message,
-        useful=seconds if end.cause is None else min(end.useful_seconds, seconds),
+        useful=end.useful(seconds),
         gpus=gpus,
         device=record.device if record else "",
     )

@@ -43,7 +43,7 @@ def used(study: Study) -> Usage:
     useful = lost = 0.0
     for end in study.ends:
         seconds, gpus = measured(study, end)
-        kept = seconds if end.cause is None else min(end.useful_seconds, seconds)
+        kept = end.useful(seconds)
         useful += kept * gpus
         lost += (seconds - kept) * gpus
     return Usage(useful, lost)

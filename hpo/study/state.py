@@ -102,6 +102,10 @@ class AttemptEnd:
         node = rf"\b{re.escape(self.node)}\b|\d+" if self.node else r"\d+"
         return re.sub(node, "#", self.message)
 
+    def useful(self, seconds: float) -> float:
+        """Those of its seconds, as whoever asks measures them, of which a result made use."""
+        return seconds if self.cause is None else min(self.useful_seconds, seconds)
+
     def like(self, other: AttemptEnd) -> bool:
         """Whether both ended for what looks like the same reason."""
         return self.gist == other.gist or (self.blocked and other.blocked)

@@ -140,9 +140,7 @@ def work_time(parts: Assembly, study: Study) -> WorkTime:
     took: dict[str, float] = {}
     for end in study.ends:
         if end.trial in completed:
-            took[end.trial] = took.get(end.trial, 0.0) + (
-                end.seconds if end.cause is None else end.useful_seconds
-            )
+            took[end.trial] = took.get(end.trial, 0.0) + end.useful(end.seconds)
     if took:
         logs = [math.log(max(seconds, 1e-3)) for seconds in took.values()]
         sigma = stdev(logs) if len(logs) > 1 else 0.0

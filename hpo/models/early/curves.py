@@ -263,8 +263,9 @@ class CurveModel:
         return values, exact
 
 
+@lru_cache(_REMEMBERED)
 def _normals(rungs: int, objectives: int) -> Array:
-    """Quasi-random standard normal draws, one column a step and objective."""
+    """Quasi-random standard normal draws, one column a step and objective; the same for every trial."""
     points = qmc.Sobol(rungs * objectives, scramble=True, rng=np.random.default_rng(0)).random(DRAWS)
     draws: Array = norm.ppf(points.clip(1e-6, 1 - 1e-6))
     return draws
