@@ -199,9 +199,12 @@ class Controller:
             self._stop(*stop_message(study.errors, error, self.paths))
 
     def _look_for_scancels(self) -> None:
-        """Stop where somebody else cancels what is submitted: whoever it is would not want more of it."""
+        """Stop where somebody else cancels what is submitted: whoever it is would not want more of it.
+
+        Not before all that goes the same way is seen: the rest would count as spent, and the message tell of a part.
+        """
         study, most = self.study, self._limits.scancels
-        if study.scancelled >= most:
+        if study.scancelled >= most and not self._being_cancelled():
             tasks = "tasks were" if study.scancelled > 1 else "task was"
             self._stop(f"{study.scancelled} {tasks} cancelled {FROM_OUTSIDE}", SCANCEL_HINT)
 

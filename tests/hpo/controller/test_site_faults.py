@@ -137,6 +137,17 @@ def test_running_tasks_are_waited_for_before_others_take_the_place_of_cancelled_
         _cancelled(site, controller, 0, 1)
 
 
+def test_a_study_stops_once_all_that_was_cancelled_is_seen(site: Site) -> None:
+    """Three of four stop it; the fourth, gone at the same moment but seen a pass later, is not spent either."""
+    controller = site.controller()
+    controller.step()
+    site.scheduler.tasks["1", 3]["state"] = "completing"
+    _cancelled(site, controller, 0, 1, 2)
+    with pytest.raises(StudyError, match="4 tasks were cancelled by scancel"):
+        _cancelled(site, controller, 3)
+    assert controller.study.spent == 0
+
+
 def test_retry_gives_a_cancelled_trial_another_attempt_and_then_forgets_it(tmp_path: Path) -> None:
     """As often as equal errors are allowed, then its place goes to another."""
     scancels, again = scancels_allowed("retry", 4, 3)
