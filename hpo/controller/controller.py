@@ -201,7 +201,7 @@ class Controller:
     def _look_for_scancels(self) -> None:
         """Stop where somebody else cancels what is submitted: whoever it is would not want more of it.
 
-        Not before all that goes the same way is seen: the rest would count as spent, and the message tell of a part.
+        Not before all that goes the same way is seen: the rest would count as spent, and not be told of.
         """
         study, most = self.study, self._limits.scancels
         if study.scancelled >= most and not self._being_cancelled():

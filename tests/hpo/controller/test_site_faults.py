@@ -138,7 +138,7 @@ def test_running_tasks_are_waited_for_before_others_take_the_place_of_cancelled_
 
 
 def test_a_study_stops_once_all_that_was_cancelled_is_seen(site: Site) -> None:
-    """Three of four stop it; the fourth, gone at the same moment but seen a pass later, is not spent either."""
+    """Three of four stop it; the fourth, gone at the same moment but seen later, is not spent either."""
     controller = site.controller()
     controller.step()
     site.scheduler.tasks["1", 3]["state"] = "completing"

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from hpo.errors import FitError, InputError
-from hpo.models.early.curves import CurveModel
+from hpo.models.early.curves import CurveModel, spline
 from hpo.models.early.foretold import with_foretold
 from hpo.models.early.outlook import Outlook
 from hpo.models.history import Curve, Observation
@@ -59,6 +60,33 @@ def test_trials_that_went_no_further_say_how_others_do() -> None:
     assert end.lower[0] < curves[7].rungs[-1][1][0] < end.upper[0]
     with pytest.raises(FitError, match="from one rung to the next: 3, needed 4"):
         CurveModel([*curves[:3], cut(curves[7], 2)], ()).foretold(cut(curves[7], 2))
+
+
+def test_ends_of_trials_further_behind_than_any_that_went_on_are_the_less_certain() -> None:
+    """Those above 2 end lower the higher they are, and only those below were seen through."""
+    ended: list[Curve] = []
+    behind: list[Curve] = []
+    for curve in falling(40, 6, shares=(0.5,)):
+        (share, (value,), errors), (_, (end,), _) = curve.rungs
+        bent = end if value <= 2 else 1.2 - 0.3 * (value - 2)
+        whole = replace(curve, rungs=((share, (value,), errors), (1.0, (bent,), errors)))
+        (ended if value <= 2 else behind).append(whole)
+    model = CurveModel([*ended, *(cut(curve, 1) for curve in behind)], ())
+    ends = [model.foretold(cut(curve, 1)) for curve in behind]
+    pairs = list(zip(ends, behind, strict=True))
+    held = [end.lower[0] <= curve.rungs[-1][1][0] <= end.upper[0] for end, curve in pairs]
+    assert np.mean(held) >= 0.8
+    widths = [model.foretold(cut(curve, 1)).deviations[0] for curve in ended]
+    assert min(widths) < 0.2 * max(end.deviations[0] for end in ends)
+
+
+def test_the_covariance_of_a_bend_is_that_of_an_integrated_wiener_process() -> None:
+    """3 times the integral of (s - u)(t - u) over u from 0 to min(s, t); what is below 0 has none."""
+    u = (np.arange(20_000) + 0.5) / 20_000
+    for s, t in ((1.0, 1.0), (0.5, 1.0), (0.3, 0.4), (-0.1, 1.0)):
+        expected = 3 * np.mean((s - u) * (t - u) * (u < min(s, t)))
+        known = spline(torch.tensor(s, dtype=torch.float64), torch.tensor(t, dtype=torch.float64))
+        assert float(known) == pytest.approx(expected, abs=1e-6)
 
 
 def test_what_diverges_does_not_spoil_the_others() -> None:
