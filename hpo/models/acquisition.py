@@ -38,6 +38,7 @@ from botorch.models import ModelListGP
 from botorch.sampling import SobolQMCNormalSampler
 from botorch.utils.multi_objective.box_decompositions.non_dominated import FastNondominatedPartitioning
 from botorch.utils.sampling import sample_simplex
+from botorch.utils.transforms import t_batch_mode_transform
 from torch import Tensor
 
 from hpo.models.gp import Model, ObjectiveGP
@@ -185,8 +186,9 @@ class Weighted(AcquisitionFunction):
         self.log_weights = torch.nn.ModuleList(log_weights)
         self._log = kind not in _NO_LOGARITHM
 
+    @t_batch_mode_transform(expected_q=1)  # type: ignore[arg-type]
     def forward(self, X: Tensor) -> Tensor:
-        """The weighted value (k) at X (k x 1 x d)."""
+        """The weighted value (k) at X (k x 1 x d, or 1 x d)."""
         value: Tensor = self.acquisition(X)
         weights = [weight(X.squeeze(-2)) for weight in self.log_weights]
         if not weights:

@@ -154,8 +154,10 @@ class Half(torch.nn.Module):
 def test_a_weight_is_a_factor_of_the_gain(kind: str, logarithm: bool) -> None:
     plain, x = make_acquisition(kind, task(2)), candidates()
     expected = plain(x).exp() / 2 if logarithm else plain(x) / 2
-    found = Weighted(kind, plain, [Half()])(x)
+    weighted = Weighted(kind, plain, [Half()])
+    found = weighted(x)
     assert (found.exp() if logarithm else found).tolist() == pytest.approx(expected.tolist())
+    assert weighted(x[0]).tolist() == pytest.approx(found[:1].tolist())  # q x d, as BoTorch's own take it
 
 
 def test_the_closed_form_is_optimised_by_botorch() -> None:
