@@ -56,6 +56,7 @@ def test_report_reads_it(study: Path) -> None:
     assert (study / "report" / "report.html").stat().st_size > 100_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("trial", "batch", "job", "index"), [("0010", "0003", 10, 1)])
 def test_an_array_in_flight_runs_to_its_result(
     study: Path, trial: str, batch: str, job: int, index: int

@@ -48,7 +48,8 @@ def test_study_runs_to_its_end_and_then_has_nothing_to_do(run: StudyRun) -> None
     assert run.attempts() == dict.fromkeys(SIX, 1)
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
 def test_controller_killed_at_random_moments_loses_and_repeats_nothing(seed: int, run: StudyRun) -> None:
     """Three times kill -9, from the first second on; every trial runs exactly once."""
     chance = random.Random(seed)
@@ -72,6 +73,7 @@ def test_killed_task_is_run_again_as_the_same_trial(run: StudyRun) -> None:
     assert run.attempts() == dict.fromkeys(SIX, 1) | {"0001": 2}
 
 
+@pytest.mark.slow
 def test_interrupt_leaves_the_trials_running_and_says_how_to_go_on(run: StudyRun) -> None:
     """Ctrl-C: exit code 3; what was running ends by itself and counts."""
     run.options = [*run.options, "budget.trials=3"]
@@ -137,6 +139,7 @@ def test_cron_does_not_start_again_what_was_stopped(run: StudyRun) -> None:
     assert run.study.stopped == ""
 
 
+@pytest.mark.slow
 def test_cancel_stops_what_is_in_flight(run: StudyRun) -> None:
     """After `cancel`, the processes end, the controller leaves, and status says why."""
     controller = run.start("trainer.seconds=60")

@@ -60,6 +60,7 @@ def drive(tmp_path: Path, settings: dict[str, Any], folder: Path, arguments: lis
     return [sys.executable, str(DRIVER), str(request)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1])
 def test_every_element_runs_once_when_the_controller_is_killed_again_and_again(
     seed: int, tmp_path: Path, folder: Path, settings: dict[str, Any], targets: str, log: ElementLog
@@ -78,7 +79,10 @@ def test_every_element_runs_once_when_the_controller_is_killed_again_and_again(
     assert log.most_at_once() <= 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGKILL, *(pytest.param(own, marks=pytest.mark.slow) for own in (signal.SIGINT, signal.SIGHUP))],
+)
 def test_elements_outlive_their_controller_and_hold_none_of_its_pipes(
     number: int,
     tmp_path: Path,

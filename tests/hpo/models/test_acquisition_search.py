@@ -128,6 +128,7 @@ def test_a_continuous_best_on_the_edge_of_what_is_allowed_is_neared() -> None:
     assert -float(score(torch.tensor([best]))) == pytest.approx(0.32, abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_model_proposes_allowed_points_of_a_constrained_and_conditional_space() -> None:
     """Six batches after the design: all of the space, all of the model, and close to the best allowed."""
     optimizer = Optimizer({**TIED, "e": "interval(0, 1)"}, {"loss": "min"}, seed=0, initial=8)

@@ -53,12 +53,14 @@ def measured(proposals: tuple[Proposal, ...]) -> list[int]:
     return [keys.count(own) for own in set(keys)]
 
 
+@pytest.mark.slow
 def test_one_measurement_each_is_the_default_whatever_the_noise() -> None:
     found = tuned(1, 0.1)
     assert set(measured(found)) == {1}
     assert Origin.REPLICATE not in {own.origin for own in found}
 
 
+@pytest.mark.slow
 def test_noise_leads_to_replicates_within_their_bounds() -> None:
     """No configuration more than three times, no more than one trial in four, and each one says so."""
     found = tuned(3, 0.1)

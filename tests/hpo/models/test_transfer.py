@@ -106,6 +106,7 @@ def test_the_first_trials_are_proven_ones() -> None:
     assert first[0].params == min(source, key=lambda told: told[1]["loss"])[0]
 
 
+@pytest.mark.slow
 def test_a_start_from_a_kindred_study_is_ahead_and_from_a_misleading_one_not_far_behind() -> None:
     cold = best_after(build(None), 14)
     assert best_after(build(earlier()), 8) < cold + 0.01

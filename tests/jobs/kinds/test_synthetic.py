@@ -96,7 +96,7 @@ def test_spec_in_metrics_out(recipe: dict[str, Any], make_trial: MakeTrial) -> N
     assert log[-1]["train_seconds"] == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_killed_at_random_steps_it_ends_with_the_same_bits(
     recipe: dict[str, Any], make_trial: MakeTrial, seed: int
 ) -> None:
@@ -282,6 +282,7 @@ def test_shipped_recipe_has_no_problems_and_every_key(recipe: dict[str, Any]) ->
     assert Synthetic().problems(recipe) == [("trainer.sigma", "missing, expected a value")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["full", "read-only"])
 def test_disk_that_takes_nothing_for_a_while(
     recipe: dict[str, Any], make_trial: MakeTrial, small_disk: Path, fault: str

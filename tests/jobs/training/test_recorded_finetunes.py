@@ -29,6 +29,7 @@ def in_this_process(kind: Qlora, recipe: dict[str, Any], cache: str, say: Callab
     _prepare(parse(recipe), Path(cache))
 
 
+@pytest.mark.slow
 def test_what_is_recorded_is_what_trials_come_to(
     recipe: dict[str, Any],
     cache: Path,
