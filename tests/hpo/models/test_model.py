@@ -59,7 +59,7 @@ def test_botorch_searches_with_it() -> None:
     gain = qLogNoisyExpectedHypervolumeImprovement(model, [-50.0, -1.0], X)
     bounds = torch.tensor([[0.0, 0.0], [1.0, 1.0]]).double()
     torch.manual_seed(0)
-    few = {"maxiter": 15}
+    few: dict[str, Any] = {"maxiter": 15}
     points, _ = optimize_acqf(gain, bounds, q=1, num_restarts=1, raw_samples=16, options=few)
     assert own.space.from_unit(tuple(points[0].tolist()))["z"] == pytest.approx(0, abs=0.1)
 
