@@ -30,7 +30,7 @@ from hpo.models.feasibility_prior import PointPrior, prior_at_points
 from hpo.models.guard import guarded
 from hpo.models.history import History
 from hpo.models.kernel import MixedKernel
-from hpo.models.laplace import TYPICAL_SIGMA2, find_mode, fit, likelihood, typical_ell
+from hpo.models.laplace import TYPICAL_ELL, TYPICAL_SIGMA2, find_mode, fit, likelihood
 from hpo.models.surrogate import hamming_flags
 from hpo.space.space import Point
 
@@ -141,7 +141,7 @@ def fit_feasibility(history: History, prior: PointPrior | None = None) -> Feasib
     level = _level(len(tried), len(history.failures), None if prior is None else shift)
     D = distances(X, X, hamming)
     # with successes alone nothing says where failures begin, so there are no length scales to learn
-    ell, sigma2 = np.full(len(hamming), typical_ell(len(hamming))), TYPICAL_SIGMA2
+    ell, sigma2 = np.full(len(hamming), TYPICAL_ELL), TYPICAL_SIGMA2
     if history.failures:
         ell, sigma2 = fit(D, signs, level + shift)
     kernel = MixedKernel(len(hamming), np.flatnonzero(hamming).tolist()).double()
