@@ -34,7 +34,6 @@ OPTIONS = (
     "trainer.checkpoint_every_s=10",
     "cluster=slurm",
     "cluster.mem_gb=0.25",
-    "controller.look_seconds=0.5",
 )
 MODES: dict[str, Callable[[int], int]] = {
     "refill=1": lambda size: 1,

@@ -22,6 +22,7 @@ from hpo.space.space import Choice, Point, SearchSpace
 Score = Callable[[Tensor], Tensor]  # k x d points to k values, more is better, differentiable
 
 _CANDIDATES = 192  # space-filling ones
+_EDGES = 96  # on faces, edges and corners, where a gain often is largest and space-filling points never are
 _MUTANTS = 96  # near the points of the front
 _STARTS = 4
 _ASCENT_STEPS = 25
@@ -110,10 +111,14 @@ class AcquisitionSearch:
         return np.array(kept)
 
     def _candidates(self) -> Array:
-        """Rounded allowed rows: some spread over the space, some near the anchors."""
+        """Rounded allowed rows: some spread over the space, some on its edges, some near the anchors."""
         d, rng = len(self._space), np.random.default_rng(self._seed)
         sobol = sobol_points(d, derive_seed(self._seed, "candidates"), 0)
-        spread = np.array([next(sobol) for _ in range(_CANDIDATES)])
+        spread = np.array([next(sobol) for _ in range(_CANDIDATES + _EDGES)])
+        if self._smooth.any():
+            edges = spread[_CANDIDATES:]  # a view
+            at_end = self._smooth & (rng.random(edges.shape) < 0.5)
+            edges[at_end] = edges[at_end].round()
         if not len(self._anchors):
             return self._allowed(self.rounded(spread))
         near = self._anchors[rng.integers(len(self._anchors), size=_MUTANTS)].copy()

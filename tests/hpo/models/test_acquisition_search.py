@@ -32,6 +32,18 @@ def test_the_highest_peak_of_a_mixed_space_is_found(seed: int) -> None:
     assert found == {"a": pytest.approx(0.83, abs=0.03), "b": 31, "c": "r", "d": 4}
 
 
+def test_a_peak_in_a_corner_is_found() -> None:
+    """Of five dimensions, above a broad hill in the middle: no space-filling point is near a corner."""
+    space = parse_space(dict.fromkeys("abcde", "interval(0, 1)"))
+    corner = torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0], dtype=torch.float64)
+
+    def score(X: Tensor) -> Tensor:
+        return torch.exp(-(X - 0.4).square().sum(-1)) + 3 * torch.exp(-8 * (X - corner).square().sum(-1))
+
+    found = [AcquisitionSearch(space, [], seed).best(score, set())[0] for seed in range(10)]
+    assert sum(point == pytest.approx(tuple(corner.tolist()), abs=0.1) for point in found) >= 9
+
+
 def test_every_returned_point_is_rounded_and_untaken() -> None:
     space = parse_space(MIXED)
     first = AcquisitionSearch(space, [], 0).best(bumps, set())
