@@ -136,7 +136,10 @@ def test_a_maximised_objective_is_maximised() -> None:
 
 
 def test_a_feasibility_prior_keeps_proposals_out_of_where_trials_would_fail() -> None:
-    """Everything good lies where memory is foretold not to suffice: x above one half. Nothing failed yet."""
+    """Everything good lies where memory is foretold not to suffice: x above one half. Nothing failed yet.
+
+    With noise: without any, nothing would be left to gain below one half after the first proposal.
+    """
 
     def proposals(prior: Callable[[Params], float] | None) -> list[float]:
         optimizer = Optimizer(
@@ -144,10 +147,10 @@ def test_a_feasibility_prior_keeps_proposals_out_of_where_trials_would_fail() ->
         )
         for index in range(10):
             params = {"x": (index + 0.5) / 20, "z": (index * 3 % 10) / 10}
-            optimizer.tell(params, {"y": -params["x"]})
+            optimizer.tell(params, {"y": -params["x"] + 0.01 * (-1) ** index})
         return [float(params["x"]) for params in optimizer.ask(2)]
 
-    assert max(proposals(None)) > 0.7
+    assert max(proposals(None)) > 0.55
     assert max(proposals(lambda params: 0.02 if float(params["x"]) > 0.5 else 0.98)) < 0.51
 
 
