@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.beliefs import believing, ranked
+from benchmarks.fidelity.study import TABLES, expression
 from benchmarks.optimiser import names_of, not_done, parser, wanted
 from benchmarks.page import write_page
 from benchmarks.peers import COMPARED, make_peer, peer_version
@@ -34,6 +35,8 @@ from benchmarks.run import run
 from benchmarks.scaling import attach_random
 from benchmarks.scores import Results, Spread, lead, spread
 from benchmarks.table import belief_table, lead_table, score_table
+from hpo.space.space import parse_space
+from jobs.recipes.recorded import load
 
 
 def test_score_of_points_on_the_true_front_nears_one() -> None:
@@ -341,3 +344,20 @@ def test_committed_results_are_whole() -> None:
         records = [json.loads(line) for line in path.read_text().splitlines()]
         assert records == read_records(path)
         assert all(len(own["curve"]) == own["trials"] for own in records if "curve" in own)
+
+
+@pytest.mark.parametrize("name", ["demo", "instructions"])
+def test_a_table_of_fine_tunes_is_whole(name: str) -> None:
+    """125 trials at nine rungs, the same configurations in both, and the best far below the untuned model."""
+    table = load(TABLES / f"{name}.jsonl.gz")
+    assert [trial.number for trial in table.trials] == list(range(125))
+    assert table.rungs == pytest.approx([(place + 1) / 9 for place in range(9)])
+    other = load(TABLES / "demo.jsonl.gz")
+    assert [trial.params for trial in table.trials] == [trial.params for trial in other.trials]
+    done = [trial for trial in table.trials if trial.failure is None]
+    assert len(done) > 100
+    assert all([own.share for own in trial.measured] == pytest.approx(table.rungs) for trial in done)
+    losses = [trial.measured[-1].metrics["eval_loss"].value for trial in done]
+    assert min(losses) < 0.9 * table.untuned["eval_loss"].value
+    space = parse_space({key: expression(own) for key, own in table.parameters.items()})
+    assert all(space.contains(dict(trial.params)) for trial in table.trials)
