@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import os
 import re
 import shlex
@@ -15,7 +13,6 @@ from pathlib import Path
 import pytest
 import yaml
 from browser import EVERY_FIGURE, check, chromium
-from recorded_table import write_table
 
 from hpo.cli import main
 from hpo.controller.assembly import assemble
@@ -86,7 +83,7 @@ def test_overrides_are_accepted_as_written(
     """`plan` takes what the pages tell users to type."""
     row = '{{"instruction": "Say {0}.", "input": "", "output": "{0}"}}\n'
     (tmp_path / "my_data.jsonl").write_text("".join(row.format(n) for n in range(40)))
-    _write_table_of_the_default_space(tmp_path / "table.jsonl.gz")
+    (tmp_path / "benchmarks").symlink_to(REPOSITORY / "benchmarks")
     monkeypatch.chdir(tmp_path)
     status = main(["plan", *(overrides_of(command) or []), f"study.root={tmp_path / 'studies'}"])
     shown = capsys.readouterr()
@@ -94,19 +91,6 @@ def test_overrides_are_accepted_as_written(
         pytest.skip("no Slurm client here: cluster=slurm cannot be planned")
     assert status == 0, shown.err
     assert "First batch" in shown.out
-
-
-def _write_table_of_the_default_space(path: Path) -> None:
-    head, *rows = map(json.loads, write_table(path.with_name("made_up.jsonl")).read_text().splitlines())
-    head["parameters"] |= {
-        "lora_rank": {"type": "int", "low": 2, "high": 64, "log": True},
-        "lora_alpha": {"type": "int", "low": 1, "high": 128, "log": True},
-        "target_modules": {"type": "choice", "values": ["qv", "attention", "mlp", "all"]},
-    }
-    for row in rows:
-        row["params"] |= {"lora_rank": 8, "lora_alpha": 16}
-    with gzip.open(path, "wt", encoding="utf-8") as stream:
-        stream.writelines(json.dumps(line) + "\n" for line in (head, *rows))
 
 
 def _single_overrides() -> list[str]:
