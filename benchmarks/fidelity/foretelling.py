@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,19 +22,20 @@ from botorch.models.transforms import Standardize
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from scipy.stats import norm
 
+from benchmarks.fidelity import study
 from benchmarks.fidelity.families import FAMILIES, curves
 from benchmarks.problems.problem import Array
 from benchmarks.problems.qlora import SPACE
 from hpo.models.early.curves import CurveModel
 from hpo.models.guard import guarded
 from hpo.models.history import Curve
-from hpo.space.space import Choice
+from hpo.space.conditions import Dimension
+from hpo.space.space import Choice, parse_space
+from jobs.recipes.recorded import load
 
 SHARES = [1 / 9, 1 / 3]
 ASKED = 30
-CHOICES = tuple(
-    place for place, own in enumerate(SPACE.values()) if isinstance(own, Choice) and not own.ordered
-)
+TABLES = ("demo", "instructions")
 Z90 = 1.6449
 
 
@@ -61,9 +62,29 @@ def curve_of(point: Array, losses: Sequence[float], errors: Sequence[float]) -> 
     return Curve(tuple(point.tolist()), tuple(rungs))
 
 
-def ours(X: Array, Y: Array, E: Array) -> Foretell:
+def choices_of(space: Mapping[str, Dimension]) -> tuple[int, ...]:
+    """The numbers of the unordered choices."""
+    own = enumerate(space.values())
+    return tuple(place for place, each in own if isinstance(each, Choice) and not each.ordered)
+
+
+def recorded(name: str, count: int, seed: int) -> tuple[Array, Array, Array, tuple[int, ...]]:
+    """So many trials of a table of real fine-tunes, drawn by chance: as `curves`, and the choices."""
+    table = load(study.TABLES / f"{name}.jsonl.gz")
+    space = parse_space({key: study.expression(own) for key, own in table.parameters.items()})
+    drawn = np.random.default_rng(seed).permutation(len(table.trials))[:count]
+    trials = [table.trials[place] for place in drawn]
+    at = [int(np.abs(np.array(table.rungs) - share).argmin()) for share in (*SHARES, 1.0)]
+    losses = [[trial.measured[place].metrics["eval_loss"] for place in at] for trial in trials]
+    X = np.array([space.to_unit(dict(trial.params)) for trial in trials])
+    Y = np.array([[loss.value for loss in row] for row in losses])
+    E = np.array([[loss.standard_error or 0.0 for loss in row] for row in losses])
+    return X, Y, E, choices_of(space.dimensions)
+
+
+def ours(X: Array, Y: Array, E: Array, choices: tuple[int, ...]) -> Foretell:
     """`hpo.models.early.curves`."""
-    model = CurveModel([curve_of(*row) for row in zip(X, Y, E, strict=True)], CHOICES)
+    model = CurveModel([curve_of(*row) for row in zip(X, Y, E, strict=True)], choices)
 
     def foretell(point: Array, losses: Sequence[float]) -> Forecast:
         found = model.foretold(curve_of(point, losses, E[0].tolist()))
@@ -72,10 +93,10 @@ def ours(X: Array, Y: Array, E: Array) -> Foretell:
     return foretell
 
 
-def botorch(linear_truncated: bool) -> Callable[[Array, Array, Array], Foretell]:
+def botorch(linear_truncated: bool) -> Callable[[Array, Array, Array, tuple[int, ...]], Foretell]:
     """The process of BoTorch over (x, s)."""
 
-    def fitted(X: Array, Y: Array, E: Array) -> Foretell:
+    def fitted(X: Array, Y: Array, E: Array, choices: tuple[int, ...]) -> Foretell:
         shares = [*SHARES, 1.0]
         known = [(row, place) for row, place in np.ndindex(*Y.shape) if not math.isnan(Y[row, place])]
         inputs = torch.tensor(np.array([[*X[row], shares[place]] for row, place in known]))
@@ -120,11 +141,15 @@ def halved(Y: Array) -> Array:
 
 def measured(family: str, model: str, trials: int, seed: int, *, stopped: bool) -> list[list[float]]:
     """Rows of rung, log density, held, squared error, width and CPU seconds of the model."""
-    X, Y, E = curves(family, trials + ASKED, SHARES, seed)
+    if family in TABLES:
+        X, Y, E, choices = recorded(family, trials + ASKED, seed)
+    else:
+        X, Y, E = curves(family, trials + ASKED, SHARES, seed)
+        choices = choices_of(SPACE)
     known = halved(Y[:trials]) if stopped else Y[:trials]
     asked = halved(Y[trials:]) if stopped else Y[trials:]
     began = time.process_time()
-    foretell = MODELS[model](X[:trials], known, E[:trials])
+    foretell = MODELS[model](X[:trials], known, E[:trials], choices)
     rows = []
     for rung in range(len(SHARES)):
         for place in range(ASKED):
@@ -144,7 +169,7 @@ def main() -> None:
     own = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     own.add_argument("--trials", type=int, nargs="*", default=[16, 40])
     own.add_argument("--seeds", type=int, nargs="*", default=[10, 11, 12], help="0 to 2 made the model")
-    own.add_argument("--families", nargs="*", choices=list(FAMILIES), default=list(FAMILIES))
+    own.add_argument("--families", nargs="*", choices=[*FAMILIES, *TABLES], default=[*FAMILIES, *TABLES])
     own.add_argument("--models", nargs="*", choices=list(MODELS), default=list(MODELS))
     options = own.parse_args()
     print("| curves | trials | who ends | model | rung | log density | 90% hold | error | width | CPU s |")

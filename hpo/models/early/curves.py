@@ -120,8 +120,7 @@ class Step:
         low: the best value at the rung; z = 0.
         span: from there to the worst; z = 1.
         trials: that made the step.
-        noise: typical variance of a difference beyond the process, in the objective's unit.
-        end: that part of it which is the known error of the later value.
+        noise: variance of a difference beyond the process, in the objective's unit.
     """
 
     process: ObjectiveGP
@@ -129,7 +128,6 @@ class Step:
     span: float
     trials: int
     noise: float
-    end: float
 
     def next(self, point: Array, values: Array) -> tuple[Array, Array]:
         """Means and variances (k each) of the next value after these (k) of the trial at a point (d)."""
@@ -143,15 +141,16 @@ class Step:
         return values + mean, few * (variance + self.noise)
 
 
-def fit_step(
-    X: Array, before: tuple[Array, Array], after: tuple[Array, Array], seen: Array, choices: tuple[int, ...]
-) -> Step:
+def fit_step(X: Array, z: Array, y: Array, seen: Array, choices: tuple[int, ...]) -> Step:
     """Fit the step between two rungs.
+
+    Standard errors are left aside: they are over the choice of examples, which all trials share, so of a
+    difference next to nothing of them is left. What noise there is is learned.
 
     Args:
         X: n x d points of the trials that made it.
-        before: n values at the rung, and their standard errors (0 where not known).
-        after: the same at the next one.
+        z: n values at the rung.
+        y: n values at the next one.
         seen: values at the rung of all trials, also of those that went no further.
 
     Raises:
@@ -159,27 +158,23 @@ def fit_step(
     """
     if len(X) < FEWEST:
         raise FitError(f"trials that went from one rung to the next: {len(X)}, needed {FEWEST}")
-    (z, z_error), (y, y_error) = before, after
     low, span = float(seen.min()), float(np.ptp(seen)) or 1.0
     difference = y - z
     centred = make_transform(difference, log=False)
     # trials that went no further differ more from each other than those that did
     transform = centred.rescaled(centred.centre, max(centred.scale, 0.5 * float(seen.std())))
-    errors = z_error**2, y_error**2
     inputs = torch.from_numpy(np.column_stack([X, (z - low) / span]))
     process = ObjectiveGP(
         inputs,
         torch.from_numpy(difference).unsqueeze(-1),
-        torch.from_numpy(errors[0] + errors[1]).unsqueeze(-1),
+        torch.zeros(len(X), 1, dtype=torch.float64),
         choices,
         outcome_transform=transform,
     )
     process.covar_module = StepKernel(X.shape[1], choices, (_SLOPE * span / transform.scale) ** 2)
     process.likelihood.log_noise_prior = normal_prior(*_PRIOR_NOISE)
     _fit(process)
-    learned = float(process.likelihood.noise) * transform.scale**2
-    known = float(np.median(errors[0])), float(np.median(errors[1]))
-    return Step(process, low, span, len(X), learned + sum(known), known[1])
+    return Step(process, low, span, len(X), float(process.likelihood.noise) * transform.scale**2)
 
 
 def _fit(process: ObjectiveGP) -> None:
@@ -208,10 +203,10 @@ class Foretold:
     """Final values of one trial.
 
     Args:
-        draws: S x m, without the error of measuring them.
+        draws: S x m.
         means: m.
-        deviations: m, of what will be measured.
-        lower: m lower ends of the 90% intervals of what will be measured.
+        deviations: m.
+        lower: m lower ends of 90% intervals.
         upper: m upper ends.
     """
 
@@ -246,34 +241,22 @@ class CurveModel:
         Raises:
             FitError: a step on its way could not be fitted.
         """
-        columns = [self._of_objective(curve, column) for column in range(self._objectives)]
-        measured = np.column_stack([both[0] for both in columns])
-        return Foretold(
-            np.column_stack([both[1] for both in columns]),
-            *(
-                tuple(each.tolist())
-                for each in (
-                    measured.mean(0),
-                    measured.std(0),
-                    np.quantile(measured, 0.05, axis=0),
-                    np.quantile(measured, 0.95, axis=0),
-                )
-            ),
-        )
+        draws = np.column_stack([self._of_objective(curve, column) for column in range(self._objectives)])
+        low, high = np.quantile(draws, (0.05, 0.95), axis=0)
+        described = (draws.mean(0), draws.std(0), low, high)
+        return Foretold(draws, *(tuple(each.tolist()) for each in described))
 
-    def _of_objective(self, curve: Curve, column: int) -> tuple[Array, Array]:
-        """Draws of what will be measured, and of what it is without that error."""
+    def _of_objective(self, curve: Curve, column: int) -> Array:
+        """Draws of one final value."""
         place = self._shares.index(curve.shares[-1])
         values = np.full(DRAWS, curve.rungs[-1][1][column])
         point = np.array(curve.point)
         normals = _normals(len(self._shares), self._objectives)
-        exact = values
         for at in range(place, len(self._shares) - 1):
             step = _step(self._curves, self._choices, self._shares[at], self._shares[at + 1], column)
             mean, variance = step.next(point, values)
-            turn = normals[:, at * self._objectives + column]
-            values, exact = (mean + np.sqrt(v) * turn for v in (variance, (variance - step.end).clip(0)))
-        return values, exact
+            values = mean + np.sqrt(variance) * normals[:, at * self._objectives + column]
+        return values
 
 
 @lru_cache(_REMEMBERED)
@@ -291,17 +274,13 @@ def _step(
     """The step of one objective; remembered, as curves come one by one and are asked for many times."""
     seen = np.array([known[0][column] for curve in curves if (known := curve.at(share))])
     worst = _worst(seen)
-    pairs = [
-        (curve.point, before, after)
+    made = [
+        (curve.point, before[0][column], after[0][column])
         for curve in curves
         if (before := curve.at(share)) and (after := curve.at(following))
     ]
-    X = np.array([point for point, _, _ in pairs])
-    sides = ([before for _, before, _ in pairs], [after for _, _, after in pairs])
-    z, y = (
-        (np.minimum([own[0][column] for own in side], worst), np.array([own[1][column] for own in side]))
-        for side in sides
-    )
+    X = np.array([point for point, _, _ in made])
+    z, y = (np.minimum([row[side] for row in made], worst) for side in (1, 2))
     return fit_step(X, z, y, np.minimum(seen, worst), choices)
 
 

@@ -80,6 +80,16 @@ def test_ends_of_trials_further_behind_than_any_that_went_on_are_the_less_certai
     assert min(widths) < 0.2 * max(end.deviations[0] for end in ends)
 
 
+def test_errors_over_examples_that_all_trials_share_widen_nothing() -> None:
+    """Twenty-five times the noise, told as the standard error of every value."""
+    sure = falling(20, 0)
+    unsure = [replace(own, rungs=tuple((*rung[:2], (0.5,)) for rung in own.rungs)) for own in sure]
+    other = cut(falling(1, 1)[0], 1)
+    assert (
+        CurveModel(unsure, ()).foretold(other).deviations == CurveModel(sure, ()).foretold(other).deviations
+    )
+
+
 def test_the_covariance_of_a_bend_is_that_of_an_integrated_wiener_process() -> None:
     """3 times the integral of (s - u)(t - u) over u from 0 to min(s, t); what is below 0 has none."""
     u = (np.arange(20_000) + 0.5) / 20_000
