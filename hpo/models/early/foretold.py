@@ -1,12 +1,15 @@
 """A history in which trials that have only reached a rung count by what is foretold of their ends.
 
-A foretold end is a result whose standard error is the deviation of the forecast, so that the surrogate, and
-with it every proposal, is of the full length and learns from all rungs.
+A foretold end is a result whose standard error is the deviation of the forecast on top of what results have
+by themselves, so that the surrogate, and with it every proposal, is of the full length and learns from all
+rungs, and from no forecast more than from a result.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from statistics import median
 
 from hpo.errors import FitError
 from hpo.models.early.curves import CurveModel, Foretold
@@ -46,7 +49,8 @@ def with_foretold(history: History) -> tuple[History, str]:
     try:
         with guarded():
             model = curve_model(history)
-            results = [_observation(model, curve) for curve in waiting]
+            own = _own_errors(history)
+            results = [_observation(model, curve, own) for curve in waiting]
     except FitError as error:
         return history, f"rungs are left aside: {error}"
     pending, spent, known = list(history.pending), list(history.spent), []
@@ -60,6 +64,15 @@ def with_foretold(history: History) -> tuple[History, str]:
     return after, f"ends foretold: {len(known)}" if known else ""
 
 
-def _observation(model: CurveModel, curve: Curve) -> Observation:
+def _own_errors(history: History) -> tuple[float, ...]:
+    """The median standard error of the results, of each objective; 0 where none is known."""
+    rows = [observation.errors for observation in history.observations]
+    columns = ([row[column] for row in rows] for column in range(len(history.objectives)))
+    known = ([error for error in column if math.isfinite(error)] for column in columns)
+    return tuple(median(errors) if errors else 0.0 for errors in known)
+
+
+def _observation(model: CurveModel, curve: Curve, own: tuple[float, ...]) -> Observation:
     end = model.foretold(curve)
-    return Observation(curve.point, end.means, end.deviations)
+    errors = tuple(math.hypot(*both) for both in zip(end.deviations, own, strict=True))
+    return Observation(curve.point, end.means, errors)

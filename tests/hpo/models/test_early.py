@@ -141,6 +141,14 @@ def test_proposals_learn_from_trials_that_have_not_ended() -> None:
     assert proposal.note.endswith("ends foretold: 2")
 
 
+def test_no_forecast_counts_more_than_a_result() -> None:
+    """Results with a standard error of 0.5: a forecast has at least that."""
+    optimizer = told()
+    observations = tuple(replace(own, errors=(0.5,)) for own in optimizer.history.observations)
+    history, _ = with_foretold(replace(optimizer.history, observations=observations))
+    assert all(own.errors[0] >= 0.5 for own in history.observations)
+
+
 def test_an_optimiser_from_json_proposes_the_same() -> None:
     """Curves are part of what it was told, in any order."""
     optimizer = told()
