@@ -122,9 +122,11 @@ def test_heart_stops_when_the_attempt_is_overtaken(make_attempt: MakeAttempt) ->
     """Its file stays as it was, and its thread ends."""
     attempt = make_attempt()
     log = AttemptLog(attempt.paths, attempt.owner, attempt.signals, every_s=0.05)
+    others = set(threading.enumerate())  # another test's heart may beat on
     log.start()
+    assert {thread.name for thread in set(threading.enumerate()) - others} == {"heartbeat"}
     assert take(attempt.paths, "0000", "001") is not None
-    wait_until(lambda: not any(thread.name == "heartbeat" for thread in threading.enumerate()))
+    wait_until(lambda: not set(threading.enumerate()) - others)
     before = attempt.paths.attempt(1).read_bytes()
     log.saved(9)
     assert attempt.paths.attempt(1).read_bytes() == before
