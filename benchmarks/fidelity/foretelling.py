@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,13 +29,13 @@ from benchmarks.problems.qlora import SPACE
 from hpo.models.early.curves import CurveModel
 from hpo.models.guard import guarded
 from hpo.models.history import Curve
-from hpo.space.conditions import Dimension
-from hpo.space.space import Choice, parse_space
+from hpo.models.surrogate import choices_of
+from hpo.space.space import parse_space
 from jobs.recipes.recorded import load
 
 SHARES = [1 / 9, 1 / 3]
 ASKED = 30
-TABLES = ("demo", "instructions")
+RECORDED = ("demo", "instructions")
 Z90 = 1.6449
 
 
@@ -62,12 +62,6 @@ def curve_of(point: Array, losses: Sequence[float], errors: Sequence[float]) -> 
     return Curve(tuple(point.tolist()), tuple(rungs))
 
 
-def choices_of(space: Mapping[str, Dimension]) -> tuple[int, ...]:
-    """The numbers of the unordered choices."""
-    own = enumerate(space.values())
-    return tuple(place for place, each in own if isinstance(each, Choice) and not each.ordered)
-
-
 def recorded(name: str, count: int, seed: int) -> tuple[Array, Array, Array, tuple[int, ...]]:
     """So many trials of a table of real fine-tunes, drawn by chance: as `curves`, and the choices."""
     table = load(study.TABLES / f"{name}.jsonl.gz")
@@ -79,7 +73,7 @@ def recorded(name: str, count: int, seed: int) -> tuple[Array, Array, Array, tup
     X = np.array([space.to_unit(dict(trial.params)) for trial in trials])
     Y = np.array([[loss.value for loss in row] for row in losses])
     E = np.array([[loss.standard_error or 0.0 for loss in row] for row in losses])
-    return X, Y, E, choices_of(space.dimensions)
+    return X, Y, E, choices_of(space)
 
 
 def ours(X: Array, Y: Array, E: Array, choices: tuple[int, ...]) -> Foretell:
@@ -141,11 +135,11 @@ def halved(Y: Array) -> Array:
 
 def measured(family: str, model: str, trials: int, seed: int, *, stopped: bool) -> list[list[float]]:
     """Rows of rung, log density, held, squared error, width and CPU seconds of the model."""
-    if family in TABLES:
+    if family in RECORDED:
         X, Y, E, choices = recorded(family, trials + ASKED, seed)
     else:
         X, Y, E = curves(family, trials + ASKED, SHARES, seed)
-        choices = choices_of(SPACE)
+        choices = choices_of(parse_space(SPACE))
     known = halved(Y[:trials]) if stopped else Y[:trials]
     asked = halved(Y[trials:]) if stopped else Y[trials:]
     began = time.process_time()
@@ -169,7 +163,7 @@ def main() -> None:
     own = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     own.add_argument("--trials", type=int, nargs="*", default=[16, 40])
     own.add_argument("--seeds", type=int, nargs="*", default=[10, 11, 12], help="0 to 2 made the model")
-    own.add_argument("--families", nargs="*", choices=[*FAMILIES, *TABLES], default=[*FAMILIES, *TABLES])
+    own.add_argument("--families", nargs="*", choices=[*FAMILIES, *RECORDED], default=[*FAMILIES, *RECORDED])
     own.add_argument("--models", nargs="*", choices=list(MODELS), default=list(MODELS))
     options = own.parse_args()
     print("| curves | trials | who ends | model | rung | log density | 90% hold | error | width | CPU s |")
