@@ -91,8 +91,8 @@ train: $(READY)  ## train a trial of the study STUDY for longer (ARGS="--trial 0
 cancel: $(READY)  ## stop the study STUDY
 	@$(RUN) cancel $(STUDY) $(ARGS)
 
-test: $(READY) $(DEMO_MODEL)  ## the default tier: no Slurm, no GPU, under 3 minutes
-	@$(BIN)/pytest -n 3 --dist worksteal -m 'not slow and not slurm and not gpu and not browser' $(ARGS)
+test: $(READY) $(DEMO_MODEL)  ## the default tier: no Slurm, no GPU, some 3 minutes
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist worksteal -m 'not slow and not slurm and not gpu and not browser' $(ARGS)
 
 test-slow: $(READY) $(DEMO_MODEL)  ## what takes minutes: the README's commands, the demo model
 	@FRONTRUNNER_REQUIRE_SLURM=1 $(BIN)/pytest -n 3 $(IN_ORDER) -m 'slow and not gpu' $(ARGS)
@@ -130,7 +130,7 @@ lint: $(READY)  ## ruff: rules and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 type: $(READY)  ## mypy, strict
-	@$(BIN)/mypy
+	@$(BIN)/mypy $(ARGS)
 
 slurm-up: $(READY)  ## a true Slurm cluster on this machine, 4 nodes of 2 GPUs (ACCOUNTING=1 adds slurmdbd)
 	@$(BIN)/python -m slurm.devcluster up --dir $(SLURM_DIR) $(if $(ACCOUNTING),--accounting)

@@ -101,9 +101,12 @@ class Fit:
         """Of a trial, and card-hours of the study."""
         if self.space.seconds is None:
             return "", ""
-        each = self.space.seconds / 3600
-        whole = min(each * self.trials, self.wall_hours or float("inf"))
-        return f"{each:.2g}", f"{whole:.3g}" if whole >= 1 else f"{whole:.2g}"
+        each = [seconds / 3600 for seconds in self.space.times]
+        whole = dict.fromkeys(min(hours * self.trials, self.wall_hours or float("inf")) for hours in each)
+        return (
+            " to ".join(f"{hours:.2g}" for hours in each),
+            " to ".join(f"{hours:.3g}" if hours >= 1 else f"{hours:.2g}" for hours in whole),
+        )
 
 
 def summed(peak: Mapping[str, float]) -> tuple[float, float, float, float]:

@@ -104,7 +104,7 @@ class Optuna:
         self._distributions = {
             name: self._distribution(dimension) for name, dimension in problem.space.items()
         }
-        self._study = optuna.create_study(
+        self.study = optuna.create_study(
             directions=["minimize"] * len(problem.objectives), sampler=makers[sampler]()
         )
 
@@ -124,7 +124,7 @@ class Optuna:
 
     def ask(self, count: int) -> list[Asked]:
         """Trials that are running until told."""
-        trials = [self._study.ask(self._distributions) for _ in range(count)]
+        trials = [self.study.ask(self._distributions) for _ in range(count)]
         return [Asked(self._named(trial.params), trial) for trial in trials]
 
     def _named(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,28 +133,31 @@ class Optuna:
             for name, dimension in self._space.items()
         }
 
+    def numbered(self, params: Params) -> dict[str, Any]:
+        """A configuration as Optuna has it."""
+        return {
+            name: dimension.values.index(params[name]) if _is_ordered(dimension) else params[name]
+            for name, dimension in self._space.items()
+        }
+
     def tell(self, asked: Asked, values: Values) -> None:
         """A result."""
-        self._study.tell(asked.token, list(values))
+        self.study.tell(asked.token, list(values))
 
     def tell_failure(self, asked: Asked) -> None:
         """The state FAIL."""
-        self._study.tell(asked.token, state=self._optuna.trial.TrialState.FAIL)
+        self.study.tell(asked.token, state=self._optuna.trial.TrialState.FAIL)
 
     def attach(self, params: Params, values: Values | None) -> None:
         """`add_trial`, complete or failed."""
         states = self._optuna.trial.TrialState
-        numbered = {
-            name: dimension.values.index(params[name]) if _is_ordered(dimension) else params[name]
-            for name, dimension in self._space.items()
-        }
         trial = self._optuna.trial.create_trial(
             state=states.FAIL if values is None else states.COMPLETE,
-            params=numbered,
+            params=self.numbered(params),
             distributions=self._distributions,
             values=values,
         )
-        self._study.add_trial(trial)
+        self.study.add_trial(trial)
 
 
 def _is_ordered(dimension: Dimension) -> TypeGuard[Choice]:
@@ -182,6 +185,11 @@ class Ax:
         self._client.configure_generation_strategy(
             initialization_budget=initial, initialization_random_seed=seed
         )
+
+    @property
+    def experiment(self) -> Any:
+        """Ax's own, which its client shows to no one."""
+        return self._client._experiment
 
     def ask(self, count: int) -> list[Asked]:
         """Trials that are running until told; the first ask after the initial design gives one at a time."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -21,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 failed, 2 bad input, 3 interrupted but resumable.
     """
+    atexit.register(gc.freeze)  # or an end looks at all that torch has made, for most of a second
     options = read_command(arguments)
     out = PlainConsole(width=None if sys.stdout.isatty() else 160)
     try:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from hpo.models.history import (
     Origin,
     Proposal,
     Value,
+    read_gpu_seconds,
     read_value,
 )
 from hpo.objectives import Objective, describe_objectives, parse_objectives
@@ -158,7 +159,8 @@ class Optimizer:
         return {"params": self._params[curve.point], "rungs": rungs}
 
     def _as_told(self, result: Observation) -> dict[str, Any]:
-        return {"params": self._params[result.point], "metrics": self._metrics(result)}
+        told = {"params": self._params[result.point], "metrics": self._metrics(result)}
+        return told if result.gpu_seconds is None else {**told, "gpu_seconds": result.gpu_seconds}
 
     def _metrics(self, result: Observation) -> dict[str, list[float | None]]:
         triples = zip(self.objectives.items(), result.values, result.errors, strict=True)
@@ -190,7 +192,7 @@ class Optimizer:
             **settings,
         )
         for told in record["told"]:
-            optimizer.tell(told["params"], told["metrics"])
+            optimizer.tell(told["params"], told["metrics"], told.get("gpu_seconds"))
         for failed in record["failed"]:
             optimizer.tell_failure(failed["params"], failed["reason"])
         for params in record["spent"]:
@@ -234,20 +236,23 @@ class Optimizer:
         """
         self._pending.append(self._point(params))
 
-    def tell(self, params: Params, metrics: Mapping[str, Value]) -> None:
+    def tell(self, params: Params, metrics: Mapping[str, Value], gpu_seconds: float | None = None) -> None:
         """Learn a result; the configuration need not have been proposed here.
 
         Args:
             params: the configuration; told twice, it counts as two measurements.
             metrics: every objective's value in its own direction, or (value, standard error).
+            gpu_seconds: that the trial took, above 0, where it is known; gains are divided by what is
+                foretold from it where `strategy.acquisition` ends in `_per_gpu_second`.
 
         Raises:
             InputError: a configuration that is not of the space, an unknown or a missing objective, or a
-                value that is not finite; nothing is learned then.
+                value that is not finite, or GPU-seconds that are none; nothing is learned then.
         """
         point = self._point(params)
         values, errors = self._values(metrics)
-        self._observations.append(Observation(point, values, errors))
+        spent = None if gpu_seconds is None else read_gpu_seconds(gpu_seconds)
+        self._observations.append(Observation(point, values, errors, gpu_seconds=spent))
         self._settle(point)
 
     def learn_from(self, trials: Iterable[tuple[Params, Mapping[str, Value]]]) -> None:
@@ -288,8 +293,13 @@ class Optimizer:
         """
         point = self._point(params)
         known: list[tuple[float, tuple[float, ...], tuple[float, ...]]] = []
-        for share, metrics in rungs:
-            if not (known[-1][0] if known else 0.0) < share <= 1.0:
+        try:
+            pairs = [(share, metrics) for share, metrics in rungs]
+        except (TypeError, ValueError) as error:
+            raise InputError(f"tell_curve: expected pairs of share and metrics, got {rungs!r}") from error
+        for share, metrics in pairs:
+            least = known[-1][0] if known else 0.0
+            if isinstance(share, bool) or not isinstance(share, Real) or not least < share <= 1.0:
                 raise InputError(f"tell_curve: expected shares that increase, up to 1, got {share!r}")
             values, errors = self._values(metrics)
             known.append((float(share), values, tuple(0.0 if math.isnan(own) else own for own in errors)))

@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import BeforeValidator, ConfigDict, ValidationError
 
 from hpo.errors import Problem
 
 STRICT = ConfigDict(extra="forbid")
+
+
+def _no_truth(given: Any) -> Any:
+    if isinstance(given, bool):
+        raise ValueError("expected a number")
+    return given
+
+
+NO_TRUTH = BeforeValidator(_no_truth)  # true is no 1
 
 
 def strategy_settings(group: Mapping[str, Any]) -> dict[str, Any]:

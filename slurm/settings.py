@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationInfo
 from pydantic.dataclasses import dataclass
 
 from slurm.extra_options import OptionValue, check_options, joined
@@ -120,6 +120,13 @@ def _check_extra(extra: dict[str, OptionValue], info: ValidationInfo) -> dict[st
     return options
 
 
+def _no_truth(given: Any) -> Any:
+    """True is no 1 here."""
+    if isinstance(given, bool):
+        raise ValueError("expected a number")
+    return given
+
+
 def _check_word(text: str) -> str:
     if not text or any(sign.isspace() or not sign.isprintable() for sign in text):
         raise ValueError("expected one word without blanks, or null")
@@ -128,8 +135,17 @@ def _check_word(text: str) -> str:
 
 # One line without blanks: it becomes a line of the sbatch script. A list is joined by commas.
 Word = Annotated[str, BeforeValidator(joined), AfterValidator(_check_word)]
-Size = Annotated[float, Field(gt=0)]
+Size = Annotated[float, BeforeValidator(_no_truth), Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _check_rate(given: Any) -> float | str | None:
+    """TFLOP/s, or what says which card: one message for one mistake."""
+    if given is None or (isinstance(given, str) and given):
+        return given
+    if isinstance(given, int | float) and not isinstance(given, bool) and 1e-3 <= given <= 1e6:
+        return float(given)
+    raise ValueError("expected TFLOP/s from 0.001 to 1e6, auto, null, or a card such as V100")
 
 
 def _check_only(size: float | None, info: ValidationInfo) -> float | None:
@@ -168,7 +184,7 @@ class ClusterSettings:
     qos: Word | None
     gres: Annotated[Word | None, AfterValidator(_check_gres)]
     gpu_memory_gb: Size | None  # read by the controller alone
-    gpu_tflops: Size | None  # likewise
+    gpu_tflops: Annotated[float | str | None, PlainValidator(_check_rate)]  # likewise
     constraint: Word | None
     cpus: Annotated[int, Field(ge=1)]
     mem_gb: Size | None

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from browser import EVERY_FIGURE, check, chromium
+from tiers import quick
 
 from hpo.cli import main
 from hpo.controller.assembly import assemble
@@ -76,7 +77,10 @@ def test_make_commands_name_real_targets(command: str) -> None:
     )
 
 
-@pytest.mark.parametrize("command", [c for c in commands() if overrides_of(c)])
+OVERRIDES = [command for command in commands() if overrides_of(command)]
+
+
+@pytest.mark.parametrize("command", quick(OVERRIDES, OVERRIDES[::4]))
 def test_overrides_are_accepted_as_written(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

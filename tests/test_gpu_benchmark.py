@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.page import errors, section
-from benchmarks.gpu.parts import _cases
+from benchmarks.gpu.parts import recipes
 from benchmarks.gpu.shares import PARTS, part_of, profiled, shares
 from benchmarks.gpu.training import Case
 from benchmarks.trial.page import PAGE, replaced
@@ -54,7 +54,7 @@ def test_memory_is_told_with_its_errors() -> None:
 
 def test_speed_is_told_beside_the_plain_script_of_the_same_examples() -> None:
     """Packed rows beside padded ones: 300 of 150 is 2."""
-    common: dict[str, Any] = {"part": "speed", "model": "M", "compute": "float16", **ABOUT}
+    common: dict[str, Any] = {"part": "speed", "model": "M", "compute": "float16", "forced": False, **ABOUT}
     records: list[dict[str, Any]] = [
         {
             **common,
@@ -97,9 +97,9 @@ def test_a_profile_knows_products_of_adapters_from_others() -> None:
     assert found["adapters"] > 0
 
 
-def test_cases_are_many_and_can_be_read() -> None:
+def test_recipes_are_many_and_can_be_read() -> None:
     """At least 20 with those of the second model; each is a recipe, and the first example the longest."""
-    cases = _cases(1024)
+    cases = recipes(1024)
     assert len(cases) + 7 >= 20
     assert len({case.name for case in cases}) == len(cases)
     assert all(case.recipe.micro_batches for case in cases)

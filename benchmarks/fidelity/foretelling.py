@@ -81,7 +81,7 @@ def ours(X: Array, Y: Array, E: Array, choices: tuple[int, ...]) -> Foretell:
     model = CurveModel([curve_of(*row) for row in zip(X, Y, E, strict=True)], choices)
 
     def foretell(point: Array, losses: Sequence[float]) -> Forecast:
-        found = model.foretold(curve_of(point, losses, E[0].tolist()))
+        [found] = model.foretold([curve_of(point, losses, E[0].tolist())])
         return Forecast(found.means[0], found.deviations[0], found.lower[0], found.upper[0])
 
     return foretell

@@ -6,7 +6,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,18 +15,21 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.fidelity.moasha import Moasha
+from benchmarks.fidelity.outcome import HOUR_S, Outcome, Span, gpu_hours, summary
+from benchmarks.fidelity.replay import replay
 from benchmarks.records import Record
 from hpo.commands.tune import tune
-from hpo.pareto import hypervolumes
+from hpo.controller.assembly import assemble
+from hpo.controller.compose import compose_config
 from hpo.paths import StudyPaths
 from hpo.records import TrialSpec
 from hpo.study.journal import load_study
-from hpo.study.state import Study, TrialState
+from hpo.study.state import Study, Trial, TrialState
 from jobs.recipes.recorded import load
 from jobs.recipes.synthetic import parse
 
 TABLES = Path(__file__).parent.parent / "finetunes" / "tables"
-HOUR_S = 3600
 SITE = (
     *("experiment=none", "cluster=simulated", "cluster.nodes=1", "report.automatic=false"),
     *("trainer.checkpoint_every_s=600", "batch.refill=1"),
@@ -98,16 +101,21 @@ FAMILIES: dict[str, Callable[[], Family]] = {
 }
 POLICIES = {
     "full": ("strategy=bo", "fidelity.stopping=none"),
+    "full per second": ("strategy=bo", "strategy.acquisition=auto_per_gpu_second", "fidelity.stopping=none"),
     "gain": ("strategy=bo", "fidelity.stopping=gain"),
     "asha": ("strategy=bo", "fidelity.stopping=asha"),
     "random asha": ("strategy=random", "fidelity.stopping=asha"),
+    # what the study has but for Syne Tune, which proposes and stops in place of these
+    "moasha": ("strategy=random", "fidelity.stopping=asha"),
+    "moasha ranked": ("strategy=random", "fidelity.stopping=asha"),
 }
-MOST_TRIALS = 400  # of a study that ends by its GPU-hours
+RANKED = {"moasha": False, "moasha ranked": True}  # see `benchmarks.fidelity.moasha`
+MOST = 8  # trials of a study that ends by its GPU-hours, for each of the full-length search
 
 
 def overrides(settings: Record, family: Family, folder: Path) -> list[str]:
     """Of the study of a run."""
-    budget = settings["trials"] if settings["policy"] == "full" else MOST_TRIALS
+    budget = settings["trials"] if settings["policy"] == "full" else MOST * settings["trials"]
     return [
         *SITE,
         *family.overrides,
@@ -121,34 +129,54 @@ def overrides(settings: Record, family: Family, folder: Path) -> list[str]:
 
 
 def run(settings: Record) -> Record:
-    """The study to its end; the true hypervolume of its completed trials by the GPU-hours used until then."""
+    """The study to its end."""
     began, family = time.process_time(), FAMILIES[settings["family"]]()
     with tempfile.TemporaryDirectory() as folder:
-        assert tune(overrides(settings, family, Path(folder)), None, Console(quiet=True)) == 0
-        paths = StudyPaths(Path(folder) / "study")
-        study = load_study(paths.journal)
-        completed = sorted(study.in_state(TrialState.COMPLETED), key=lambda trial: trial.ended_at)
-        objectives = len(study.objectives)
-        recipes = [TrialSpec.read(paths.trial(trial.id).spec).recipe for trial in completed]
-        rows = [family.true_values(recipe)[:objectives] for recipe in recipes]
-        hours = [gpu_hours(study, trial.ended_at) for trial in completed]
-    return {
-        **settings,
-        "hours_used": [round(own, 4) for own in hours],
-        "volumes": [round(own, 6) for own in hypervolumes(rows, family.reference[:objectives])],
-        "trials_begun": len(study.trials),
-        "stopped": len(study.in_state(TrialState.STOPPED)),
-        "cpu_s": round(time.process_time() - began, 1),
-    }
+        own = overrides(settings, family, Path(folder))
+        outcome = replayed(settings, own) if settings["policy"] in RANKED else tuned(own, Path(folder))
+    found = summary(outcome, family.reference, family.true_values)
+    return {**settings, **found, "cpu_s": round(time.process_time() - began, 1)}
 
 
-def gpu_hours(study: Study, until: str) -> float:
-    """Used by all attempts until a moment, those at work then included."""
-    seconds = 0.0
+def replayed(settings: Record, overrides: Sequence[str]) -> Outcome:
+    """Of Syne Tune."""
+    parts = assemble(*compose_config(overrides, None))
+    ranked = RANKED[settings["policy"]]
+    scheduler = Moasha(parts.space, len(parts.objectives), settings["seed"], ranked=ranked)
+    return replay(parts, scheduler, settings["gpus"])
+
+
+def tuned(overrides: Sequence[str], folder: Path) -> Outcome:
+    """Of this project, on its simulated cluster."""
+    assert tune(overrides, None, Console(quiet=True)) == 0
+    paths = StudyPaths(folder / "study")
+    study = load_study(paths.journal)
+
+    def recipes(trials: Iterable[Trial]) -> list[dict[str, Any]]:
+        return [TrialSpec.read(paths.trial(trial.id).spec).recipe for trial in trials]
+
+    completed = sorted(study.in_state(TrialState.COMPLETED), key=lambda trial: trial.ended_at)
+    own = spans(study)
+    return Outcome(
+        completed=recipes(completed),
+        hours=[gpu_hours(own, _moment(trial.ended_at)) for trial in completed],
+        stopped=recipes(study.in_state(TrialState.STOPPED)),
+        begun=len(study.trials),
+        objectives=len(study.objectives),
+    )
+
+
+def spans(study: Study) -> list[Span]:
+    """Of all attempts; one on several GPUs counts for each."""
+    found = []
     for end in study.ends:
-        left = (datetime.fromisoformat(end.at) - datetime.fromisoformat(until)).total_seconds()
-        seconds += min(max(end.seconds - max(left, 0.0), 0.0), end.seconds) * max(1, end.gpus)
-    return seconds / HOUR_S
+        last = _moment(end.at)
+        found += [(last - end.seconds, last)] * max(1, end.gpus)
+    return found
+
+
+def _moment(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()
 
 
 def main() -> None:

@@ -15,13 +15,14 @@ from pathlib import Path
 import torch
 
 from benchmarks.gpu.page import FILE, section
-from benchmarks.gpu.parts import memory, speed, starts
+from benchmarks.gpu.parts import memory, recipes, speed, starts
 from benchmarks.records import RESULTS, Record, append, read_records
 from benchmarks.trial.page import write_part
 from benchmarks.trial.scene import circumstances
 from jobs.models.libraries import quiet
 
 PARTS = {"memory": memory, "speed": speed, "starts": starts}
+LENGTHS = 1024, 64  # tokens, on a card and dry
 TRUE, TINY = ("Llama-3-8B", "Llama-2-7B"), ("tiny", "tiny")
 
 
@@ -29,7 +30,8 @@ def main() -> int:
     """Measure and record; 1 where a case failed, 2 where there is no card."""
     own = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     own.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
-    own.add_argument("--cases", nargs="*", default=[], help="names of the recipes of `memory`; none: all")
+    cases = list(dict.fromkeys(case.name for length in LENGTHS for case in recipes(length)))
+    own.add_argument("--cases", nargs="*", choices=cases, default=[], help="recipes of `memory`; none: all")
     own.add_argument("--minutes", type=float, default=8.0, help="after which no case begins")
     own.add_argument("--out", type=Path, default=RESULTS, help="the folder of the results")
     own.add_argument("--dry", action="store_true", help="tiny shapes, wherever this is; record nothing")
@@ -46,7 +48,7 @@ def main() -> int:
         file.unlink(missing_ok=True)
     found: list[Record] = []
     for part in options.parts:
-        shapes, length = (TINY, 64) if options.dry else (TRUE, 1024)
+        shapes, length = (TINY, LENGTHS[1]) if options.dry else (TRUE, LENGTHS[0])
         for record in PARTS[part](shapes, length, options.cases):
             found.append({**record, **about})
             print({key: value for key, value in record.items() if key != "parts_gib"}, flush=True)

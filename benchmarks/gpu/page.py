@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from benchmarks.gpu.refit import memory_line, rate_line
 from benchmarks.gpu.shares import PARTS
 from benchmarks.records import Record
 from benchmarks.table import rows_of
@@ -21,7 +22,9 @@ def section(records: Sequence[Record]) -> str:
         f"{about['peft']}, bitsandbytes {about['bitsandbytes']}, commit {about['commit']}; random weights in "
         "true shapes."
     )
-    parts = [head, _memory(_of(records, "memory")), _speed(_of(records, "speed")), _shares(records)]
+    memory = _of(records, "memory")
+    parts = [head, _memory(memory), memory_line(memory), _speed(_of(records, "speed"))]
+    parts += [rate_line(_of(records, "speed")), _shares(records)]
     parts += [_starts(_of(records, "start")), _tasks(_of(records, "tasks")), _failed(records)]
     return "\n\n".join(part for part in parts if part)
 

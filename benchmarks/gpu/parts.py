@@ -39,7 +39,7 @@ def _limit_s(precision: Precision) -> float:
     return 300.0 if precision.capability is None else 30.0
 
 
-def _cases(length: int) -> list[Case]:
+def recipes(length: int) -> list[Case]:
     """What memory is foretold of: everything that it depends on, one thing at a time and some together."""
 
     def case(name: str, length: int = length, **trainer: Any) -> Case:
@@ -69,7 +69,7 @@ def _cases(length: int) -> list[Case]:
 
 def memory(shapes: tuple[str, ...], length: int, names: Collection[str]) -> Iterator[Record]:
     """(a) Peak memory beside its forecast, of the recipes of these names; every base is made once."""
-    precision, cases = of_this_machine(), _cases(length)
+    precision, cases = of_this_machine(), recipes(length)
     few = [cases[0], cases[1], cases[7], cases[12]]
     plans = [
         (shapes[0], "nf4", True, cases),
@@ -99,6 +99,7 @@ def speed(shapes: tuple[str, ...], length: int, names: Collection[str]) -> Itera
             "part": "speed",
             "model": shapes[0],
             "compute": str(precision.compute).removeprefix("torch."),
+            "forced": precision is not own,
         }
         sizes = {"batch_size": 16, "micro_batch_size": 4}
         arms = [

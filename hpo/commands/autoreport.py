@@ -62,6 +62,7 @@ class Reports:
         settings: whether and how often.
         console: told where the page is.
         clock: seconds since the epoch.
+        chained: whether this is a job of its own, whose successor waits for its end: nothing gives way then.
     """
 
     def __init__(
@@ -70,7 +71,10 @@ class Reports:
         settings: ReportSettings,
         console: Console,
         clock: Callable[[], float] = time.time,
+        *,
+        chained: bool = False,
     ) -> None:
+        self._nice, self._nice_at_the_end = (0, 0) if chained else (NICE, NICE_AT_THE_END)
         self._paths, self._automatic, self._console = paths, settings.automatic, console
         self._every_s = settings.every_seconds if settings.automatic else None
         self._clock = clock
@@ -110,7 +114,7 @@ class Reports:
         if missing := missing_libraries():
             self._every_s = None
             return [*lines, f"no report while the study runs: {missing}"]
-        if wrong := self._start(study, NICE):
+        if wrong := self._start(study, self._nice):
             lines.append(_warning(wrong))
         return lines
 
@@ -192,7 +196,7 @@ class Reports:
         if missing := missing_libraries():
             return missing
         self._console.print("making the report ...", style="dim", highlight=False)
-        return self._start(study, NICE_AT_THE_END) or self._wait()
+        return self._start(study, self._nice_at_the_end) or self._wait()
 
     def _made_elsewhere(self) -> bool:
         """Whether another controller's process is still at it: that of a step before this one."""

@@ -49,10 +49,10 @@ def plan(
     console.print(_space_table(parts))
     room = min(parts.limits.batch_size, parts.limits.trials - study.spent)
     proposals = parts.proposer().propose(study, room)
-    gpus, training_s = gpus_of(parts.raw) or 1, _show_forecast(parts, study, proposals, console)
+    gpus, training = gpus_of(parts.raw) or 1, _show_forecast(parts, study, proposals, console)
     lines = [
-        *cost_lines(study, parts.limits, parts.executor.limits(), gpus, training_s),
-        *arm_lines(overrides, parts.raw, config_dir, gpus, training_s, parts.batch.size),
+        *cost_lines(study, parts.limits, parts.executor.limits(), gpus, training),
+        *arm_lines(overrides, parts.raw, config_dir, gpus, training, parts.batch.size),
         *batch_lines(parts.batch),
         *(f"data {note}" for note in parts.kind.notes(parts.recipe)),
     ]
@@ -86,12 +86,12 @@ def disk_forecast(parts: Assembly, study: Study) -> tuple[str, str, str] | None:
 
 
 def cost_lines(
-    study: Study, limits: Limits, site: SiteLimits, gpus: int = 1, training_s: float | None = None
+    study: Study, limits: Limits, site: SiteLimits, gpus: int = 1, training: Sequence[float] = ()
 ) -> Iterator[str]:
     """What the study may cost: from its own trials where some have ended, else from the time limit.
 
     Args:
-        training_s: how long a training is foretold to take; None: not known.
+        training: seconds that a training is foretold to take, the least and the most; none: not known.
     """
     left = max(0, limits.trials - study.spent)
     completed = len(study.in_state(TrialState.COMPLETED))
@@ -107,8 +107,8 @@ def cost_lines(
         most = f"at most {left * hours * gpus:.4g} GPU-hours if none is interrupted"
         attempt = f"{hours:.3g} h an attempt" + (f" on {gpus} GPUs" if gpus > 1 else "")
         yield f"\n{left} trials of at most {attempt}: {most}; budget.gpu_hours sets a limit"
-        if training_s is not None:
-            yield f"by the forecast {_forecast(left, limits, gpus, training_s)}"
+        if training:
+            yield f"by the forecast {_forecast(left, limits, gpus, training)}"
     minutes = array_minutes(study, [], site, auto=limits.auto_time_limit)
     if minutes:
         yield f"cluster.time_limit=auto: {minutes} minutes, from the longest trial so far"
@@ -121,19 +121,19 @@ def batch_lines(batch: BatchSizes) -> Iterator[str]:
         yield f"a new array as soon as {batch.refill} of them are done"
 
 
-def _forecast(left: int, limits: Limits, gpus: int, training_s: float) -> str:
-    """How many trainings the budget is good for, and what they take."""
-    hours = training_s / 3600
+def _forecast(left: int, limits: Limits, gpus: int, training: Sequence[float]) -> str:
+    """How many trainings the budget is good for at least, and what they take."""
+    hours = training[-1] / 3600
     walls = limits.wall_hours * limits.batch_size / hours if limits.wall_hours else left
     spent = limits.gpu_hours / hours / gpus if limits.gpu_hours else left
     if min(walls, spent) < left:
         key = "wall_hours" if walls <= spent else "gpu_hours"
         return f"budget.{key} is good for {min(walls, spent):.2g} trainings"
-    return f"they train for {_gpu_hours(left, gpus, training_s)}"
+    return f"they train for {_gpu_hours(left, gpus, training)}"
 
 
-def _gpu_hours(trials: int, gpus: int, training_s: float) -> str:
-    return f"{trials * gpus * training_s / 3600:.3g} GPU-hours"
+def _gpu_hours(trials: int, gpus: int, training: Sequence[float]) -> str:
+    return " to ".join(f"{trials * gpus * seconds / 3600:.3g}" for seconds in training) + " GPU-hours"
 
 
 def arm_lines(
@@ -141,13 +141,13 @@ def arm_lines(
     raw: Mapping[str, Any],
     config_dir: str | None,
     gpus: int = 1,
-    training_s: float | None = None,
+    training: Sequence[float] = (),
     auto_size: int = 1,
 ) -> Iterator[str]:
     """What the arms of a study add to it.
 
     Args:
-        training_s: how long a training is foretold to take; None: not known.
+        training: seconds that a training is foretold to take, the least and the most; none: not known.
         auto_size: what `batch.size=auto` is here.
 
     Raises:
@@ -160,17 +160,17 @@ def arm_lines(
         count, strategy = arm["budget"]["trials"], arm["strategy"]["name"]
         size = arm["batch"]["size"]
         at_once = min(count, size if isinstance(size, int) else auto_size)
-        cost = "" if training_s is None else f", {_gpu_hours(count, gpus, training_s)}"
+        cost = f", {_gpu_hours(count, gpus, training)}" if training else ""
         yield f"then arm {name}: {count} more trials by {strategy}, {at_once} at a time{cost}"
 
 
 def _show_forecast(
     parts: Assembly, study: Study, proposals: Sequence[ProposedTrial], console: Console
-) -> float | None:
+) -> tuple[float, ...]:
     """The next batch with what is foretold of it, and what is foretold of the whole space.
 
     Returns:
-        How long trials train on average, in seconds; None where that is not foretold.
+        Seconds that trials train on average, as of `Coverage.times`.
     """
     forecaster = parts.forecaster()
     memory = forecaster.memory(study)
@@ -191,7 +191,7 @@ def _show_forecast(
     lines += space.lines() if space else []
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
-    return space.seconds if space else None
+    return space.times if space else ()
 
 
 def _space_table(parts: Assembly) -> Table:

@@ -89,7 +89,7 @@ def tune(
     parts = assemble(*(composed or compose_config(overrides, config_dir)))
     set_umask(parts.config.study.umask)
     paths, chain = parts.paths, parts.config.controller.chain
-    reports = Reports(paths, parts.config.report, console)
+    reports = Reports(paths, parts.config.report, console, chained=chain and once)
     if not paths.journal.exists():
         _begin(parts, console)
     elif _complete(parts, study := _own_study(paths)):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +23,7 @@ from hpo.controller.limits import Limits, scancels_allowed
 from hpo.controller.proposer import Proposer, SearchProposer, enqueued_params
 from hpo.errors import InputError, Problem
 from hpo.fidelity.settings import GAIN, fidelity_problems
+from hpo.forecasts.cards import card_rates
 from hpo.forecasts.memory import Forecaster
 from hpo.objectives import Objective, describe_objectives, parse_objectives
 from hpo.optimizer import Optimizer
@@ -31,6 +34,7 @@ from hpo.space.extremes import extreme_values
 from hpo.space.space import SearchSpace, parse_space
 from hpo.study.journal import load_study
 from hpo.study.recipe import apply_params, completed, key_path, unknown_names, without_later
+from hpo.study.state import Study
 from hpo.study.store import identity
 from hpo.study.warm_start import gather
 from hpo.validation import problems_of, strategy_settings
@@ -156,8 +160,8 @@ class Assembly:
     def forecaster(self) -> Forecaster:
         """What foretells the memory and the time of trials."""
         cluster = self.config.cluster
-        given = cluster.get("gpu_memory_gb"), cluster.get("gpu_tflops")
-        return Forecaster(self.kind, self.space, self.recipe, self.cache, *given)
+        rates = card_rates(cluster.get("gpu_tflops"), card_names(self.raw))
+        return Forecaster(self.kind, self.space, self.recipe, self.cache, cluster.get("gpu_memory_gb"), rates)
 
 
 def paths_of(config: StudyConfig) -> StudyPaths:
@@ -186,6 +190,8 @@ def assemble(raw: Mapping[str, Any], problems: list[Problem], source: StudyPaths
     kind = cast(TrialKind | None, _collect(found, lambda: _target(raw, "trainer")()))
     places = [paths for paths in (config and paths_of(config), source) if paths]
     executor = cast(Executor | None, _collect(found, lambda: executor_of(raw, places)))
+    if executor:
+        _collect(found, lambda: card_rates(raw["cluster"].get("gpu_tflops"), card_names(raw)))
     recipe: dict[str, Any] = {name: without_target(raw[name]) for name in RECIPE_GROUPS}
     if kind:
         found += _recipe_problems(_Look(kind, card_names(raw)), recipe, space, objectives)
@@ -262,10 +268,22 @@ def gpus_of(raw: Mapping[str, Any]) -> int | None:
     return gpus if isinstance(gpus, int) and gpus >= 1 else None  # else the trainer complains
 
 
+def _begun(places: Sequence[StudyPaths]) -> Study | None:
+    """The first of these studies that is there."""
+    there = next((paths.journal for paths in places if paths.journal.exists()), None)
+    return load_study(there) if there else None
+
+
 def _begun_with(places: Sequence[StudyPaths]) -> str:
     """The executor that the first of these studies that is there was begun with; "" for none."""
-    there = next((paths.journal for paths in places if paths.journal.exists()), None)
-    return str(load_study(there).settings.get("executor") or "") if there else ""
+    study = _begun(places)
+    return str(study.settings.get("executor") or "") if study else ""
+
+
+def _last_at(places: Sequence[StudyPaths]) -> float:
+    """Seconds since the epoch: now, or the last event of the first of these that is there, if later."""
+    study = _begun(places)
+    return max(time.time(), datetime.fromisoformat(study.last_at).timestamp() if study else 0.0)
 
 
 def executor_of(raw: Mapping[str, Any], places: Sequence[StudyPaths] = ()) -> Executor:
@@ -275,7 +293,8 @@ def executor_of(raw: Mapping[str, Any], places: Sequence[StudyPaths] = ()) -> Ex
         raw: a composed configuration, of which only `cluster` and `trainer.gpus` are read: tasks of a study
             can be stopped with what an earlier version of this program wrote.
         places: the study, and what it is made out of: a builder with an argument `executor` is told with
-            which they were begun, as it would otherwise choose by what it sees today.
+            which they were begun, as it would otherwise choose by what it sees today; one with `begin`, whose
+            clock is its own, from when on it goes.
 
     Raises:
         InputError: with every problem of `cluster`, by key path.
@@ -285,8 +304,11 @@ def executor_of(raw: Mapping[str, Any], places: Sequence[StudyPaths] = ()) -> Ex
     if "gpus" in settings:
         raise InputError([("cluster.gpus", "there is no such key; set trainer.gpus")])
     try:
-        if "executor" in inspect.signature(build).parameters:
+        asked = inspect.signature(build).parameters
+        if "executor" in asked:
             settings["executor"] = _begun_with(places) or None
+        if "begin" in asked:
+            settings["begin"] = _last_at(places)
         return cast(Executor, build(**settings, gpus=gpus_of(raw)))
     except ValidationError as error:
         raise InputError(problems_of(error, "cluster")) from error

@@ -17,12 +17,12 @@ from pydantic.dataclasses import dataclass
 from hpo.errors import Problem
 from hpo.fidelity.settings import FidelitySettings
 from hpo.tracking import TrackingSettings
-from hpo.validation import STRICT, problems_of
+from hpo.validation import NO_TRUTH, STRICT, problems_of
 
 RECIPE_GROUPS = ("model", "data", "trainer", "evaluation")
 
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, NO_TRUTH, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, NO_TRUTH, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 
 
@@ -69,7 +69,7 @@ class BudgetSettings:
     wall_hours: Positive | None
     # a study of before has neither
     settle: Count | None = None
-    least_gain: Annotated[float, Field(ge=0)] = 1e-3
+    least_gain: Annotated[float, NO_TRUTH, Field(ge=0, le=1)] = 1e-3
 
 
 def _count_or_auto(given: Any) -> Any:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import random
+import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Protocol, TypeVar
 
 from hpo.controller.assembly import Assembly
@@ -15,6 +17,7 @@ from hpo.controller.chain import settled
 from hpo.controller.controller import SILENT_POLLS, Controller
 from hpo.ports import of_an_executor
 from hpo.records import RecordError
+from hpo.strategies.registry import LATER
 from hpo.study.queue_view import QueueFile, QueueView, seen
 from hpo.study.snapshot import Snapshot, running_trials
 from hpo.study.state import Study
@@ -155,12 +158,22 @@ class Loop:
         self._clock = parts.executor.clock
         self._changed_at = self._clock.monotonic()
         self._queue, self._queue_file = QueueView(), QueueFile(parts.paths.queue)
+        own = parts.config.controller.propose_on == "login"
+        self._later = LATER.get(parts.config.strategy["name"]) if own else None
 
     def run(self) -> bool:
         """Passes until the study has ended; returns True then."""
         while not self._guarded():
+            self._load_ahead()
             self._clock.sleep(self._wait_s)
         return True
+
+    def _load_ahead(self) -> None:
+        """Load the models while the first trials run: a GPU would wait for seconds of torch."""
+        if self._later and self.controller.study.trials:
+            # no daemon: one that is cut off amid an import may take the interpreter with it
+            threading.Thread(target=_load, args=(self._later,), name="load ahead").start()
+            self._later = None
 
     def until_settled(self, longest_s: float) -> bool:
         """Passes until what comes next will come from the queue; returns whether the study has ended."""
@@ -216,6 +229,11 @@ class Loop:
     def _snapshot(self) -> Snapshot:
         paths, study = self._parts.paths, self.controller.study
         return Snapshot(paths, study, running_trials(paths, study), self.controller.lease.record, self._queue)
+
+
+def _load(module: str) -> None:
+    with suppress(Exception):  # the proposal that needs it will say so
+        import_module(module)
 
 
 def _what(error: OSError | RuntimeError) -> str:

@@ -8,7 +8,7 @@ from itertools import islice
 from statistics import fmean
 
 from hpo.forecasts.memory import CardMemory, FitProbability, Forecaster
-from hpo.forecasts.time import Pace
+from hpo.forecasts.time import Pace, span
 from hpo.formatting import duration, number
 from hpo.space.parameters import Choice
 from hpo.space.sampling import sobol_points
@@ -29,6 +29,8 @@ class Coverage:
         hopeless: share of those that do not; it is open whether the rest does.
         points: how many were looked at.
         seconds: how long they train on average, without the hopeless; None: not known.
+        longest: likewise, of the one that trains longest.
+        headroom: how many times as fast the card could be, see `hpo.forecasts.time.Pace`.
         limits: a line for each parameter that decides whether a configuration fits.
     """
 
@@ -38,6 +40,12 @@ class Coverage:
     seconds: float | None
     longest: float | None
     limits: Sequence[str]
+    headroom: float = 1.0
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """Seconds that they train on average, from the least to the most; none where that is not known."""
+        return () if self.seconds is None else span(self.seconds, self.headroom)
 
     def lines(self) -> Iterator[str]:
         """What `plan` says of it."""
@@ -52,7 +60,7 @@ class Coverage:
         yield from (f"  {line}" for line in self.limits)
         if self.seconds is not None and self.longest is not None:
             longest = f", the longest {duration(self.longest)}" if self.longest > 1.01 * self.seconds else ""
-            yield f"  training takes {duration(self.seconds)} on average{longest}"
+            yield f"  training takes {' to '.join(map(duration, self.times))} on average{longest}"
 
 
 def coverage(forecaster: Forecaster, memory: CardMemory, pace: Pace, points: int = POINTS) -> Coverage | None:
@@ -85,6 +93,7 @@ def coverage(forecaster: Forecaster, memory: CardMemory, pace: Pace, points: int
         points=len(chances),
         seconds=fmean(times) if times else None,
         longest=max(times) if times else None,
+        headroom=pace.headroom,
         limits=[] if fits in (0.0, 1.0) else list(_limits(forecaster, memory, fits_card, chances)),
     )
 

@@ -11,6 +11,7 @@ from itertools import product
 from statistics import NormalDist
 from typing import Any
 
+from hpo.forecasts.cards import CardRates
 from hpo.ports import TrialKind
 from hpo.records import Params, ParamValue
 from hpo.space.extremes import extreme_values
@@ -46,7 +47,7 @@ class Forecaster:
         recipe: of every trial, before its parameters are applied.
         cache: absolute path.
         given_gib: memory of a card as the user gives it; None: that of the smallest that trials have met.
-        tflops: what a card achieves in training as the user gives it, in TFLOP/s; None: not known.
+        rates: what a card achieves in training; None: not known.
     """
 
     kind: TrialKind
@@ -54,7 +55,7 @@ class Forecaster:
     recipe: Mapping[str, Any]
     cache: str
     given_gib: float | None
-    tflops: float | None = None
+    rates: CardRates | None = None
     _probabilities: dict[CardMemory, FitProbability | None] = field(default_factory=dict, repr=False)
 
     def memory(self, study: Study) -> CardMemory:

@@ -20,14 +20,18 @@ class Pace:
     Args:
         flops_per_s: operations a second of one card; None: not known.
         tokens_factor: tokens read over those foretold, in the trials so far.
-        trials: how many have shown both; 0: the rate is the one given.
+        trials: how many have shown both; 0: the rate is given, or that of a kind of card.
         tokens_per_s: median of those trials.
+        headroom: how many times as fast that kind of card could be; 1: nothing says that it could.
+        about: what the rate goes by, where no trial has shown it.
     """
 
     flops_per_s: float | None
     tokens_factor: float = 1.0
     trials: int = 0
     tokens_per_s: float = 0.0
+    headroom: float = 1.0
+    about: str = ""
 
     def seconds(self, effort: Effort | None) -> float | None:
         """How long a training will take; None where its effort or the rate is not known."""
@@ -37,14 +41,16 @@ class Pace:
 
 
 def pace(forecaster: Forecaster, study: Study, memory: CardMemory) -> Pace:
-    """The pace that finished trials have shown, or else the one that is given."""
+    """The pace that finished trials have shown, or else what is known of the card."""
     completed = study.in_state(TrialState.COMPLETED)
     seen = [row for trial in completed for row in _seen(forecaster, trial, memory)]
     if not seen:
-        given = forecaster.tflops
-        return Pace(None if given is None else given * 1e12)
-    rates, factors, speeds = (median(column) for column in zip(*seen, strict=True))
-    return Pace(rates, factors, len(seen), speeds)
+        rates = forecaster.rates
+        return (
+            Pace(rates.shown, headroom=rates.best / rates.shown, about=rates.about) if rates else Pace(None)
+        )
+    rate, factor, speed = (median(column) for column in zip(*seen, strict=True))
+    return Pace(rate, factor, len(seen), speed)
 
 
 def _seen(forecaster: Forecaster, trial: Trial, memory: CardMemory) -> Iterator[tuple[float, float, float]]:
@@ -65,7 +71,12 @@ def training_cells(effort: Effort | None, pace: Pace) -> dict[str, str]:
     if seconds is None or effort is None:
         return {}
     most = "at most " if effort["most"] and not pace.trials else ""
-    return {"training": most + duration(seconds)}
+    return {"training": most + " to ".join(map(duration, span(seconds, pace.headroom)))}
+
+
+def span(seconds: float, headroom: float) -> tuple[float, ...]:
+    """From what the card could do to what was shown on it; one number where these are the same."""
+    return (seconds,) if headroom == 1 else (seconds / headroom, seconds)
 
 
 def pace_line(pace: Pace) -> str:
@@ -73,5 +84,4 @@ def pace_line(pace: Pace) -> str:
     if pace.trials:
         rate = f"{pace.tokens_per_s:.3g} tokens/s, {(pace.flops_per_s or 0) / 1e12:.3g} TFLOP/s"
         return f"training: at the pace of {pace.trials} trials, {rate}; evaluation comes on top"
-    rate = f"{(pace.flops_per_s or 0) / 1e12:.3g} TFLOP/s (cluster.gpu_tflops)"
-    return f"training: a forecast at {rate}, which no trial has shown yet; evaluation comes on top"
+    return f"training: a forecast {pace.about}, which no trial has shown yet; evaluation comes on top"

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -23,12 +25,13 @@ from torch import Tensor
 
 from hpo.errors import FitError
 from hpo.models.distances import distances
-from hpo.models.gp import PRIOR_TAU2, ObjectiveGP
-from hpo.models.kernel import Form, correlation_and_slope
+from hpo.models.gp import PRIOR_SHARE, ObjectiveGP
+from hpo.models.kernel import Form, MixedKernel, correlation_and_slope
 
 _STARTS = ((0.5, 1e-3), (1.5, 1e-2))  # length scales and noise; many rows leave one optimum worth finding
 _MANY_ROWS = 100
 _STEPS = 60
+PLACE = "covar_module"  # of the kernel of the configurations, where the model has no other
 
 Closure = Callable[[], tuple[Tensor, tuple[Tensor, ...]]]
 
@@ -56,6 +59,8 @@ def give_scales(model: ObjectiveGP, fitted: ObjectiveGP) -> ObjectiveGP:
     model.covar_module.load_state_dict(fitted.covar_module.state_dict())
     model.mean_module.load_state_dict(fitted.mean_module.state_dict())
     model.likelihood.noise_covar.load_state_dict(fitted.likelihood.noise_covar.state_dict())
+    with torch.no_grad():
+        model.likelihood.raw_share.copy_(fitted.likelihood.raw_share)
     model.eval().requires_grad_(False)
     return model
 
@@ -85,24 +90,28 @@ def fit(model: ObjectiveGP) -> float:
     return value
 
 
-def parameters_of(model: ObjectiveGP) -> tuple[Tensor, Tensor, Tensor]:
-    """Copies of the logarithms of the length scales (d), of the signal variance and of the learned noise."""
-    raw = (p.detach().clone() for p in searched(model).values())
-    ell, sigma2, tau2 = raw
-    return ell.flatten(), sigma2, tau2
+def parameters_of(model: ObjectiveGP) -> tuple[Tensor, ...]:
+    """Copies of the logarithms of length scales (d), signal variance, learned noise, and share."""
+    ell, *others = (p.detach().clone() for p in searched(model).values())
+    return ell.flatten(), *others
 
 
-def searched(model: ObjectiveGP) -> dict[str, Tensor]:
-    """The parameters that a fit moves, by name."""
-    kernel, likelihood = model.covar_module, model.likelihood
+def searched(model: ObjectiveGP, place: str = PLACE) -> dict[str, Tensor]:
+    """The parameters that a fit moves, by name.
+
+    Args:
+        place: of the kernel of the configurations in the model.
+    """
+    kernel, likelihood = cast(MixedKernel, model.get_submodule(place)), model.likelihood
     return {
-        "model.covar_module.raw_lengthscale": kernel.raw_lengthscale,
-        "model.covar_module.raw_outputscale": kernel.raw_outputscale,
+        f"model.{place}.raw_lengthscale": kernel.raw_lengthscale,
+        f"model.{place}.raw_outputscale": kernel.raw_outputscale,
         "likelihood.noise_covar.raw_noise": likelihood.noise_covar.raw_noise,
+        "likelihood.raw_share": likelihood.raw_share,
     }
 
 
-def _set(model: ObjectiveGP, logarithms: tuple[Tensor, Tensor, Tensor]) -> None:
+def _set(model: ObjectiveGP, logarithms: tuple[Tensor, ...]) -> None:
     with torch.no_grad():
         for parameter, value in zip(searched(model).values(), logarithms, strict=True):
             parameter.copy_(value.reshape(parameter.shape) if value.numel() > 1 else value)
@@ -110,8 +119,8 @@ def _set(model: ObjectiveGP, logarithms: tuple[Tensor, Tensor, Tensor]) -> None:
 
 def _ascend(model: ObjectiveGP, closure: Closure, start: tuple[float, float]) -> float:
     """The log posterior density that is reached from one start; NaN where nothing is finite."""
-    ell, tau2 = (torch.tensor(math.log(value), dtype=torch.float64) for value in start)
-    _set(model, (ell, torch.zeros((), dtype=torch.float64), tau2))
+    ell, tau2 = map(math.log, start)
+    _set(model, tuple(torch.tensor(own, dtype=torch.float64) for own in (ell, 0.0, tau2, PRIOR_SHARE[0])))
     options = {"parameters": searched(model), "options": {"maxiter": _STEPS}}
     try:
         fit_gpytorch_mll(
@@ -126,32 +135,59 @@ def _ascend(model: ObjectiveGP, closure: Closure, start: tuple[float, float]) ->
         return math.nan
 
 
-def density_closure(model: ObjectiveGP) -> Closure:
+@dataclass(frozen=True)
+class Further:
+    """What a kernel has beside that of the configurations.
+
+    Args:
+        fixed: n x n covariance that no parameter changes.
+        matrix: n x n, multiplied by the exponential of `raw`.
+        raw: a parameter.
+        prior: middle and deviation of it.
+    """
+
+    fixed: Tensor
+    matrix: Tensor
+    raw: Tensor
+    prior: tuple[float, float]
+
+
+def density_closure(model: ObjectiveGP, place: str = PLACE, further: Further | None = None) -> Closure:
     """Minus the log posterior density and its slopes along `searched`, as `fit_gpytorch_mll` takes it.
 
     Each call sets the model's mean, and the slopes as `grad`.
+
+    Args:
+        place: of the kernel of the configurations in the model.
+        further: what else the model's kernel has; its parameter is the last one.
     """
-    kernel, likelihood = model.covar_module, model.likelihood
+    kernel, likelihood = cast(MixedKernel, model.get_submodule(place)), model.likelihood
+    searching = [*searched(model, place).values(), *([further.raw] if further else [])]
     flags = np.isin(np.arange(kernel.ard_num_dims), kernel.choices)
     X = model.rows.numpy()
     D = torch.from_numpy(distances(X, X, flags)).flatten(0, 1)  # n^2 x d
     n, y = len(X), model.train_targets
     eye = torch.eye(n, dtype=torch.float64)
     centre, width = kernel.prior.ell
-    priors = (
+    noise = likelihood.log_noise_prior
+    priors = [
         (centre + 0.5 * math.log(len(flags)), width),
         kernel.prior.sigma2,
-        PRIOR_TAU2,
-    )
+        (float(noise.loc), float(noise.scale)),
+        PRIOR_SHARE,
+        *([further.prior] if further else []),
+    ]
+    fixed = further.fixed if further else torch.zeros(())
 
     @torch.no_grad()
     def closure() -> tuple[Tensor, tuple[Tensor, ...]]:
-        parameters = tuple(searched(model).values())
-        scales = parameters[0].flatten().mul(-2.0).exp()  # 1 / ell^2
-        sigma2, learned = parameters[1].exp(), parameters[2].exp() / likelihood.counts
+        scales = searching[0].flatten().mul(-2.0).exp()  # 1 / ell^2
+        sigma2, learned = searching[1].exp(), searching[2].exp() / likelihood.counts
         correlation, slope = correlation_and_slope((D @ scales).view(n, n), kernel.form)
         signal = sigma2 * correlation
-        L = psd_safe_cholesky(signal + torch.diag(likelihood.known + learned))
+        shared = searching[3].exp() * likelihood.told
+        other = further.raw.exp() * further.matrix if further else fixed
+        L = psd_safe_cholesky(signal + fixed + other + torch.diag(likelihood.known + shared + learned))
         inverse = torch.cholesky_solve(eye, L)
         ones = inverse.sum(1)
         mean = (ones @ y) / ones.sum()
@@ -160,13 +196,15 @@ def density_closure(model: ObjectiveGP) -> Closure:
         alpha = inverse @ residual
         value = -0.5 * (residual @ alpha) - L.diagonal().log().sum()
         W = 0.5 * (torch.outer(alpha, alpha) - inverse)
-        slopes = (
+        slopes = [
             sigma2 * ((W * slope).flatten() @ D) * scales,
             (W * signal).sum(),
             W.diagonal() @ learned,
-        )
+            W.diagonal() @ shared,
+            *([(W * other).sum()] if further else []),
+        ]
         falls = []
-        for parameter, own, (middle, deviation) in zip(parameters, slopes, priors, strict=True):
+        for parameter, own, (middle, deviation) in zip(searching, slopes, priors, strict=True):
             z = (parameter - middle) / deviation
             value = value - 0.5 * z.square().sum()
             falls.append(z / deviation - own.view(parameter.shape))

@@ -52,11 +52,21 @@ class Proposal:
 
 @dataclass(frozen=True, order=True)
 class Observation:
-    """One result: a rounded point, m values to minimise, and their standard errors (NaN where unknown)."""
+    """One result.
+
+    Args:
+        point: rounded.
+        values: m to minimise.
+        errors: m standard errors, NaN where unknown.
+        doubts: m deviations of values that are foretold; empty where they were measured.
+        gpu_seconds: that the trial took, above 0; None where it is not known. It is no part of the result.
+    """
 
     point: Point
     values: tuple[float, ...]
     errors: tuple[float, ...]
+    doubts: tuple[float, ...] = ()
+    gpu_seconds: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, order=True)
@@ -131,6 +141,12 @@ class History:
         told = tuple(observation.point for observation in self.observations)
         return frozenset(map(self.space.key, (*told, *self.failures, *self.pending, *self.spent)))
 
+    @property
+    def costs(self) -> tuple[tuple[Point, float], ...]:
+        """Points and GPU-seconds of the results that told them, sorted."""
+        told = ((own.point, own.gpu_seconds) for own in self.observations)
+        return tuple(sorted((point, seconds) for point, seconds in told if seconds is not None))
+
     def with_pending(self, proposals: Sequence[Proposal]) -> History:
         """The history once these proposals are under way."""
         points = [self.space.to_unit(proposal.params) for proposal in proposals]
@@ -166,6 +182,17 @@ def read_value(given: Value) -> tuple[float, float]:
     if error is not None and not (_finite(error) and error >= 0):
         raise InputError(f"expected a standard error of 0 or above, got {error!r}")
     return float(value), math.nan if error is None else float(error)
+
+
+def read_gpu_seconds(given: float) -> float:
+    """What a trial took.
+
+    Raises:
+        InputError: it is not finite, or not above 0.
+    """
+    if not (_finite(given) and given > 0):
+        raise InputError([("gpu_seconds", f"expected a finite number above 0, got {given!r}")])
+    return float(given)
 
 
 def _finite(number: object) -> bool:

@@ -103,6 +103,12 @@ class LogNoisyExpectedHypervolumeImprovement(AcquisitionFunction):
             total = total + _log_width(process.transform, normal, lower[..., output], upper[..., output])
         return torch.logsumexp(total.flatten(1), -1) - math.log(lower.shape[0])
 
+    def gains(self, U: Tensor) -> Tensor:
+        """What each point of U (n x m, in the gains' units) adds to the hypervolume of each draw, n x S."""
+        lower, upper = self.cells
+        sides = (torch.minimum(U[:, None, None, :], upper) - lower).clamp_min(0)  # n x S x c x m
+        return sides.prod(-1).sum(-1)
+
 
 class LogRayHypervolumeImprovement(AcquisitionFunction):
     """The logarithm of the expected hypervolume improvement of one more point, in units of the hypervolume.
@@ -156,9 +162,19 @@ class LogRayHypervolumeImprovement(AcquisitionFunction):
         logarithms = log_fatplus(rise, tau=_BEND).flatten(1)
         return torch.logsumexp(logarithms, -1) - math.log(logarithms.shape[1])
 
+    @property
+    def volumes(self) -> Tensor:
+        """The hypervolume of what is there in each draw, S, in units of their mean."""
+        return self._best.clamp_min(0).mean(-1) / self._unit
+
+    def gains(self, U: Tensor) -> Tensor:
+        """What each point of U (n x m, in the gains' units) adds to each of `volumes`, n x S."""
+        rise = self._volume(U).unsqueeze(1) - self._best.clamp_min(0)  # n x S x L
+        return rise.clamp_min(0).mean(-1) / self._unit
+
 
 def sobol_normals(draws: int, points: int, m: int, seed: int) -> Tensor:
-    """Standard normal draws, S x points x m, quasi-random where the library's dimensions allow."""
+    """Standard normal draws, S x points x m, quasi-random; points times m is at most 21,201."""
     flat = draw_sobol_normal_samples(points * m, draws, seed=seed, dtype=torch.float64)
     return flat.reshape(draws, points, m)
 

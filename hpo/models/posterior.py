@@ -29,7 +29,7 @@ class Posterior:
     """
 
     def __init__(self, process: ObjectiveGP) -> None:
-        self._kernel: Callable[[Tensor, Tensor], Tensor] = process.covar_module.forward
+        self._kernel: Callable[..., Tensor] = process.covar_module.forward
         self._sigma2 = float(process.covar_module.outputscale)
         self._mean = float(process.mean_module.constant)
         self._Z = process.rows
@@ -56,7 +56,7 @@ class Posterior:
         k = self._kernel(X, self._Z)
         mean = self._mean + k @ self._alpha
         explained = torch.linalg.solve_triangular(self._L, k.transpose(-1, -2), upper=False)
-        variance = self._sigma2 - explained.square().sum(-2)
+        variance = self._kernel(X, X, diag=True) - explained.square().sum(-2)
         return mean, variance.clamp_min(_LEAST_VARIANCE).sqrt()
 
     def joint(self, X: Tensor) -> tuple[Tensor, Tensor]:

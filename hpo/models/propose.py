@@ -19,6 +19,7 @@ from hpo.errors import FitError
 from hpo.models.acquisition import Task, Weighted, make_acquisition
 from hpo.models.acquisition_search import AcquisitionSearch
 from hpo.models.distances import Array
+from hpo.models.early.cost import cost_weight
 from hpo.models.feasibility import fit_feasibility
 from hpo.models.feasibility_prior import prior_at_points
 from hpo.models.gp import Model
@@ -52,10 +53,12 @@ class AcquisitionSettings:
     Args:
         acquisition: a name of `hpo.models.acquisition`.
         beta: of an upper confidence bound: how many variances count.
+        per_gpu_second: whether to divide by the GPU-seconds that are foretold of a point.
     """
 
     acquisition: str
     beta: float = 4.0
+    per_gpu_second: bool = False
 
 
 class ModelPoints:
@@ -76,13 +79,14 @@ class ModelPoints:
             self._references = infer_references(self._surrogate, list(history.objectives.values()))
             prior = history.feasibility_prior and prior_at_points(history.feasibility_prior, history.space)
             feasibility = fit_feasibility(history, prior)
-        weights = (feasibility, user_prior(history))
+        cost, undivided = cost_weight(history) if settings.per_gpu_second else (None, "")
+        weights = (feasibility, user_prior(history), cost)
         self._weights = [weight for weight in weights if weight is not None]
         on_front = front([observation.values for observation in history.observations])
         self._anchors = [history.observations[index].point for index in on_front]
         far = unreached(self._surrogate, history.objectives)
         beyond = f"no result reaches the threshold of {', '.join(far)}" if far else ""
-        self.note = "; ".join(filter(None, (self._surrogate.note, beyond)))
+        self.note = "; ".join(filter(None, (self._surrogate.note, beyond, undivided)))
 
     def next(self, history: History) -> Point | None:
         """The rounded point that nobody proposed or told, for the next trial.
@@ -168,7 +172,7 @@ def _undecided(history: History, most: int) -> list[Proposal]:
     """Every configuration of the believed front that noise leaves undecided, the least certain first."""
     surrogate = fit_surrogate(history)
     noises = [process.likelihood for process in surrogate.processes.values()]
-    if not any(bool(own.known.any()) or float(own.noise) > _LEARNED for own in noises):
+    if not any(bool(own.told.any()) or float(own.noise) > _LEARNED for own in noises):
         return []
     U, S = _gains_and_deviations(surrogate)
     best = front((-U).tolist())

@@ -1,8 +1,9 @@
 """The surrogate of a study: a Gaussian process per objective, in units in which more is better.
 
 Per objective: repeated points are pooled, positive skewed values are modelled by their logarithm where the
-data speak for it (`hpo.models.transforms`), then centred and scaled. Known standard errors become noise
-variances; what they do not explain is learned (`hpo.models.gp`).
+data speak for it (`hpo.models.transforms`), then centred and scaled. Of known standard errors a share becomes
+noise, as trials measured on the same examples err alike; it is learned, and so is what they do not explain
+(`hpo.models.gp`).
 
 Proposals are a function of what was told, so a fit does not begin where an earlier one ended; instead the
 last fits are remembered, and asking again with the same results and other pending points fits nothing.
@@ -144,8 +145,12 @@ def _each(
     """Every objective of one study, fitted by itself."""
     points, V = _rows(observations)
     errors = np.array([each.errors for each in observations])
-    columns = zip(V.T, errors.T, objectives, strict=True)
-    return tuple(_fit_one(points, values, error, own, choices) for values, error, (_, own) in columns)
+    doubts = np.array([each.doubts or (0.0,) * len(objectives) for each in observations])
+    columns = zip(V.T, errors.T, doubts.T, objectives, strict=True)
+    return tuple(
+        _fit_one(Results(points, values, error, doubt), own, choices)
+        for values, error, doubt, (_, own) in columns
+    )
 
 
 def _kept(rows: Sequence[tuple[float, ...]]) -> list[int]:
@@ -172,15 +177,23 @@ def by_rank(rows: Sequence[tuple[float, ...]], count: int) -> list[int]:
     return first[:count]
 
 
-def _fit_one(
-    points: list[Point], values: Array, errors: Array, objective: Objective, choices: tuple[int, ...]
-) -> ObjectiveFit:
+@dataclass(frozen=True)
+class Results:
+    """Of one objective: N points, values turned so that more is better, standard errors and doubts."""
+
+    points: list[Point]
+    values: Array
+    errors: Array
+    doubts: Array
+
+
+def _fit_one(results: Results, objective: Objective, choices: tuple[int, ...]) -> ObjectiveFit:
     """The process of the values, or with the worst cut off where it then foretells the others better."""
-    best = plain = _fit_units(points, values, errors, objective, choices)
+    best = plain = _fit_units(results, objective, choices)
     most = _EVIDENCE
-    floors = dict.fromkeys((outlier_floor(values), cliff_floor(values)))
+    floors = dict.fromkeys((outlier_floor(results.values), cliff_floor(results.values)))
     for floor in (each for each in floors if each is not None):
-        robust = _fit_units(points, values, errors, objective, choices, floor)
+        robust = _fit_units(results, objective, choices, floor)
         gain = _foretold(robust.process, floor) - _foretold(plain.process, floor)
         if gain > most:
             best, most = robust, gain
@@ -199,21 +212,17 @@ def _foretold(process: ObjectiveGP, floor: float) -> float:
 
 
 def _fit_units(
-    points: list[Point],
-    values: Array,
-    errors: Array,
-    objective: Objective,
-    choices: tuple[int, ...],
-    floor: float = -math.inf,
+    results: Results, objective: Objective, choices: tuple[int, ...], floor: float = -math.inf
 ) -> ObjectiveFit:
     """The better of the models with and without a logarithm; without one unless the evidence is clear."""
     best, best_evidence = None, -math.inf
-    outliers, values = values < floor, np.maximum(values, floor)
+    outliers, values = results.values < floor, np.maximum(results.values, floor)
     for log in (False, True) if log_is_possible(values, objective) else (False,):
         transform = make_transform(values, log=log, floor=floor)
-        y, known = _modelled(transform, values, errors)
-        known[outliers] = _ERROR_OF_OUTLIERS
-        rows = Data(*pooled(points, y, known), choices)
+        y = transform(torch.from_numpy(values))[0].numpy()
+        errors, doubts = (_modelled(transform, values, each) for each in (results.errors, results.doubts))
+        errors[outliers], doubts[outliers] = 0.0, _ERROR_OF_OUTLIERS
+        rows = Data(*pooled(results.points, y, errors, doubts), choices)
         sample = rows.at_most(_MOST_FITTED)
         process, density = fit_best(partial(sample.process, transform=transform))
         # densities of the values in the objective's own unit: the transform's Jacobian belongs to them
@@ -230,8 +239,8 @@ def _fit_units(
     return best
 
 
-def _modelled(transform: ObjectiveTransform, values: Array, errors: Array) -> tuple[Array, Array]:
-    """Values and their standard errors in the model's unit."""
+def _modelled(transform: ObjectiveTransform, values: Array, deviations: Array) -> Array:
+    """Deviations in the model's unit."""
     with np.errstate(over="ignore"):  # of a tiny scale infinite, and clipped where it is used
-        scaled = errors / (np.abs(values) if transform.log else 1.0) / transform.scale
-    return transform(torch.from_numpy(values))[0].numpy(), scaled
+        scaled: Array = deviations / (np.abs(values) if transform.log else 1.0) / transform.scale
+    return scaled

@@ -69,6 +69,7 @@ def joint_fit(study: ObjectiveFit, earlier: Sequence[ObjectiveFit]) -> Objective
         np.concatenate([part.y for part in parts]),
         np.concatenate([part.noise for part in parts]),
         np.concatenate([part.counts for part in parts]),
+        np.concatenate([part.told for part in parts]),
         (*study.data.choices, d),
     )
     process, together = fit_best(lambda form: data.process(form, transform, inputs=d))
@@ -90,6 +91,7 @@ def aligned_fit(study: ObjectiveFit, means: Array) -> ObjectiveFit:
     transform = study.process.transform
     scale = transform.scale / factor
     moved = transform.rescaled(transform.centre - shift * scale, scale)
-    data = replace(study.data, y=factor * y + shift, noise=factor**2 * study.data.noise)
+    noise, told = (factor**2 * each for each in (study.data.noise, study.data.told))
+    data = replace(study.data, y=factor * y + shift, noise=noise, told=told)
     process = give_scales(data.process(study.process.covar_module.form, moved), study.process)
     return ObjectiveFit(data, process, study.density)

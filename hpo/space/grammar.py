@@ -77,6 +77,8 @@ def _believed(parameter: Parameter, match: re.Match[str], text: str) -> Paramete
     value = parse_parameter(match["value"].strip())
     if not isinstance(parameter, Float | Integer | Choice) or not isinstance(value, Constant):
         raise InputError(f"expected usual(value, ...) around a parameter that varies, got {text!r}")
+    if parameter.usual is not None:
+        raise InputError(f"expected one usual value, got {text!r}")
     return replace(parameter, usual=value.value, belief=match["belief"])  # type: ignore[arg-type]
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from hpo.errors import FitError, Problem
@@ -19,6 +19,19 @@ _CANDIDATES = 32  # Sobol points of which one is taken where only failures are k
 _PROVEN = 6  # of these, those taken from its front
 ONE = ("lognei", "qlognei", "qlogei", "qucb", "ucb")
 SEVERAL = ("lognehvi", "qlognehvi", "qlogehvi", "qnehvi", "qehvi", "qlognparego")
+PER_GPU_SECOND = "_per_gpu_second"  # what a name ends in where gains are divided by a foretold cost
+_KINDS = ("auto", *SEVERAL, *ONE)
+_DIVISIBLE = tuple(kind for kind in _KINDS if kind == "auto" or "log" in kind)  # logarithms of gains
+
+
+def _known(name: str) -> str:
+    """The name of an acquisition function, by GPU-seconds only where it is the logarithm of a gain."""
+    kind = name.removesuffix(PER_GPU_SECOND)
+    if kind not in _KINDS:
+        raise ValueError(f"expected one of {', '.join(_KINDS)}")
+    if kind != name and kind not in _DIVISIBLE:
+        raise ValueError(f"{PER_GPU_SECOND} goes with one of {', '.join(_DIVISIBLE)}")
+    return name
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -28,35 +41,28 @@ class BayesianOptimisation:
     Args:
         initial: trials before the first model; None for twice the number of parameters, 4 to 10.
         acquisition: one of `hpo.models.acquisition`; `auto` is `lognehvi`, for one objective `lognei`.
+            Those that are logarithms of gains may end in `_per_gpu_second`.
         beta: of `qucb`: how many variances count.
         replicates: how often a configuration may be measured; 1 for never again.
     """
 
     initial: Annotated[int, Field(ge=1)] | None
-    acquisition: Literal[
-        "auto",
-        "lognehvi",
-        "qlognehvi",
-        "qlogehvi",
-        "qnehvi",
-        "qehvi",
-        "qlognparego",
-        "lognei",
-        "qlognei",
-        "qlogei",
-        "qucb",
-        "ucb",
-    ]
+    acquisition: Annotated[str, AfterValidator(_known)]
     beta: Annotated[float, Field(gt=0)]
     replicates: Annotated[int, Field(ge=1)]
 
     def problems(self, objectives: int) -> list[Problem]:
         """What does not fit a study of so many objectives."""
         fitting = ONE if objectives == 1 else SEVERAL
-        if self.acquisition in ("auto", *fitting):
+        if self._kind in ("auto", *fitting):
             return []
         expected = f"expected auto or one of {', '.join(fitting)} for objectives: {objectives}"
         return [("strategy.acquisition", f"{expected}, got {self.acquisition}")]
+
+    @property
+    def _kind(self) -> str:
+        """The acquisition function without what it is divided by."""
+        return self.acquisition.removesuffix(PER_GPU_SECOND)
 
     def propose(self, history: History, count: int) -> list[Proposal]:
         """The rest of the initial design, then the model's points.
@@ -81,8 +87,9 @@ class BayesianOptimisation:
 
         history, early = with_foretold(history)
         automatic = "lognehvi" if len(history.objectives) > 1 else "lognei"
-        acquisition = automatic if self.acquisition == "auto" else self.acquisition
-        points = ModelPoints(history, AcquisitionSettings(acquisition, self.beta))
+        acquisition = automatic if self._kind == "auto" else self._kind
+        divided = self.acquisition.endswith(PER_GPU_SECOND)
+        points = ModelPoints(history, AcquisitionSettings(acquisition, self.beta, divided))
         note = "; ".join(filter(None, (points.note, early)))
         proposals: list[Proposal] = []
         while len(proposals) < count:

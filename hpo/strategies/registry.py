@@ -30,6 +30,9 @@ STRATEGIES: dict[str, str] = {
     "powers_of_two": "hpo.strategies.grid:PowersOfTwo",
 }
 
+# what a strategy loads once it has results to go by, for seconds: wanted before its first trials have ended
+LATER = {"bo": "hpo.models.propose", "bamsoo": "hpo.models.propose", "nsga2": "pymoo.core.mixed"}
+
 # a tree of cells opens by the values of its trials: one that is never told is a cell that stays shut
 NEEDS_EVERY_RESULT = frozenset({"soo", "bamsoo"})
 

@@ -49,6 +49,15 @@ def used(study: Study) -> Usage:
     return Usage(useful, lost)
 
 
+def useful_by_trial(study: Study) -> dict[str, float]:
+    """Useful GPU-seconds by trial, of attempts that are over: of one that completed, what its result took."""
+    spent: dict[str, float] = {}
+    for end in study.ends:
+        seconds, gpus = measured(study, end)
+        spent[end.trial] = spent.get(end.trial, 0.0) + end.useful(seconds) * gpus
+    return spent
+
+
 def used_by_now(study: Study, paths: StudyPaths) -> Usage:
     """The same with the attempts that are not over; reads their files."""
     past, running = used(study), 0.0

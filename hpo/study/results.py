@@ -5,6 +5,7 @@ from __future__ import annotations
 from hpo.optimizer import Optimizer
 from hpo.records import Metric
 from hpo.study.causes import learns
+from hpo.study.gpu_hours import useful_by_trial
 from hpo.study.state import ENDED, Study, Trial, TrialState
 
 
@@ -23,18 +24,19 @@ def tell_results(optimizer: Optimizer, study: Study) -> None:
             optimizer.tell(result["params"], result["metrics"])
     for related in study.earlier.get("related", ()):
         optimizer.learn_from((result["params"], result["metrics"]) for result in related["trials"])
+    spent = useful_by_trial(study)
     # what is under way comes last: a result settles a pending trial of the same configuration
     for trial in sorted(study.trials.values(), key=lambda trial: trial.state not in ENDED):
         if optimizer.space.contains(trial.params):
-            _tell(optimizer, trial)
+            _tell(optimizer, trial, spent.get(trial.id) or None)
 
 
-def _tell(optimizer: Optimizer, trial: Trial) -> None:
+def _tell(optimizer: Optimizer, trial: Trial, gpu_seconds: float | None) -> None:
     if trial.state is TrialState.COMPLETED:
         metrics = {name: trial.metrics[name] for name in optimizer.objectives if name in trial.metrics}
         if len(metrics) == len(optimizer.objectives):
             values = {name: (metric.value, metric.standard_error) for name, metric in metrics.items()}
-            optimizer.tell(trial.params, values)
+            optimizer.tell(trial.params, values, gpu_seconds)
     elif trial.state is TrialState.FAILED and learns(trial.cause):
         optimizer.tell_failure(trial.params, reason=str(trial.cause))
     elif trial.state in (TrialState.OPEN, TrialState.INTERRUPTED):

@@ -180,7 +180,8 @@ def _controller(paths: StudyPaths) -> ControllerLease | None:
 
 
 def elapsed_s(study: Study) -> float:
-    """Seconds from the study's creation to its last event, or to now while it goes on."""
+    """Seconds from the study's creation to its last event, or while it goes on to now, if that is later."""
     started = datetime.fromisoformat(study.created_at)
-    end = datetime.fromisoformat(study.last_at) if study.finished else datetime.now(UTC)
+    last = datetime.fromisoformat(study.last_at or study.created_at)
+    end = last if study.finished else max(last, datetime.now(UTC))  # a simulated clock runs ahead
     return (end - started).total_seconds()

@@ -5,6 +5,8 @@ Loads nothing heavy: signals come any time, so the handlers must be in place bef
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -89,6 +91,7 @@ def conduct(study_folder: str, batch: str, trial: str, work: Work, patience: Pat
     Returns:
         0 if there is a result or nothing to do; 1 if the attempt failed, with its failure file written.
     """
+    atexit.register(gc.freeze)  # or the process looks at all that torch has made, before its GPU is free
     study = StudyPaths(Path(study_folder).resolve())
     paths = study.trial(trial)
     signals = Signals(paths.cancel, study.pause)

@@ -14,6 +14,8 @@ from slurm.local.claim import process_status
 # Every process of an element carries it in its environment; its value is unique to the element.
 MARK = "FRONTRUNNER_TASK"
 
+GONE_S = 20.0  # a busy machine takes its time to end a killed process
+
 
 def is_alive(pid: int, start_ticks: int) -> bool:
     """Whether this very process still runs: a zombie does not, nor does a later one with the same id."""
@@ -46,8 +48,12 @@ def warn(leaders: Collection[tuple[int, int]]) -> None:
 def terminate(leaders: Collection[tuple[int, int]], grace_s: float) -> None:
     """Send TERM to each (pid, start time) and wait until all have ended, at most `grace_s`."""
     _send(leaders, signal.SIGTERM)
-    deadline = time.monotonic() + grace_s
-    while any(is_alive(*leader) for leader in leaders) and time.monotonic() < deadline:
+    _await_end(leaders, grace_s)
+
+
+def _await_end(processes: Collection[tuple[int, int]], limit_s: float) -> None:
+    deadline = time.monotonic() + limit_s
+    while any(is_alive(*process) for process in processes) and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
@@ -59,12 +65,15 @@ def _send(leaders: Collection[tuple[int, int]], number: signal.Signals) -> None:
 
 
 def kill_marked(marks: Collection[str]) -> None:
-    """Kill every process with one of these marks, and those that they start meanwhile."""
+    """Kill every process with one of these marks, also new ones, and wait until they are gone."""
+    killed: set[tuple[int, int]] = set()
     for _ in range(100):
         pids = marked(marks)
         if not pids:
-            return
+            break
+        killed |= {(pid, status[1]) for pid in pids if (status := process_status(pid)) is not None}
         for pid in pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.01)
+    _await_end(killed, GONE_S)  # one that is exiting has no environment any more, and is there all the same

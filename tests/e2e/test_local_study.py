@@ -63,6 +63,7 @@ def test_controller_killed_at_random_moments_loses_and_repeats_nothing(seed: int
     assert run.completed() == SIX
 
 
+@pytest.mark.slow
 def test_killed_task_is_run_again_as_the_same_trial(run: StudyRun) -> None:
     """kill -9 of one trial's process: a second attempt of it, and no seventh trial."""
     controller = run.start("trainer.seconds=1")

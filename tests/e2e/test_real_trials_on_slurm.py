@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 from conditions import wait_until
 from study_runs import StudyRun
-from tiny_llama import save_tiny_llama
+from tiny_study import tiny_study
 
 from hpo.records import AttemptRecord, Lease, TrialResult, read_jsonl
 from slurm.devcluster import cluster as devcluster
@@ -24,14 +23,8 @@ ONE = ["budget.trials=1", "batch.size=1", "batch.refill=1"]
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Overrides of the demo: the tiny model on a small file of data, one thread."""
-    folder = tmp_path_factory.mktemp("tiny")
-    rows = [{"prompt": f"{n}:", "completion": "ok" * (1 + n % 5)} for n in range(40)]
-    data = folder / "rows.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    model = save_tiny_llama(folder / "tiny")
-    files = [f"model.path={model}", f"data.path={data}", f"cache={folder / 'cache'}"]
-    return [*files, "data.template=completion", "cluster.mem_gb=2", "controller.poll_seconds=0.5"]
+    """Overrides of the demo, see `tiny_study`."""
+    return tiny_study(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")

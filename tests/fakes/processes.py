@@ -24,7 +24,7 @@ def process(
 ) -> ObjectiveGP:
     """A Matern process of rows without known noise, in the model's unit."""
     n = len(y)
-    own = Data(np.asarray(X, dtype=float), np.array(y, dtype=float), np.zeros(n), np.ones(n))
+    own = Data(np.asarray(X, dtype=float), np.array(y, dtype=float), np.zeros(n), np.ones(n), np.zeros(n))
     made = own.process(Form.MATERN, transform)
     made.covar_module.with_scales(np.array(ell), sigma2)
     with torch.no_grad():

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tiers import quick
 
 from hpo.errors import InputError
 from hpo.optimizer import Optimizer, Origin
@@ -190,7 +191,7 @@ def test_a_space_of_one_choice_is_tried_once() -> None:
     assert optimizer.ask(4) == []
 
 
-@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+@pytest.mark.parametrize("scale", quick([1e-9, 1.0, 1e9], [1e9]))
 def test_the_scale_of_an_objective_changes_no_proposal_by_much(scale: float) -> None:
     def proposal(factor: float) -> float:
         optimizer = Optimizer({"x": "interval(0, 1)"}, {"y": "min", "t": "min"}, initial=4)
@@ -204,13 +205,21 @@ def test_the_scale_of_an_objective_changes_no_proposal_by_much(scale: float) -> 
 @pytest.mark.parametrize(
     "results",
     [
-        pytest.param([({"x": 0.5}, 1.0)] * 300 + [({"x": 0.25}, 2.0)], id="300 duplicates"),
-        pytest.param([({"x": index / 9}, 7.0) for index in range(10)], id="all equal"),
-        pytest.param([({"x": index / 9}, 0.0) for index in range(10)], id="all zero"),
+        pytest.param(
+            [({"x": 0.5}, 1.0)] * 300 + [({"x": 0.25}, 2.0)], id="300 duplicates", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            [({"x": index / 9}, 7.0) for index in range(10)], id="all equal", marks=pytest.mark.slow
+        ),
+        pytest.param([({"x": index / 9}, 0.0) for index in range(10)], id="all zero", marks=pytest.mark.slow),
         pytest.param([({"x": 0.5}, 1.0)], id="one point"),
         pytest.param([({"x": index / 9}, None) for index in range(10)], id="all failed"),
         pytest.param([({"x": index / 9}, 10.0**index) for index in range(10)], id="ten magnitudes"),
-        pytest.param([({"x": 0.5 + index * 1e-9}, float(index)) for index in range(10)], id="contradictions"),
+        pytest.param(
+            [({"x": 0.5 + index * 1e-9}, float(index)) for index in range(10)],
+            id="contradictions",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_hard_histories_still_bring_proposals(results: list[tuple[dict[str, float], float | None]]) -> None:

@@ -150,7 +150,8 @@ def work_time(parts: Assembly, study: Study) -> WorkTime:
     space = coverage(forecaster, memory, pace(forecaster, study, memory))
     if space is None or space.seconds is None or space.longest is None:
         text = "nothing tells how long trials take"
-        hint = "cluster.gpu_tflops and cluster.gpu_memory_gb foretell it; later, trials that have completed"
+        needs = "cluster.gpu_tflops, cluster.gpu_memory_gb and the model's sizes (frontrunner prefetch)"
+        hint = f"{needs} foretell it; later, trials that have completed"
         raise InputError([("--simulate", f"{text}\n\nhint: {hint}")])
     sigma = math.log(max(space.longest / space.seconds, 1.0)) / 2  # the longest two deviations from the mean
     return WorkTime(space.seconds, sigma, "as is foretold of their training")

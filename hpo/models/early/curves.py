@@ -46,10 +46,13 @@ from torch import Tensor
 
 from hpo.errors import FitError
 from hpo.models.distances import Array
+from hpo.models.fit import Closure, Further, density_closure, searched
 from hpo.models.gp import ObjectiveGP
 from hpo.models.history import Curve
 from hpo.models.kernel import Form, MixedKernel, normal_prior
-from hpo.models.transforms import make_transform, outlier_floor
+from hpo.models.posterior import Posterior
+from hpo.models.transforms import ObjectiveTransform, make_transform, outlier_floor
+from hpo.space.space import Point
 
 FEWEST = 4  # trials that made a step, before it is foretold
 DRAWS = 64  # of final values
@@ -57,9 +60,10 @@ _SLOPE = 1.0  # prior deviation of b: values of any rung are in the same unit
 _BEND = 0.7  # deviation from the line at the worst value, as a share of the slope's; chosen on seeds 0 to 2
 _BOUNDS_SPREAD2 = (1e-6, 10.0)
 _PRIOR_SPREAD2 = (math.log(0.1), 1.5)  # of its logarithm, in the model's unit at the worst z
-_PRIOR_NOISE = (math.log(0.02), 1.5)  # of what trials differ in for no reason that is known, likewise
 _STEPS = 50  # of an ascent
+_PLACE = "covar_module.mixed"  # of the kernel of the configurations
 _REMEMBERED = 64
+_ENTRIES = 2**16  # of a covariance that is made at once: what a processor keeps near
 
 
 class StepKernel(Kernel):  # type: ignore[misc]
@@ -80,6 +84,11 @@ class StepKernel(Kernel):  # type: ignore[misc]
         self.register_prior("spread2_prior", normal_prior(*_PRIOR_SPREAD2), _log_spread2, _set_log_spread2)
 
     @property
+    def outputscale(self) -> Tensor:
+        """The signal variance of the first term."""
+        return self.mixed.outputscale
+
+    @property
     def spread2(self) -> Tensor:
         """The variance of e, in the model's unit."""
         value: Tensor = self.raw_spread2_constraint.transform(self.raw_spread2)
@@ -90,11 +99,18 @@ class StepKernel(Kernel):  # type: ignore[misc]
         z1, z2 = x1[..., -1], x2[..., -1]
         mixed: Tensor = self.mixed.forward(x1, x2, diag=diag)
         if diag:
-            return mixed + (self.slope2 + self.spread2) * z1 * z2 + self.slope2 * _BEND**2 * spline(z1, z2)
-        z1, z2 = z1.unsqueeze(-1), z2.unsqueeze(-2)
-        same = (x1.unsqueeze(-2) == x2.unsqueeze(-3)).all(-1)
-        linear = (self.slope2 + self.spread2 * same) * z1 * z2
-        return mixed + linear + self.slope2 * _BEND**2 * spline(z1, z2)
+            return mixed + self.caught_up(z1, z2) + self.spread2 * z1 * z2
+        return mixed + self.caught_up(z1[..., None], z2[..., None, :]) + self.spread2 * alike(x1, x2)
+
+    def caught_up(self, z1: Tensor, z2: Tensor) -> Tensor:
+        """Of the second and the third term."""
+        return self.slope2 * (z1 * z2 + _BEND**2 * spline(z1, z2))
+
+
+def alike(x1: Tensor, x2: Tensor) -> Tensor:
+    """z z' where both rows are the same trial's, else 0: n x p."""
+    same = (x1.unsqueeze(-2) == x2.unsqueeze(-3)).all(-1)
+    return same * x1[..., -1].unsqueeze(-1) * x2[..., -1].unsqueeze(-2)
 
 
 def spline(z1: Tensor, z2: Tensor) -> Tensor:
@@ -117,25 +133,29 @@ class Step:
 
     Args:
         process: of the differences, inputs (x, z).
+        units: of its outcomes.
         low: the best value at the rung; z = 0.
         span: from there to the worst; z = 1.
         trials: that made the step.
         noise: variance of a difference beyond the process, in the objective's unit.
     """
 
-    process: ObjectiveGP
+    process: Posterior
+    units: ObjectiveTransform
     low: float
     span: float
     trials: int
     noise: float
 
-    def next(self, point: Array, values: Array) -> tuple[Array, Array]:
-        """Means and variances (k each) of the next value after these (k) of the trial at a point (d)."""
+    def next(self, points: Array, values: Array) -> tuple[Array, Array]:
+        """Means and variances (k x S each) of what follows values (k x S) of trials at points (k x d)."""
         z = ((values - self.low) / self.span).clip(-0.2, 1.5)
-        inputs = np.column_stack([np.tile(point, (len(z), 1)), z])
+        inputs = np.column_stack([np.repeat(points, values.shape[1], axis=0), z.ravel()])
         with torch.no_grad():
-            posterior = self.process.posterior(torch.from_numpy(inputs))
-        mean, variance = posterior.mean[:, 0].numpy(), posterior.variance[:, 0].numpy()
+            blocks = torch.split(torch.from_numpy(inputs), max(1, _ENTRIES // self.trials))
+            modelled, deviations = zip(*map(self.process.posterior, blocks), strict=True)
+        mean = self.units.untransform(torch.cat(modelled)[:, 0])[0].numpy().reshape(z.shape)
+        variance = (torch.cat(deviations) * self.units.scale).square().numpy().reshape(z.shape)
         # the scales were fitted to few differences: so they are less certain than they say
         few = (self.trials + 2) / (self.trials - 3)
         return values + mean, few * (variance + self.noise)
@@ -171,10 +191,19 @@ def fit_step(X: Array, z: Array, y: Array, seen: Array, choices: tuple[int, ...]
         choices,
         outcome_transform=transform,
     )
-    process.covar_module = StepKernel(X.shape[1], choices, (_SLOPE * span / transform.scale) ** 2)
-    process.likelihood.log_noise_prior = normal_prior(*_PRIOR_NOISE)
+    process.covar_module = StepKernel(X.shape[1], choices, (_SLOPE * span / transform.scale) ** 2).double()
     _fit(process)
-    return Step(process, low, span, len(X), float(process.likelihood.noise) * transform.scale**2)
+    noise = float(process.likelihood.noise) * transform.scale**2
+    return Step(Posterior(process), transform, low, span, len(X), noise)
+
+
+def step_closure(process: ObjectiveGP) -> Closure:
+    """Minus the log posterior density of a step, and its slopes, as `fit_gpytorch_mll` takes it."""
+    kernel, rows = process.covar_module, process.rows
+    z = rows[:, -1]
+    fixed = kernel.caught_up(z.unsqueeze(-1), z)
+    further = Further(fixed, alike(rows, rows), kernel.raw_spread2, _PRIOR_SPREAD2)
+    return density_closure(process, _PLACE, further)
 
 
 def _fit(process: ObjectiveGP) -> None:
@@ -185,14 +214,19 @@ def _fit(process: ObjectiveGP) -> None:
     kernel.initialize(raw_lengthscale=torch.full_like(kernel.raw_lengthscale, start))
     noise = process.likelihood.noise_covar
     noise.initialize(raw_noise=torch.full_like(noise.raw_noise, math.log(1e-2)))
+    spread2 = {"model.covar_module.raw_spread2": process.covar_module.raw_spread2}
+    parameters = {**searched(process, _PLACE), **spread2}
+    closure = step_closure(process)
     process.train()
     try:
         fit_gpytorch_mll(
             ExactMarginalLogLikelihood(process.likelihood, process),
-            optimizer_kwargs={"options": {"maxiter": _STEPS}},
+            closure=closure,
+            optimizer_kwargs={"parameters": parameters, "options": {"maxiter": _STEPS}},
             max_attempts=1,
             warning_handler=lambda warning: True,  # an end after so many steps is an end
         )
+        closure()  # sets the mean
     except (ModelFittingError, RuntimeError, ValueError) as error:
         raise FitError(f"the step between two rungs could not be fitted: {error}") from error
     process.eval().requires_grad_(False)
@@ -235,28 +269,44 @@ class CurveModel:
             raise FitError("no trial has measured at a rung")
         self._objectives = len(next(curve for curve in curves if curve.rungs).rungs[0][1])
 
-    def foretold(self, curve: Curve) -> Foretold:
-        """The final values of a trial that has reached a rung and not its end.
+    def foretold(self, curves: Sequence[Curve]) -> list[Foretold]:
+        """The final values of trials that have reached a rung and not their end.
 
         Raises:
-            FitError: a step on its way could not be fitted.
+            FitError: a step on the way of one could not be fitted.
         """
-        draws = np.column_stack([self._of_objective(curve, column) for column in range(self._objectives)])
-        low, high = np.quantile(draws, (0.05, 0.95), axis=0)
-        described = (draws.mean(0), draws.std(0), low, high)
-        return Foretold(draws, *(tuple(each.tolist()) for each in described))
+        columns = [self._of_objective(curves, column) for column in range(self._objectives)]
+        return [_described(draws) for draws in np.stack(columns, axis=-1)]
 
-    def _of_objective(self, curve: Curve, column: int) -> Array:
-        """Draws of one final value."""
-        place = self._shares.index(curve.shares[-1])
-        values = np.full(DRAWS, curve.rungs[-1][1][column])
-        point = np.array(curve.point)
+    def _of_objective(self, curves: Sequence[Curve], column: int) -> Array:
+        """Draws of one final value of each: k x S; those at the same rung take the step together."""
+        places = np.array([self._shares.index(curve.shares[-1]) for curve in curves])
+        points = np.array([curve.point for curve in curves])
+        values = np.repeat([[curve.rungs[-1][1][column]] for curve in curves], DRAWS, axis=1)
         normals = _normals(len(self._shares), self._objectives)
-        for at in range(place, len(self._shares) - 1):
-            step = _step(self._curves, self._choices, self._shares[at], self._shares[at + 1], column)
-            mean, variance = step.next(point, values)
-            values = mean + np.sqrt(variance) * normals[:, at * self._objectives + column]
+        for at in range(places.min(), len(self._shares) - 1):
+            there = places <= at
+            mean, variance = self._step(at, column).next(points[there], values[there])
+            values[there] = mean + np.sqrt(variance) * normals[:, at * self._objectives + column]
         return values
+
+    def _step(self, at: int, column: int) -> Step:
+        """The step of one objective from the rung of this number."""
+        share, following = self._shares[at : at + 2]
+        seen = tuple(known[0][column] for curve in self._curves if (known := curve.at(share)))
+        made = tuple(
+            (curve.point, before[0][column], after[0][column])
+            for curve in self._curves
+            if (before := curve.at(share)) and (after := curve.at(following))
+        )
+        return _fitted(made, seen, self._choices)
+
+
+def _described(draws: Array) -> Foretold:
+    """Of draws (S x m)."""
+    low, high = np.quantile(draws, (0.05, 0.95), axis=0)
+    described = (draws.mean(0), draws.std(0), low, high)
+    return Foretold(draws, *(tuple(each.tolist()) for each in described))
 
 
 @lru_cache(_REMEMBERED)
@@ -268,17 +318,11 @@ def _normals(rungs: int, objectives: int) -> Array:
 
 
 @lru_cache(_REMEMBERED)
-def _step(
-    curves: tuple[Curve, ...], choices: tuple[int, ...], share: float, following: float, column: int
+def _fitted(
+    made: tuple[tuple[Point, float, float], ...], seen: tuple[float, ...], choices: tuple[int, ...]
 ) -> Step:
-    """The step of one objective; remembered, as curves come one by one and are asked for many times."""
-    seen = np.array([known[0][column] for curve in curves if (known := curve.at(share))])
-    worst = _worst(seen)
-    made = [
-        (curve.point, before[0][column], after[0][column])
-        for curve in curves
-        if (before := curve.at(share)) and (after := curve.at(following))
-    ]
+    """A step, of (point, value, next value); remembered, as what a trial measures changes few of them."""
+    worst = _worst(np.array(seen))
     X = np.array([point for point, _, _ in made])
     z, y = (np.minimum([row[side] for row in made], worst) for side in (1, 2))
     return fit_step(X, z, y, np.minimum(seen, worst), choices)

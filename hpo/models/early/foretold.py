@@ -1,6 +1,6 @@
 """A history in which trials that have only reached a rung count by what is foretold of their ends.
 
-A foretold end is a result whose standard error is the deviation of the forecast on top of what results have
+A foretold end is a result with the deviation of the forecast on top of the standard error that results have
 by themselves, so that the surrogate, and with it every proposal, is of the full length and learns from all
 rungs, and from no forecast more than from a result.
 """
@@ -34,7 +34,7 @@ def foretold_of(history: History, curve: Curve) -> Foretold:
         FitError: too few trials have gone on from where it is.
     """
     with guarded():
-        return curve_model(history).foretold(curve)
+        return curve_model(history).foretold([curve])[0]
 
 
 def with_foretold(history: History) -> tuple[History, str]:
@@ -48,17 +48,16 @@ def with_foretold(history: History) -> tuple[History, str]:
         return history, ""
     try:
         with guarded():
-            model = curve_model(history)
-            own = _own_errors(history)
-            results = [_observation(model, curve, own) for curve in waiting]
+            ends = curve_model(history).foretold(waiting)
     except FitError as error:
         return history, f"rungs are left aside: {error}"
     pending, spent, known = list(history.pending), list(history.spent), []
-    for result in results:
-        place = next((place for place in (pending, spent) if result.point in place), None)
+    own = _own_errors(history)
+    for curve, end in zip(waiting, ends, strict=True):
+        place = next((place for place in (pending, spent) if curve.point in place), None)
         if place is not None:  # else it has failed since
-            place.remove(result.point)
-            known.append(result)
+            place.remove(curve.point)
+            known.append(Observation(curve.point, end.means, own, end.deviations))
     observations = tuple(sorted((*history.observations, *known)))
     after = replace(history, observations=observations, pending=tuple(pending), spent=tuple(spent))
     return after, f"ends foretold: {len(known)}" if known else ""
@@ -70,9 +69,3 @@ def _own_errors(history: History) -> tuple[float, ...]:
     columns = ([row[column] for row in rows] for column in range(len(history.objectives)))
     known = ([error for error in column if math.isfinite(error)] for column in columns)
     return tuple(median(errors) if errors else 0.0 for errors in known)
-
-
-def _observation(model: CurveModel, curve: Curve, own: tuple[float, ...]) -> Observation:
-    end = model.foretold(curve)
-    errors = tuple(math.hypot(*both) for both in zip(end.deviations, own, strict=True))
-    return Observation(curve.point, end.means, errors)

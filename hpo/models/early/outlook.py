@@ -13,14 +13,20 @@ import numpy as np
 import torch
 from botorch.models import ModelListGP
 
-from hpo.models.acquisition import Weighted
+from hpo.models.acquisition import MOST_WITH_CELLS, Weighted
 from hpo.models.acquisition_search import AcquisitionSearch
 from hpo.models.distances import Array
 from hpo.models.feasibility import fit_feasibility
 from hpo.models.feasibility_prior import prior_at_points
+from hpo.models.gp import Model, ObjectiveGP
 from hpo.models.guard import guarded
 from hpo.models.history import History
-from hpo.models.lognehvi import LogNoisyExpectedHypervolumeImprovement, joint_draws, sobol_normals
+from hpo.models.lognehvi import (
+    LogNoisyExpectedHypervolumeImprovement,
+    LogRayHypervolumeImprovement,
+    joint_draws,
+    sobol_normals,
+)
 from hpo.models.propose import promising
 from hpo.models.reference_point import reference_beyond
 from hpo.models.surrogate import fit_surrogate
@@ -49,19 +55,16 @@ class Outlook:
             reference = reference_beyond(self._surrogate, objectives, _MARGIN)
             there = promising(self._surrogate, history.derived_seed("promising"))
             processes = list(self._surrogate.processes.values())
-            normals = sobol_normals(_DRAWS, len(there), len(processes), history.derived_seed("draws"))
-            _, F = joint_draws(processes, there, normals)
-            volumes = [hypervolume((-draw).tolist(), (-reference).tolist()) for draw in F]
+            seed = history.derived_seed("draws")
+            pending = torch.tensor(history.pending, dtype=torch.float64) if history.pending else None
+            model = processes[0] if len(processes) == 1 else ModelListGP(*processes)
+            given = model, torch.from_numpy(reference), there, _DRAWS, seed
+            rays = len(processes) > MOST_WITH_CELLS
+            volumes = _volumes_by_rays(*given) if rays else _volumes(processes, there, reference, seed)
             self._whole = float(np.mean(volumes)) or 1.0
             self.noise = float(np.std(volumes)) / self._whole
-            self._acquisition = LogNoisyExpectedHypervolumeImprovement(
-                processes[0] if len(processes) == 1 else ModelListGP(*processes),
-                torch.from_numpy(reference),
-                there,
-                _DRAWS,
-                history.derived_seed("draws"),
-                torch.tensor(history.pending, dtype=torch.float64) if history.pending else None,
-            )
+            improvement = LogRayHypervolumeImprovement if rays else LogNoisyExpectedHypervolumeImprovement
+            self._acquisition = improvement(*given, pending)
             prior = history.feasibility_prior and prior_at_points(history.feasibility_prior, history.space)
             feasibility = fit_feasibility(history, prior)
         weights = [feasibility] if feasibility is not None else []
@@ -88,8 +91,19 @@ class Outlook:
         """
         transforms = self._surrogate.transforms
         U = np.column_stack([own.gained(-column) for own, column in zip(transforms, draws.T, strict=True)])
-        lower, upper = self._acquisition.cells  # D x c x m
-        ends = torch.from_numpy(U)[:, None, None, :]
-        sides = (torch.minimum(ends, upper) - lower).clamp_min(0)  # S x D x c x m
-        gains = sides.prod(-1).sum(-1)
+        gains = self._acquisition.gains(torch.from_numpy(U))
         return float(gains.mean()) / self._whole, float((gains > 0).double().mean())
+
+
+def _volumes(processes: list[ObjectiveGP], there: torch.Tensor, reference: Array, seed: int) -> list[float]:
+    """The hypervolume of each draw of the front."""
+    _, F = joint_draws(processes, there, sobol_normals(_DRAWS, len(there), len(processes), seed))
+    return [hypervolume((-draw).tolist(), (-reference).tolist()) for draw in F]
+
+
+def _volumes_by_rays(
+    model: Model, reference: torch.Tensor, there: torch.Tensor, draws: int, seed: int
+) -> list[float]:
+    """The same in units of their mean, of more objectives than cells are for."""
+    own: list[float] = LogRayHypervolumeImprovement(model, reference, there, draws, seed).volumes.tolist()
+    return own

@@ -264,6 +264,15 @@ def test_the_last_one_is_made_once(
     assert processes.started == [NICE_AT_THE_END] * 2
 
 
+def test_in_a_chain_it_gives_way_to_nobody(journal: Journal, tmp_path: Path, processes: Pretended) -> None:
+    """The next step waits for the end of this job, whose processor is its own."""
+    complete(journal, 0)
+    settings = ReportSettings(automatic=True, every_seconds=900)
+    paths, console = StudyPaths(tmp_path / "mine"), Console(file=io.StringIO())
+    Reports(paths, settings, console, lambda: processes.now, chained=True).look(journal.study)
+    assert processes.started == [0]
+
+
 def test_interrupted_it_is_stopped(journal: Journal, tmp_path: Path, processes: Pretended) -> None:
     """Ctrl-C leaves no process of the controller's behind."""
     complete(journal, 0)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from controlled_site import Site
+from tiers import quick
 
 from hpo.cli import main
 from hpo.controller.submission import array_name
@@ -120,7 +121,7 @@ DAMAGES: Mapping[str, tuple[Damage, bool]] = {  # and whether `doctor` is needed
 }
 
 
-@pytest.mark.parametrize("name", DAMAGES)
+@pytest.mark.parametrize("name", quick(DAMAGES, list(DAMAGES)[::3]))
 def test_the_same_command_goes_on(name: str, study: StudyPaths, capsys: pytest.CaptureFixture[str]) -> None:
     """After `doctor` where that is needed, and it is said; nothing runs twice, and all results are there."""
     before = executions(study)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tiers import quick
 
 from hpo.cli import main
 from hpo.commands.tune import configured
@@ -283,7 +284,23 @@ def everything(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+QUICK = {
+    "executor in study.yaml",
+    "executor in the journal",
+    "trial kind in a spec",
+    "settings of hydra",
+    "trial outside",
+    "batch outside",
+    "array that is an option",
+    "study with a path for a name",
+    "result elsewhere",
+    "pipe for a lease",
+    "progress of nonsense",
+    "metric without a number",
+}
+
+
+@pytest.mark.parametrize("name", quick(HOSTILE, QUICK))
 def test_a_hostile_folder_does_nothing(
     name: str,
     study: StudyPaths,

@@ -111,6 +111,7 @@ def test_a_report_without_a_forecast_has_no_such_section(tmp_path: Path) -> None
     assert forecast_section(material_of(paths)) is None
 
 
+@pytest.mark.slow
 def test_a_run_is_the_study_that_has_its_seeds(tmp_path: Path) -> None:
     """To the microsecond that times are rounded to; another seed is another study."""
     parts = assemble(*compose_config(overrides(tmp_path)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from rich.console import Console
 from hpo.commands.tune import tune
 from hpo.paths import StudyPaths
 from hpo.records import read_jsonl
+from hpo.strategies.registry import LATER
 from hpo.study.gpu_hours import used
 from hpo.study.journal import load_study
 from hpo.study.state import Study, TrialState
@@ -45,6 +47,49 @@ def test_a_study_of_hours_ends_in_seconds_and_loses_nothing(tmp_path: Path) -> N
     hours = used(study)
     assert 25 < hours.useful / 3600 < 60
     assert 0 < hours.lost < hours.useful
+
+
+def test_a_study_that_goes_on_does_so_where_its_clock_stood(tmp_path: Path) -> None:
+    """Three hours and the trials under way are spent, so that 3.5 hours leave nothing; 6 go on in order."""
+    short = ["budget.trials=200", "batch.size=4"]
+    before, _ = run(tmp_path, *short, "budget.wall_hours=3")
+    again, _ = run(tmp_path, *short, "budget.wall_hours=3.5")
+    assert len(again.trials) == len(before.trials)
+    longer, events = run(tmp_path, *short, "budget.wall_hours=6")
+    assert len(longer.trials) > len(before.trials)
+    times = [event["at"] for event in events]
+    assert times == sorted(times)
+
+
+def test_what_results_took_is_told_to_the_search(tmp_path: Path) -> None:
+    """Four are enough to divide by, and as many are known before the fifth trial is proposed."""
+    _, events = run(
+        tmp_path,
+        *("objectives=loss", "strategy=bo", "strategy.initial=4"),
+        *("strategy.acquisition=auto_per_gpu_second", "budget.trials=8", "batch.size=4", "batch.refill=4"),
+    )
+    planned = [own for event in events for own in event.get("proposals", ())]
+    modelled = [own["note"] for own in planned if own["origin"] == "model"]
+    assert len(modelled) == 4
+    assert [note for note in modelled if "not divided" in note] == []
+
+
+def test_what_the_search_needs_later_is_loaded_while_its_first_trials_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before any has ended; a module that cannot be loaded is left to the proposal that needs it."""
+    loaded: list[str] = []
+
+    def load(name: str) -> None:
+        ended = load_study(StudyPaths(tmp_path / "simulated").journal).in_state(TrialState.COMPLETED)
+        loaded.append(f"{name} {len(ended)}")
+        raise RuntimeError
+
+    monkeypatch.setitem(LATER, "sobol", "wanted_later")
+    monkeypatch.setattr("hpo.controller.loop.import_module", load)
+    monkeypatch.setattr("threading.Thread.start", Thread.run)
+    run(tmp_path, "budget.trials=8")
+    assert loaded == ["wanted_later 0"]
 
 
 def test_the_same_seed_gives_the_same_journal(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from hpo.commands.plan import cost_lines, plan
 from hpo.errors import InputError
+from hpo.forecasts.cards import CardRates
 from hpo.forecasts.coverage import Coverage, coverage
 from hpo.forecasts.memory import CardMemory, Forecaster
 from hpo.forecasts.time import Pace, pace, pace_line, training_cells
@@ -54,8 +55,8 @@ class Kind(Unforetold):
         return ("trainer.rank", "trainer.kind")
 
 
-def forecaster(base: float = 0.0, tflops: float | None = None) -> Forecaster:
-    return Forecaster(Kind(base), parse_space(SPACE), RECIPE, "/no/cache", CARD / 2**30, tflops)  # type: ignore[arg-type]
+def forecaster(base: float = 0.0, rates: CardRates | None = None) -> Forecaster:
+    return Forecaster(Kind(base), parse_space(SPACE), RECIPE, "/no/cache", CARD / 2**30, rates)  # type: ignore[arg-type]
 
 
 def test_a_space_is_told_by_shares_and_by_what_decides() -> None:
@@ -115,10 +116,10 @@ def test_the_given_rate_holds_until_trials_have_shown_theirs() -> None:
 
     So the next one of an epoch reads 50 tokens, at 10 operations each, at the median of 40 a second: 12.5 s.
     """
-    own, memory = forecaster(tflops=1e-12), CardMemory(CARD, 1.0, 0)
+    own, memory = forecaster(rates=CardRates.given(1e-12)), CardMemory(CARD, 1.0, 0)
     study = Study(uid="000000", name="study")
     first = pace(own, study, memory)
-    assert first == Pace(1.0)
+    assert (first.flops_per_s, first.headroom, first.trials) == (1.0, 1.0, 0)
     one = own.effort(own.applied({"rank": 1, "kind": "a", "epochs": 1}), memory)
     assert training_cells(one, first) == {"training": "16m40s"}  # 1,000 operations at one a second
     assert "cluster.gpu_tflops" in pace_line(first)
@@ -137,6 +138,19 @@ def test_the_given_rate_holds_until_trials_have_shown_theirs() -> None:
     assert training_cells(None, shown) == {}
 
 
+def test_a_card_that_could_be_faster_is_told_from_there_to_what_was_shown() -> None:
+    """60 operations at one a second, by what was shown, take a minute; at four a second a quarter of it."""
+    rates = CardRates(shown=1.0, best=4.0, about="for Xs")
+    known = pace(forecaster(rates=rates), Study(uid="000000", name="study"), CardMemory(CARD, 1.0, 0))
+    assert training_cells({"tokens": 10.0, "flops": 60.0, "most": 0.0}, known) == {"training": "15s to 1m00s"}
+    assert pace_line(known).startswith("training: a forecast for Xs, which no trial has shown yet")
+    found = coverage(forecaster(rates=rates), CardMemory(CARD, 1.0, 0), known)
+    assert found is not None
+    assert found.seconds is not None
+    assert found.times == pytest.approx((found.seconds / 4, found.seconds))
+    assert " to " in list(found.lines())[-1]
+
+
 def test_a_bound_is_told_as_one() -> None:
     """Until trials have shown how many tokens there are."""
     effort = {"tokens": 10.0, "flops": 60.0, "most": 1.0}
@@ -153,11 +167,14 @@ def test_plan_tells_what_fits_a_v100_and_what_arms_add(tmp_path: Path) -> None:
     assert isinstance(file, io.StringIO)
     text = file.getvalue()
     assert "GPU memory: for cards of 15.77 GiB (cluster.gpu_memory_gb)" in text
-    assert "training: a forecast at 42 TFLOP/s (cluster.gpu_tflops)" in text
+    assert "training: a forecast for V100s at 5 TFLOP/s, by the published hours of" in text
+    assert "to 41.7 TFLOP/s, a third of its peak" in text
     assert "of the search space 100% fits (64 configurations spread over it)" in text
     assert "training takes " in text
-    by_trials = re.search(r"by the forecast they train for ([\d.]+) GPU-hours", text)
-    by_arms = re.findall(r"then arm (\w+): 3 more trials by (\w+), 3 at a time, ([\d.]+) GPU-hours", text)
+    by_trials = re.search(r"by the forecast they train for [\d.]+ to ([\d.]+) GPU-hours", text)
+    by_arms = re.findall(
+        r"then arm (\w+): 3 more trials by (\w+), 3 at a time, [\d.]+ to ([\d.]+) GPU-hours", text
+    )
     assert by_trials is not None
     assert [arm[:2] for arm in by_arms] == [("random", "random"), ("proposed", "bo")]
     for _, _, hours in by_arms:
@@ -171,12 +188,13 @@ def test_a_budget_of_hours_is_told_in_trainings() -> None:
         SiteLimits, {"default_minutes": 240, "minutes": 0, "nodes": 1, "warning_s": 0, "array_size": 9}
     )
 
-    def told(**budget: Any) -> str:
+    def told(training: tuple[float, ...] = (3 * 3600.0,), **budget: Any) -> str:
         limits = replace(LIMITS, trials=100, batch_size=2, **budget)
-        return list(cost_lines(study, limits, site, 2, 3 * 3600.0))[1]
+        return list(cost_lines(study, limits, site, 2, training))[1]
 
     assert told() == "by the forecast they train for 600 GPU-hours"
     assert told(wall_hours=24.0) == "by the forecast budget.wall_hours is good for 16 trainings"
+    assert told((1800.0, 3 * 3600.0)) == "by the forecast they train for 100 to 600 GPU-hours"
     assert told(gpu_hours=40.0) == "by the forecast budget.gpu_hours is good for 6.7 trainings"
 
 

@@ -12,6 +12,7 @@ from botorch.acquisition.multi_objective.parego import qLogNParEGO
 from botorch.models import ModelListGP
 from botorch.optim import optimize_acqf
 from processes import process
+from tiers import quick
 from torch import Tensor
 from torch.utils import cpp_extension
 
@@ -191,16 +192,15 @@ def tuned(
     return rows, optimizer
 
 
-@pytest.mark.parametrize("kind", ONE)
+@pytest.mark.parametrize("kind", quick(ONE, ["ucb"]))
 def test_each_acquisition_of_one_objective_beats_sobol(kind: str) -> None:
     found, optimizer = tuned(("a",), "bo", acquisition=kind, initial=8)
     assert min(found)[0] < 0.2 * min(tuned(("a",), "sobol")[0])[0]
     assert_a_batch_of_the_model(optimizer)
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=pytest.mark.slow if kind.startswith("q") else ()) for kind in SEVERAL]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", SEVERAL)
 def test_each_acquisition_of_two_objectives_beats_sobol(kind: str) -> None:
     found, optimizer = tuned(("a", "b"), "bo", acquisition=kind, initial=8)
     assert hypervolume(found, (0.3, 0.3)) > hypervolume(tuned(("a", "b"), "sobol")[0], (0.3, 0.3))

@@ -69,6 +69,7 @@ def test_ends_are_the_prediction_and_two_deviations() -> None:
     assert found.points.shape == (20, 2)
 
 
+@pytest.mark.slow
 def test_intervals_hold_what_they_promise_on_draws_of_a_process() -> None:
     """480 rows in all: 95% within four binomial errors, more of them than for one, as rows are correlated."""
     found = [diagnose(drawn(seed).history)["y"] for seed in range(12)]

@@ -29,12 +29,12 @@ def data(n: int = 12, choices: tuple[int, ...] = (2,)) -> Data:
     X[:, 2] = rng.integers(0, 3, n) / 3 + 1 / 6
     y = np.sin(5 * X[:, 0]) + X[:, 1] + (X[:, 2] > 0.5)
     noise, counts = rng.random(n) * 0.01, rng.integers(1, 4, n).astype(float)
-    return Data(X, (y - y.mean()) / y.std(), noise, counts, choices)
+    return Data(X, (y - y.mean()) / y.std(), noise, counts, rng.random(n) * 0.02, choices)
 
 
 def plain(X: np.ndarray, y: np.ndarray, noise: float = 0.0, choices: tuple[int, ...] = ()) -> Data:
     n = len(y)
-    return Data(X, (y - y.mean()) / y.std(), np.full(n, noise), np.ones(n), choices)
+    return Data(X, (y - y.mean()) / y.std(), np.full(n, noise), np.ones(n), np.zeros(n), choices)
 
 
 def fitted(own: Data) -> ObjectiveGP:
@@ -120,7 +120,7 @@ def test_noise_is_found_in_noise_and_not_in_a_smooth_curve() -> None:
 
     def learned(y: np.ndarray, noise: float = 0.0) -> float:
         n = len(y)
-        own = Data(X, y, np.full(n, noise), np.ones(n))
+        own = Data(X, y, np.full(n, noise), np.ones(n), np.zeros(n))
         return float(fitted(own).likelihood.noise)
 
     assert learned(smooth) < 1e-3
@@ -128,13 +128,29 @@ def test_noise_is_found_in_noise_and_not_in_a_smooth_curve() -> None:
     assert learned(noisy, noise=0.09) < 0.03, "known noise must not be learned a second time"
 
 
+def test_of_standard_errors_that_all_rows_share_little_is_taken_for_noise() -> None:
+    """Errors of half the spread: once each row errs by itself, once all err alike, which only shifts them."""
+    rng = np.random.default_rng(1)
+    X = rng.random((40, 1))
+    smooth = np.sin(6 * X[:, 0])
+    error = 0.35
+
+    def share(y: np.ndarray) -> float:
+        own = Data(X, y, np.zeros(40), np.ones(40), np.full(40, error**2))
+        return float(fitted(own).likelihood.share)
+
+    assert share(smooth + error * rng.standard_normal(40)) > 0.3
+    assert share(smooth + error * rng.standard_normal()) < 0.02
+
+
 def test_noise_of_a_row_is_known_and_learned_and_of_a_new_measurement_learned() -> None:
-    """Of a row v + tau2 / k; a new measurement adds tau2 to the variance of the function."""
+    """Of a row v + a share of e + tau2 / k; a new measurement adds tau2 to the variance of the function."""
     own = data()
     model = own.process(Form.MATERN, PLAIN)
     fit(model)
-    tau2 = float(model.likelihood.noise)
-    assert model.likelihood.rows.tolist() == pytest.approx((own.noise + tau2 / own.counts).tolist())
+    tau2, share = float(model.likelihood.noise), float(model.likelihood.share)
+    rows = own.noise + share * own.told + tau2 / own.counts
+    assert model.likelihood.rows.tolist() == pytest.approx(rows.tolist())
     X = torch.from_numpy(own.X)  # as many points as rows: which noise is meant does not follow from a shape
     function, measured = model.posterior(X), model.posterior(X, observation_noise=True)
     assert (measured.variance - function.variance).flatten().tolist() == pytest.approx([tau2] * 12)
@@ -147,7 +163,8 @@ def test_the_posterior_of_botorch_is_the_textbooks() -> None:
     x = torch.tensor([[0.3, 0.4, 0.5]]).double()
     kernel, rows = model.covar_module, torch.from_numpy(own.X)
     k, K = kernel.forward(x, rows).numpy(), kernel.forward(rows, rows).numpy()
-    K += np.diag(own.noise + float(model.likelihood.noise) / own.counts)
+    learned, share = float(model.likelihood.noise), float(model.likelihood.share)
+    K += np.diag(own.noise + share * own.told + learned / own.counts)
     mean = float(model.mean_module.constant)
     found = model.posterior(x)
     assert float(found.mean) == pytest.approx(float(mean + k[0] @ np.linalg.solve(K, own.y - mean)))

@@ -172,6 +172,6 @@ def test_two_measurements_make_one_row_of_half_the_variance() -> None:
     optimizer.tell({"x": 0.5}, {"a": (0.6, 0.1)})
     process = fit_surrogate(optimizer.history).processes["a"]
     assert len(process.rows) == 5
-    errors = process.likelihood.known.sqrt() * process.transform.scale
+    errors = process.likelihood.told.sqrt() * process.transform.scale
     expected = [0.1 / math.sqrt(2) if x == 0.5 else 0.1 for x in process.rows[:, 0].tolist()]
     assert errors.tolist() == pytest.approx(expected)

@@ -66,13 +66,25 @@ def test_logarithms_need_positive_skewed_values(
 
 def test_repeated_points_become_one_row() -> None:
     """Known errors 1 and 2 weigh 4 to 1: mean 1.2, variance 1 / (1 + 1/4) = 0.8."""
-    X, y, noise, counts = pooled(
-        [(0.5,), (0.2,), (0.5,)], np.array([1.0, 7.0, 2.0]), np.array([1.0, math.nan, 2.0])
+    X, y, noise, counts, told = pooled(
+        [(0.5,), (0.2,), (0.5,)], np.array([1.0, 7.0, 2.0]), np.array([1.0, math.nan, 2.0]), np.zeros(3)
     )
     assert X.tolist() == [[0.5], [0.2]]
     assert y == pytest.approx([1.2, 7.0])
-    assert noise == pytest.approx([0.8, 0.0])
+    assert told == pytest.approx([0.8, 0.0])
+    assert noise == pytest.approx([0.0, 0.0])
     assert counts.tolist() == [2.0, 1.0]
+
+
+def test_a_doubt_of_what_is_foretold_stands_beside_the_error_of_what_was_measured() -> None:
+    """Variances 1 and 3 + 1 = 4 weigh 4 to 1: mean 1.2, of the errors 16/25 + 1/25, of the doubts 3/25."""
+    _, y, noise, counts, told = pooled(
+        [(0.5,), (0.5,)], np.array([1.0, 2.0]), np.ones(2), np.array([0.0, math.sqrt(3)])
+    )
+    assert y == pytest.approx([1.2])
+    assert told == pytest.approx([17 / 25])
+    assert noise == pytest.approx([3 / 25])
+    assert counts.tolist() == [2.0]
 
 
 def test_times_over_magnitudes_are_modelled_by_their_logarithm_and_that_is_recorded() -> None:

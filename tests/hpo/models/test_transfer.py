@@ -58,12 +58,13 @@ def best_after(optimizer: Optimizer, trials: int) -> float:
 def test_values_are_put_on_the_scale_of_what_is_foretold() -> None:
     """This study saw (0, 4) standardised to (-1, 1), thrice; foretold (2, 3): the mean 0 becomes 2.5."""
     X = np.linspace(0, 1, 4)[:, None]
-    data = Data(X, np.array([-1.0, -1.0, 1.0, 1.0]), np.full(4, 0.04), np.ones(4))
+    data = Data(X, np.array([-1.0, -1.0, 1.0, 1.0]), np.full(4, 0.04), np.ones(4), np.full(4, 0.04))
     transform = make_transform(np.array([-4.0, -4.0, 0.0, 0.0]), log=False)
     own = ObjectiveFit(data, process(X, data.y.tolist(), [0.4], transform=transform), 0.0)
     moved = aligned_fit(own, np.array([2.0, 2.0, 3.0, 3.0]))
     assert moved.data.y == pytest.approx([2.0, 2.0, 3.0, 3.0])
     assert moved.data.noise == pytest.approx(np.full(4, 0.01)), "a quarter of the variance at half the scale"
+    assert moved.data.told == pytest.approx(np.full(4, 0.01))
     said = moved.process.transform(torch.tensor([-4.0, 0.0]).double())[0]
     assert said.tolist() == pytest.approx([2.0, 3.0]), "the transform says the same"
 

@@ -37,6 +37,7 @@ def test_usual_values_are_read(text: str, expected: Parameter) -> None:
         ("usual(2, interval(0, 1))", "usual: expected a number from 0 to 1, got 2"),
         ("usual(mlp, choice(qv, all))", "usual: expected one of 'qv', 'all', got 'mlp'"),
         ("usual(0.5, belief=sure, interval(0, 1))", "belief: expected one of low, medium, high, got 'sure'"),
+        ("usual(0.5, usual(0.4, interval(0, 1)))", "expected one usual value"),
         ("usual(8, 8)", r"expected usual\(value, ...\) around a parameter that varies"),
         ("usual(8, derive(2 * rank))", r"expected usual\(value, ...\) around a parameter that varies"),
         ({"type": "float", "low": 0, "high": 1, "belief": "low"}, "belief low: expected `usual` beside it"),

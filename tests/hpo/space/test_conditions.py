@@ -82,6 +82,7 @@ def test_a_finite_space_is_counted() -> None:
     assert SPACE.size is None
 
 
+@pytest.mark.slow
 def test_a_space_too_large_to_count_has_the_bound_of_its_product() -> None:
     space = parse_space({"a": "range(1, 3000)", "b": "range(1, 3000)", "constraints": ["a + b < 6000"]})
     assert space.size == 3000 * 3000

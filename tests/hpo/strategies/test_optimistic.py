@@ -149,6 +149,7 @@ def test_soo_keeps_the_published_bound() -> None:
     assert max(depths) >= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [bowl, branin])
 def test_bamsoo_needs_no_more_evaluations_than_soo(value: Value) -> None:
     """Whatever SOO reaches with 24 evaluations, in arrays of four, BaMSOO reaches with as many or fewer."""

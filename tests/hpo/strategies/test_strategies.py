@@ -127,6 +127,7 @@ def test_one_configuration_in_hundreds_is_found_and_the_end_is_clear(name: str) 
     assert optimizer.ask(1) == []
 
 
+@pytest.mark.slow
 def test_proposals_in_a_narrow_region_are_spread_over_it() -> None:
     space = {"a": "range(1, 400)", "b": "range(1, 800)", "constraints": ["b == 2 * a"]}
     found = sorted(int(own["a"]) for own in Optimizer(space, {"y": "min"}, strategy="sobol").ask(32))

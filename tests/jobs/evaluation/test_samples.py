@@ -103,6 +103,7 @@ def dies_in(call: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return asked
 
 
+@pytest.mark.slow
 def test_answers_are_those_of_plain_peft_though_the_trial_was_interrupted(
     asking: dict[str, Any],
     make_trial: MakeTrial,

@@ -191,6 +191,7 @@ def test_tasks_go_on_with_smaller_batches_where_memory_runs_out(
     assert judged(short)["say_exact_match"] == judged(whole)["say_exact_match"]
 
 
+@pytest.mark.slow
 def test_interrupted_evaluation_goes_on_to_the_same_bits(
     with_tasks: dict[str, Any], make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:

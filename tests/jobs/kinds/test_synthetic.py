@@ -146,8 +146,9 @@ def test_warned_on_slurm_it_checkpoints_and_asks_to_be_requeued(
     process = begin(paths, PATH=path, SLURM_ARRAY_JOB_ID="7", SLURM_ARRAY_TASK_ID="3")
     wait_until(lambda: any(line["step"] > 3 for line in read_jsonl(paths.progress)))
     process.send_signal(signal.SIGUSR2)
-    wait_until((tmp_path / "bin" / "asked").exists)
-    asked = (tmp_path / "bin" / "asked").read_text()
+    told_to = tmp_path / "bin" / "asked"
+    wait_until(lambda: told_to.exists() and told_to.read_text())  # a shell makes the file first
+    asked = told_to.read_text()
     process.send_signal(signal.SIGTERM)  # what Slurm sends on the requeue
     wait_until(lambda: AttemptRecord.read(paths.attempt(1)).signals == ["USR2", "TERM"])
     assert process.poll() is None

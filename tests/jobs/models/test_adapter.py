@@ -10,6 +10,7 @@ import pytest
 import torch
 from architectures import ARCHITECTURES, saved
 from peft import PeftModel
+from tiers import quick
 from transformers import AutoModelForCausalLM
 
 from jobs.data.tokens import Collator, Tokens
@@ -42,7 +43,7 @@ def trained(model: PeftModel) -> PeftModel:
 
 
 @pytest.mark.parametrize("variant", [{}, {"use_dora": True}, {"lora_bias": "all"}])
-@pytest.mark.parametrize("kind", ARCHITECTURES)
+@pytest.mark.parametrize("kind", quick(ARCHITECTURES, list(ARCHITECTURES)[:1]))
 def test_adapter_changes_nothing_at_first_learns_and_is_read_by_plain_peft(
     kind: str, variant: dict[str, Any], recipe: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -289,7 +289,7 @@ def test_on_slurm_the_warned_program_ends_before_the_requeue_is_asked_for(
     process = begin(paths, PATH=path, SLURM_ARRAY_JOB_ID="7", SLURM_ARRAY_TASK_ID="3")
     wait_until(lambda: any(line["step"] for line in read_jsonl(paths.progress)))
     process.send_signal(signal.SIGUSR2)
-    wait_until(asked.exists)
+    wait_until(lambda: asked.exists() and asked.read_text())
     assert asked.read_text() == "requeue 7_3\n"
     saved = read_json(paths.program / "checkpoint.json")["step"]
     assert AttemptRecord.read(paths.attempt(1)).saved_step >= saved

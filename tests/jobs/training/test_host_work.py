@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from killed_trial import die_after
+from tiers import quick
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from hpo.paths import TrialPaths
@@ -36,7 +37,7 @@ def _numbers(paths: TrialPaths) -> dict[str, float]:
     return {name: found[name].value for name in ("eval_loss", "train_loss", "tokens")}
 
 
-@pytest.mark.parametrize("packing", ["none", "packed"])
+@pytest.mark.parametrize("packing", quick(["none", "packed"], ["packed"]))
 def test_a_micro_batch_waits_for_no_answer_of_the_card(
     packing: str, recipe: dict[str, Any], make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,6 +83,7 @@ def slow_card(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("slow_card")
+@pytest.mark.slow
 def test_losses_that_come_late_change_no_bit(
     recipe: dict[str, Any], make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
