@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from conditions import wait_until
+from conditions import PATIENCE_S, wait_until
 
 from hpo.cli import main
 from hpo.paths import StudyPaths
@@ -59,14 +59,14 @@ class StudyRun:
             env=self._env(),
         )
 
-    def finish(self, *more: str, timeout_s: float = 240.0) -> str:
+    def finish(self, *more: str, timeout_s: float = PATIENCE_S) -> str:
         """Run `tune` to its end and return what it printed."""
         controller = self.start(*more)
         output, _ = controller.communicate(timeout=timeout_s)
         assert controller.returncode == 0, output
         return output
 
-    def run(self, *arguments: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, timeout_s: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
         """Run any command of the program."""
         command = [sys.executable, "-m", "hpo", *arguments]
         return subprocess.run(
@@ -85,7 +85,7 @@ class StudyRun:
                 for number, handler in before.items():
                     signal.signal(number, handler)
 
-    def kill_when(self, happened: Callable[[], bool], timeout_s: float = 120.0) -> None:
+    def kill_when(self, happened: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
         """Start a controller and kill -9 it as soon as something has happened."""
         controller = self.start()
         try:

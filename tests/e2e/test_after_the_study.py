@@ -75,13 +75,13 @@ def test_evaluation_adds_what_is_missing_and_then_does_nothing(
     """At 4 bits, then at 4 and 16: the first parts stay; a third call only shows the table."""
     tasks = [f"evaluation.tasks.folder={write_task(tmp_path / 'tasks')}", "evaluation.tasks.limit=5"]
     command = ["evaluate", str(tuned.paths.folder), *tasks]
-    first = tuned.run(*command, "--bases", "4bit", timeout_s=600)
+    first = tuned.run(*command, "--bases", "4bit")
     assert first.returncode == 0, first.stderr
     [folder] = (tuned.paths.folder / "evaluations").iterdir()
     parts = StudyPaths(folder)
     early = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/metrics.json")}
     assert len(early) == 2
-    second = tuned.run(*command, "--trials", "all", "--bases", "4bit,16bit", timeout_s=600)
+    second = tuned.run(*command, "--trials", "all", "--bases", "4bit,16bit")
     assert second.returncode == 0, second.stderr
     assert "1 trials are left out: their adapters were deleted" in second.stdout
     assert {path: path.stat().st_mtime_ns for path in early} == early
@@ -110,7 +110,7 @@ def test_training_goes_on_from_the_adapter_and_is_merged(tuned: StudyRun, best: 
     refused = tuned.run(*command, other)
     assert refused.returncode == 2
     assert f"the adapter of trial {other} of study study was deleted" in refused.stderr
-    done = tuned.run(*command, best, timeout_s=600)
+    done = tuned.run(*command, best)
     assert done.returncode == 0, done.stderr
     trained = StudyPaths(tuned.root / f"study-train-{best}")
     result = TrialResult.read(trained.trial("0000").metrics)
@@ -137,7 +137,7 @@ def test_training_outlasts_kills_of_controller_and_trial(tmp_path: Path) -> None
     trained.command = lambda *more: [*run.command()[:3], *command]  # type: ignore[method-assign]
     trained.kill_when(lambda: trained.paths.trial("0000").checkpoint_pointer.exists())
     os.kill(trained.process("0000"), signal.SIGKILL)
-    wait_until(lambda: not Path(f"/proc/{trained.process('0000')}").exists(), 30)
+    wait_until(lambda: not Path(f"/proc/{trained.process('0000')}").exists())
     done = run.run(*command)
     assert done.returncode == 0, done.stderr
     assert trained.attempts() == {"0000": 2}

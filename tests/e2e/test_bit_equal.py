@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conditions import wait_until
+from conditions import PATIENCE_S, wait_until
 from study_runs import StudyRun
 from times import TIMES
 
@@ -59,7 +59,7 @@ def _wait_for(run: StudyRun, attempt: int, step: int) -> None:
 def test_a_preempted_and_killed_trial_ends_with_the_same_bits(one_node: Layout, tmp_path: Path) -> None:
     """Preempted once, then killed at a random step: metrics and adapter are those of a run in peace."""
     undisturbed = StudyRun(tmp_path / "studies", "undisturbed", [*OPTIONS, "cluster=slurm"])
-    undisturbed.finish(timeout_s=500)
+    undisturbed.finish()
     run = StudyRun(tmp_path / "studies", "interrupted", [*OPTIONS, "cluster=slurm"])
     controller = run.start()
     preempt, kill = random.randint(2, STEPS // 2), random.randint(STEPS // 2 + 1, STEPS - 2)
@@ -68,7 +68,7 @@ def test_a_preempted_and_killed_trial_ends_with_the_same_bits(one_node: Layout, 
     subprocess.run(["sbatch", *urgent], check=True, capture_output=True)
     _wait_for(run, 2, kill)
     os.kill(run.process("0000"), signal.SIGKILL)
-    output, _ = controller.communicate(timeout=500)
+    output, _ = controller.communicate(timeout=PATIENCE_S)
     assert controller.returncode == 0, output
     assert run.attempts() == {"0000": 3}
     assert _outcome(run) == _outcome(undisturbed), f"preempted at step {preempt}, killed at step {kill}"

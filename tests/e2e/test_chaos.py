@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from conditions import PATIENCE_S
 
 from benchmarks.reliability.inject import describe, is_clean, run_plan
 from benchmarks.reliability.plan import draw_plan
@@ -29,7 +30,7 @@ TRIALS = 10
 )
 def test_study_outlasts(faults: list[str], require_slurm: None, tmp_path: Path) -> None:
     """Every trial has one result, counted once; nothing is left in the queue; the study ends by itself."""
-    record = run_plan(draw_plan(0, faults, trials=TRIALS), tmp_path / "run", limit_s=240)
+    record = run_plan(draw_plan(0, faults, trials=TRIALS), tmp_path / "run", limit_s=PATIENCE_S)
     assert is_clean(record), f"{describe(record)}\n{record['faults']}"
     unmountable = os.geteuid() != 0 and "disk.full"
     missed = [own for own in record["faults"] if not own["injected"] and own["fault"] != unmountable]

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from conditions import wait_until
+from conditions import PATIENCE_S, wait_until
 from study_runs import StudyRun
 
 from hpo.records import AttemptRecord, TrialResult, read_jsonl
@@ -31,7 +31,7 @@ def test_a_program_is_tuned_and_resumes_from_its_own_checkpoint(tmp_path: Path) 
     warned = run.paths.trial("0000")
     wait_until((warned.program / "progress.jsonl").exists)
     os.kill(run.process("0000"), signal.SIGUSR2)
-    output, _ = controller.communicate(timeout=240)
+    output, _ = controller.communicate(timeout=PATIENCE_S)
     assert controller.returncode == 0, output
     assert "8 trials completed, 0 failed" in output
     assert "adapters" not in output

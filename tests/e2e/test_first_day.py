@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conditions import wait_until
+from conditions import PATIENCE_S, wait_until
 from site_clients import CLIENTS, NOISY, REFUSING, search_path
 from study_runs import SYNTHETIC, StudyRun
 
@@ -54,8 +54,8 @@ def test_results_are_taken_though_squeue_always_fails(run: StudyRun, tmp_path: P
     """And after three polls it is said, in the client's own words."""
     run.environment = {"PATH": search_path(tmp_path / "clients", {"squeue": REFUSING})}
     controller = run.start()
-    wait_until(lambda: run.paths.journal.exists() and len(run.completed()) == 4, 60)
+    wait_until(lambda: run.paths.journal.exists() and len(run.completed()) == 4)
     controller.terminate()
-    output, _ = controller.communicate(timeout=30)
+    output, _ = controller.communicate(timeout=PATIENCE_S)
     assert output.count("squeue: unrecognized option '--old-site'") == 1
     assert "3 times in a row" in output

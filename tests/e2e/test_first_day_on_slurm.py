@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conditions import wait_until
+from conditions import PATIENCE_S, wait_until
 from study_runs import SYNTHETIC, StudyRun
 
 from slurm.devcluster.cluster import client
@@ -37,7 +37,7 @@ def test_what_slurm_would_never_run_makes_no_study(
     """One message with Slurm's words, exit 2, and neither a folder nor a job."""
     run = _run(tmp_path)
     controller = run.start(*overrides)
-    output, _ = controller.communicate(timeout=60)
+    output, _ = controller.communicate(timeout=PATIENCE_S)
     assert (controller.returncode, words in output) == (2, True), output
     assert "hint:" in output
     assert not run.paths.folder.exists()
@@ -49,7 +49,7 @@ def test_a_percent_sign_in_the_study_root_is_known_before_the_study_is_made(tmp_
     """Slurm would take it for a placeholder in the names of logs."""
     run = _run(tmp_path, "50%")
     controller = run.start()
-    output, _ = controller.communicate(timeout=60)
+    output, _ = controller.communicate(timeout=PATIENCE_S)
     assert (controller.returncode, "without '%'" in output) == (2, True), output
     assert not run.paths.folder.exists()
 
@@ -70,7 +70,7 @@ def test_a_limit_that_a_partition_gets_later_ends_the_wait(tmp_path: Path, drain
     while "PENDING" not in client(drained, "squeue", "-h", "-o", "%T %r").stdout:
         assert controller.poll() is None, controller.communicate()[0]
     client(drained, "scontrol", "update", "partitionname=batch", "maxtime=10")
-    output, _ = controller.communicate(timeout=60)
+    output, _ = controller.communicate(timeout=PATIENCE_S)
     assert (controller.returncode, "PartitionTimeLimit" in output) == (1, True), output
     assert "lower cluster.time_limit" in output
     assert client(drained, "squeue", "-h").stdout == ""
@@ -92,7 +92,7 @@ def test_clock_times_without_quotes_in_ones_own_profile(tmp_path: Path, cluster:
         shown = client(cluster, "squeue", "-h", "-o", "%l|%k").stdout
     assert set(shown.split("\n")[:-1]) == {"4:00:00|for us"}
     run.run("cancel", str(run.paths.folder))
-    controller.communicate(timeout=60)
+    controller.communicate(timeout=PATIENCE_S)
 
 
 def test_as_many_in_flight_as_the_partition_runs_and_a_few_that_wait(tmp_path: Path, cluster: Layout) -> None:
@@ -104,10 +104,10 @@ def test_as_many_in_flight_as_the_partition_runs_and_a_few_that_wait(tmp_path: P
     why = "8 at once (what 4 nodes of the default partition hold) and 2 that wait"
     assert f"batch.size=auto: 10 trials in flight: {why}" in planned.stdout, planned.stderr
     controller = run.start(*auto)
-    wait_until(lambda: client(cluster, "squeue", "-h", "-r", "-o", "%T").stdout.count("RUNNING") == 8, 60)
+    wait_until(lambda: client(cluster, "squeue", "-h", "-r", "-o", "%T").stdout.count("RUNNING") == 8)
     assert client(cluster, "squeue", "-h", "-r", "-o", "%T").stdout.count("PENDING") == 2
     shown = run.run("status", str(run.paths.folder)).stdout
     assert f"up to 10 trials in flight: {why}" in shown, shown
     assert run.study.settings["batch"] == {"size": 10, "refill": 2}
     run.run("cancel", str(run.paths.folder))
-    controller.communicate(timeout=60)
+    controller.communicate(timeout=PATIENCE_S)

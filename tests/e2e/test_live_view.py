@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conditions import PATIENCE_S
 from study_runs import SYNTHETIC, StudyRun
 from terminal import Terminal
 
@@ -25,7 +26,7 @@ def run(tmp_path: Path, cluster: Layout) -> StudyRun:
     """A study of three synthetic trials as arrays of two at most, one trial at a time."""
     options = [*SYNTHETIC, "cluster=slurm", "cluster.mem_gb=0.25", "controller.poll_seconds=0.5"]
     size = ["budget.trials=3", "batch.size=2", "batch.refill=2", "cluster.max_parallel=1"]
-    pace = ["trainer.seconds=3", "trainer.step_seconds=0.02", "controller.look_seconds=0.25"]
+    pace = ["trainer.seconds=6", "trainer.step_seconds=0.02", "controller.look_seconds=0.25"]
     quick = ["strategy=sobol", "~strategy.initial"]
     return StudyRun(tmp_path / "studies", options=[*options, *size, *pace, *quick])
 
@@ -40,7 +41,7 @@ def terminal(run: StudyRun, repository: Path) -> Iterator[Terminal]:
 
 def test_live_view_of_a_study_on_slurm(terminal: Terminal, run: StudyRun) -> None:
     """Batches in Slurm's words, the trial at work step by step, the front; then a tidy terminal."""
-    assert terminal.leave(90) == 0, terminal.shown
+    assert terminal.leave(PATIENCE_S) == 0, terminal.shown
     pictures = [screen for screen in terminal.screens if HINT in screen]
     states = {(batch, states) for screen in pictures for batch, _, states in BATCH.findall(screen)}
     assert {batch for batch, _ in states} == {"0000", "0001"}
@@ -64,9 +65,9 @@ def test_live_view_of_a_study_on_slurm(terminal: Terminal, run: StudyRun) -> Non
 
 def test_an_interrupt_leaves_a_tidy_terminal(terminal: Terminal, run: StudyRun) -> None:
     """The picture goes, what to do is said, and the trial on Slurm goes on."""
-    terminal.watch(AT_WORK.search, 60)
+    terminal.watch(AT_WORK.search, PATIENCE_S)
     terminal.process.send_signal(signal.SIGINT)
-    assert terminal.leave(20) == 3
+    assert terminal.leave(PATIENCE_S) == 3
     assert HINT not in terminal.shown
     assert f"The same command continues study {run.name}" in " ".join(terminal.shown.split())
     assert terminal.untidy == []

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conditions import wait_until
+from conditions import PATIENCE_S, wait_until
 from study_runs import SYNTHETIC, StudyRun
 
 from hpo.cli import main
@@ -43,7 +43,7 @@ def test_study_runs_to_its_end_and_then_has_nothing_to_do(run: StudyRun) -> None
     assert run.attempts() == dict.fromkeys(SIX, 1)
     assert "Pareto front" in first
     assert "untuned" in first
-    again = run.finish(timeout_s=15)
+    again = run.finish()
     assert "is complete; nothing to do" in again
     assert run.attempts() == dict.fromkeys(SIX, 1)
 
@@ -67,9 +67,9 @@ def test_controller_killed_at_random_moments_loses_and_repeats_nothing(seed: int
 def test_killed_task_is_run_again_as_the_same_trial(run: StudyRun) -> None:
     """kill -9 of one trial's process: a second attempt of it, and no seventh trial."""
     controller = run.start("trainer.seconds=1")
-    wait_until(lambda: run.began("0001"), 60)
+    wait_until(lambda: run.began("0001"))
     os.kill(run.process("0001"), signal.SIGKILL)
-    output, _ = controller.communicate(timeout=120)
+    output, _ = controller.communicate(timeout=PATIENCE_S)
     assert controller.returncode == 0, output
     assert run.attempts() == dict.fromkeys(SIX, 1) | {"0001": 2}
 
@@ -79,12 +79,12 @@ def test_interrupt_leaves_the_trials_running_and_says_how_to_go_on(run: StudyRun
     """Ctrl-C: exit code 3; what was running ends by itself and counts."""
     run.options = [*run.options, "budget.trials=3"]
     controller = run.start("trainer.seconds=2")
-    wait_until(lambda: run.began("0000"), 60)
+    wait_until(lambda: run.began("0000"))
     controller.send_signal(signal.SIGINT)
-    output, _ = controller.communicate(timeout=30)
+    output, _ = controller.communicate(timeout=PATIENCE_S)
     assert controller.returncode == 3
     assert "The same command continues study study" in output
-    wait_until(run.paths.trial("0000").metrics.exists, 30)
+    wait_until(run.paths.trial("0000").metrics.exists)
     run.finish("trainer.seconds=2")
     assert run.attempts() == dict.fromkeys(SIX[:3], 1)
 
@@ -93,12 +93,12 @@ def test_interrupt_leaves_the_trials_running_and_says_how_to_go_on(run: StudyRun
 def test_second_controller_is_refused(run: StudyRun) -> None:
     """Exit code 2 and the first one's pid; the first goes on."""
     controller = run.start()
-    wait_until(run.paths.controller.exists, 60)
+    wait_until(run.paths.controller.exists)
     second = run.run(*run.command()[3:])
     assert second.returncode == 2
     assert f"pid {controller.pid}" in second.stderr
     assert "hint:" in second.stderr
-    output, _ = controller.communicate(timeout=120)
+    output, _ = controller.communicate(timeout=PATIENCE_S)
     assert controller.returncode == 0, output
 
 
@@ -144,7 +144,7 @@ def test_cron_does_not_start_again_what_was_stopped(run: StudyRun) -> None:
 def test_cancel_stops_what_is_in_flight(run: StudyRun) -> None:
     """After `cancel`, the processes end, the controller leaves, and status says why."""
     controller = run.start("trainer.seconds=60")
-    wait_until(lambda: run.began("0000"), 60)
+    wait_until(lambda: run.began("0000"))
     record = yaml.safe_load(run.paths.configuration.read_text())
     del record["config"]["notify"]  # as a version wrote it that did not have these keys yet
     del record["config"]["cluster"]["gpu_tflops"], record["config"]["cluster"]["helper"]["cpus"]
@@ -154,9 +154,9 @@ def test_cancel_stops_what_is_in_flight(run: StudyRun) -> None:
     assert cancelled.returncode == 0, cancelled.stderr
     assert time.monotonic() - asked < 30, "it waited for what the controller had recorded already"
     assert "3 trials" in cancelled.stdout
-    output, _ = controller.communicate(timeout=60)
+    output, _ = controller.communicate(timeout=PATIENCE_S)
     assert controller.returncode == 1, output
-    wait_until(lambda: process_start(run.process("0000")) == "", 10)
+    wait_until(lambda: process_start(run.process("0000")) == "")
     assert "cancelled by the user" in run.run("status", str(run.paths.folder)).stdout
 
 
@@ -304,9 +304,9 @@ def test_the_end_of_a_study_is_told_once(
     keep.write_text(f"import sys; open({str(tmp_path / 'out')!r}, 'a').write(sys.stdin.read() + chr(10))")
     options = [f"notify.command=[{sys.executable},{keep}]", f"trainer.fail_error={error}"]
     controller = run.start(*options)
-    output, _ = controller.communicate(timeout=240)
+    output, _ = controller.communicate(timeout=PATIENCE_S)
     assert controller.returncode == code, output
     if event == "finished":
-        assert "nothing to do" in run.finish(*options, timeout_s=60)
+        assert "nothing to do" in run.finish(*options)
     [told] = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
     assert (told["event"], told["study"]) == (event, "study")

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conditions import wait_until
+from conditions import PATIENCE_S, wait_until
 from study_runs import SYNTHETIC, StudyRun
 
 from hpo.commands.autoreport import NICE, ReportRecord
@@ -15,7 +15,6 @@ from hpo.records import RecordError
 
 # Reports of the lowest priority come when the other tests leave them a core.
 pytestmark = [pytest.mark.slow, pytest.mark.long(300)]
-PATIENCE_S = 900
 
 
 @pytest.fixture
@@ -40,10 +39,10 @@ def test_page_while_it_runs_and_at_the_end(run: StudyRun) -> None:
     wait_until(lambda: _making(run) is not None or controller.poll() is not None)
     first = _making(run)
     assert first is not None
-    wait_until(lambda: os.getpriority(os.PRIO_PROCESS, first.pid) == NICE, 20)
+    wait_until(lambda: os.getpriority(os.PRIO_PROCESS, first.pid) == NICE)
     assert os.getsid(first.pid) == first.pid != os.getsid(controller.pid)
     if (shares := Path(f"/proc/{first.pid}/autogroup")).exists():  # nice values count only within one
-        wait_until(lambda: shares.read_text().rstrip().endswith(f" nice {NICE}"), 20)
+        wait_until(lambda: shares.read_text().rstrip().endswith(f" nice {NICE}"))
     output, _ = controller.communicate(timeout=PATIENCE_S)
     assert controller.returncode == 0, output
     assert output.splitlines()[-1] == f"report    {run.paths.report_page}"
@@ -54,7 +53,7 @@ def test_page_while_it_runs_and_at_the_end(run: StudyRun) -> None:
     assert last.seconds is not None
     assert "complete: budget.trials=6 is spent" in run.paths.report_page.read_text()
     before = run.paths.report_page.stat().st_mtime_ns
-    again = run.finish(timeout_s=15)
+    again = run.finish()
     assert again.splitlines()[-1] == f"report    {run.paths.report_page}"
     assert run.paths.report_page.stat().st_mtime_ns == before
 
@@ -78,7 +77,7 @@ def test_steps_wait_for_their_report_without_the_lease(run: StudyRun) -> None:
     wait_until(lambda: _making(run) is not None or step.poll() is not None)
     wait_until(lambda: not run.paths.controller.exists())
     assert step.poll() is None
-    assert run.run(*run.command("step")[3:], timeout_s=PATIENCE_S).returncode == 0
+    assert run.run(*run.command("step")[3:]).returncode == 0
     step.communicate(timeout=PATIENCE_S)
     assert step.returncode == 0
     assert run.paths.report_page.exists()

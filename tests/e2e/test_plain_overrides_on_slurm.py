@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conditions import PATIENCE_S
 from study_runs import SYNTHETIC, StudyRun
 
 from hpo.study.journal import load_study
@@ -23,7 +24,7 @@ def test_a_study_by_plain_overrides(cluster: Layout, tmp_path: Path, monkeypatch
     given = ["strategy=random", "batch.size=2", "budget.trials=3", "study.enqueue=[{lora_rank: 8}]"]
     site = ["cluster=ours", "controller.poll_seconds=0.5", "trainer.seconds=1"]
     run = StudyRun(tmp_path / "studies", options=[*SYNTHETIC, *site, *given])
-    output, _ = (controller := run.start()).communicate(timeout=120)
+    output, _ = (controller := run.start()).communicate(timeout=PATIENCE_S)
     assert controller.returncode == 0, output
     study = load_study(run.paths.journal)
     first = study.trials["0000"]

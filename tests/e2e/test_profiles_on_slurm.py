@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conditions import wait_until
+from conditions import PATIENCE_S, wait_until
 from study_runs import SYNTHETIC, StudyRun
 
 from hpo.controller.assembly import assemble
@@ -37,12 +37,12 @@ def test_the_scheduler_takes_what_a_profile_asks_for(profile: str, tmp_path: Pat
 
 def test_a_study_on_a_preemptable_partition(tmp_path: Path, cluster: Layout) -> None:
     """Every node is taken back once: the same trials go on from their checkpoints, to four results."""
-    run = _study(tmp_path, "preemptable", 12)
+    run = _study(tmp_path, "preemptable", 30)
     controller = run.start("cluster.partition=batch", "cluster.max_parallel=4")
-    wait_until(lambda: len(list(run.paths.trials.glob("*/attempts/1.json"))) == 4, 60)
+    wait_until(lambda: len(list(run.paths.trials.glob("*/attempts/1.json"))) == 4)
     urgent = "--partition=urgent --exclusive --nodes=4 --mem=1 --time=1 --wrap='sleep 3'"
     subprocess.run(f"sbatch {urgent}", shell=True, check=True, capture_output=True, cwd=run.root)
-    output, _ = controller.communicate(timeout=300)
+    output, _ = controller.communicate(timeout=PATIENCE_S)
     assert controller.returncode == 0, output
     assert run.completed() == FOUR
     second = [AttemptRecord.read(run.paths.trial(name).attempt(2)) for name in FOUR]

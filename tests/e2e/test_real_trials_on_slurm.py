@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from conditions import wait_until
+from conditions import PATIENCE_S, wait_until
 from study_runs import StudyRun
 from tiny_study import tiny_study
 
@@ -34,7 +34,7 @@ def alone(tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> Callable
     @cache
     def loss(*settings: str) -> float:
         run = StudyRun(tmp_path_factory.mktemp("alone"), options=[*tiny, *ONE, *settings, "cluster=local"])
-        run.finish(timeout_s=600)
+        run.finish()
         return _result(run)
 
     return loss
@@ -57,7 +57,7 @@ def test_whole_study_of_real_trials(tiny: list[str], cluster: Layout, tmp_path: 
     """The design, then the model; every trial trains, evaluates, leaves an adapter; the front is printed."""
     size = ["budget.trials=4", "batch.size=3", "batch.refill=3", "strategy.initial=3", "trainer.max_steps=6"]
     run = StudyRun(tmp_path / "studies", options=[*tiny, *size, "cluster=slurm", "cluster.max_parallel=2"])
-    output = run.finish(timeout_s=600)
+    output = run.finish()
     assert run.completed() == [f"{number:04d}" for number in range(4)]
     assert {trial.origin for trial in run.study.trials.values()} == {"usual", "centre", "sobol", "model"}
     assert "untuned" in output
@@ -95,10 +95,10 @@ def _preempted(tmp_path: Path, settings: list[str]) -> StudyRun:
     run = StudyRun(tmp_path / "studies", "preempted", [*settings, *ONE, "cluster=slurm"])
     controller = run.start()
     log = run.paths.trial("0000").progress
-    wait_until(lambda: any(line["step"] > 40 for line in read_jsonl(log)), 240)
+    wait_until(lambda: any(line["step"] > 40 for line in read_jsonl(log)))
     urgent = ["--partition=urgent", "--exclusive", "--mem=1", "--wrap=sleep 1", "--output=/dev/null"]
     subprocess.run(["sbatch", *urgent], check=True, capture_output=True)
-    output, _ = controller.communicate(timeout=600)
+    output, _ = controller.communicate(timeout=PATIENCE_S)
     assert controller.returncode == 0, output
     assert Lease.read(run.paths.trial("0000").lease).attempt == 2
     again = [line for line in read_jsonl(log) if line["attempt"] == 2 and line["phase"] == "training"]

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conditions import wait_until
+from conditions import PATIENCE_S, wait_until
 from study_runs import SYNTHETIC, StudyRun
 
 from slurm.devcluster import cluster as devcluster
@@ -97,12 +97,12 @@ def test_no_study_of_auto_is_begun_while_slurm_is_silent(run: StudyRun, tmp_path
 @pytest.mark.parametrize(("on_scancel", "code"), [("forget", 1), ("retry", 0)])
 def test_scancel_of_everything(on_scancel: str, code: int, run: StudyRun) -> None:
     """It stops the study, and takes nothing of the budget; with retry all four are done all the same."""
-    size = ["cluster.max_parallel=4", "trainer.seconds=9"]
+    size = ["cluster.max_parallel=4", "trainer.seconds=20"]
     run.options = [*run.options, *size, "cluster=slurm", f"cluster.on_scancel={on_scancel}"]
     controller = run.start()
-    wait_until(lambda: all(run.began(trial) for trial in FOUR), 30)
+    wait_until(lambda: all(run.began(trial) for trial in FOUR))
     subprocess.run(["scancel", "--me"], check=True)
-    output, _ = controller.communicate(timeout=90)
+    output, _ = controller.communicate(timeout=PATIENCE_S)
     assert controller.returncode == code, output
     stopped = "4 tasks were cancelled by scancel, not by `frontrunner cancel`"
     assert (stopped in output) is (code == 1)
@@ -151,10 +151,10 @@ def test_a_program_that_term_has_ended_is_not_started_before_the_kill(
         run = StudyRun(tmp_path / "studies", options=[*options, argv, *size, *space])
         controller = run.start()
         program = run.paths.trial("0000").program
-        wait_until(lambda: (program / "starts").exists() or controller.poll() is not None, 30)
+        wait_until(lambda: (program / "starts").exists() or controller.poll() is not None)
         urgent = ["--partition=urgent", "--exclusive", "--mem=1", "--wrap=sleep 1", "--output=/dev/null"]
         subprocess.run(["sbatch", *urgent], check=True, capture_output=True)
-        output, _ = controller.communicate(timeout=90)
+        output, _ = controller.communicate(timeout=PATIENCE_S)
         assert controller.returncode == 0, output
         assert (program / "starts").read_text().split() == ["start"] * 2
         assert (program / "terms").read_text().split() == ["term"]

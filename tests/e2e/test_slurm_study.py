@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from conditions import wait_until
+from conditions import PATIENCE_S, wait_until
 from study_runs import SYNTHETIC, StudyRun
 
 from hpo.ports import WAITING
@@ -44,16 +44,16 @@ def _batches(run: StudyRun) -> Sequence[dict[str, object]]:
 def test_study_runs_as_one_array_a_batch(run: StudyRun) -> None:
     """squeue shows the elements of one array; at the end there are three arrays and twelve trials."""
     controller = run.start()
-    wait_until(lambda: len(_squeue("-r", "-o", "%F_%K")) == 4, 60)
+    wait_until(lambda: len(_squeue("-r", "-o", "%F_%K")) == 4)
     shown = _squeue("-r", "-o", "%F_%K")
     assert len({task.split("_")[0] for task in shown}) == 1
     assert sorted(task.split("_")[1] for task in shown) == ["0", "1", "2", "3"]
-    output, _ = controller.communicate(timeout=240)
+    output, _ = controller.communicate(timeout=PATIENCE_S)
     assert controller.returncode == 0, output
     assert run.attempts() == dict.fromkeys(TWELVE, 1)
     assert [batch["state"] for batch in _batches(run)] == ["released"] * 3
     assert len({batch["job_id"] for batch in _batches(run)}) == 3
-    wait_until(lambda: _squeue() == [], 30)
+    wait_until(lambda: _squeue() == [])
 
 
 @pytest.mark.parametrize("moment", ["after the intent", "after the submission", "while it runs"])
@@ -70,17 +70,17 @@ def test_controller_killed_in_the_second_batch(moment: str, run: StudyRun) -> No
     run.finish()
     assert run.attempts() == dict.fromkeys(TWELVE, 1)
     assert run.completed() == TWELVE
-    wait_until(lambda: _squeue() == [], 30)
+    wait_until(lambda: _squeue() == [])
 
 
 def test_preempted_trials_come_back_under_the_same_id(run: StudyRun) -> None:
     """An urgent job takes every node; what was preempted goes on from its checkpoint, to four results."""
-    run.options = [*run.options, "trainer.seconds=12", "budget.trials=4", "cluster.max_parallel=4"]
+    run.options = [*run.options, "trainer.seconds=30", "budget.trials=4", "cluster.max_parallel=4"]
     controller = run.start()
-    wait_until(lambda: len(list(run.paths.trials.glob("*/attempts/1.json"))) == 4, 60)
+    wait_until(lambda: len(list(run.paths.trials.glob("*/attempts/1.json"))) == 4)
     urgent = "--partition=urgent --exclusive --nodes=4 --mem=1 --time=1 --wrap='sleep 3'"
     subprocess.run(f"sbatch {urgent}", shell=True, check=True, capture_output=True, cwd=run.root)
-    output, _ = controller.communicate(timeout=300)
+    output, _ = controller.communicate(timeout=PATIENCE_S)
     assert controller.returncode == 0, output
     assert run.completed() == TWELVE[:4]
     assert run.attempts() == dict.fromkeys(TWELVE[:4], 2)
@@ -91,23 +91,23 @@ def test_preempted_trials_come_back_under_the_same_id(run: StudyRun) -> None:
 def test_cancel_empties_the_queue(run: StudyRun) -> None:
     """After `cancel` neither running nor pending elements are left, and none is requeued."""
     controller = run.start("trainer.seconds=60", "cluster.max_parallel=2")
-    wait_until(lambda: _squeue("-r", "-t", "RUNNING", "-o", "%K") != [], 60)
+    wait_until(lambda: _squeue("-r", "-t", "RUNNING", "-o", "%K") != [])
     assert run.run("cancel", str(run.paths.folder)).returncode == 0
-    controller.communicate(timeout=120)
+    controller.communicate(timeout=PATIENCE_S)
     assert controller.returncode == 1
-    wait_until(lambda: _squeue() == [], 60)
+    wait_until(lambda: _squeue() == [])
     assert len(run.study.in_state(TrialState.CANCELLED)) == 4
 
 
 def test_scancel_of_a_waiting_task_cancels_its_trial(run: StudyRun) -> None:
     """Slurm forgets such a task at once and has no accounting here; another trial takes its place."""
     run.options = [*run.options, "budget.trials=4", "cluster.max_parallel=2", "controller.gone_seconds=1"]
-    controller = run.start("trainer.seconds=6")
-    wait_until(lambda: len(_squeue("-r", "-t", "RUNNING", "-o", "%K")) == 2, 60)
+    controller = run.start("trainer.seconds=15")
+    wait_until(lambda: len(_squeue("-r", "-t", "RUNNING", "-o", "%K")) == 2)
     (array,) = set(_squeue("-r", "-o", "%F"))
-    wait_until(lambda: f"{array}_3" in _shown_to_status(run, array), 30)
+    wait_until(lambda: f"{array}_3" in _shown_to_status(run, array))
     subprocess.run(["scancel", f"{array}_3"], check=True)
-    output, _ = controller.communicate(timeout=120)
+    output, _ = controller.communicate(timeout=PATIENCE_S)
     assert controller.returncode == 0, output
     assert run.completed() == [*TWELVE[:3], "0004"]
     assert [(trial.id, trial.message) for trial in run.study.in_state(TrialState.CANCELLED)] == [
@@ -156,5 +156,5 @@ def test_controller_as_a_job(run: StudyRun, repository: Path) -> None:
         cwd=repository,
         env=run._env(),
     )
-    wait_until(lambda: run.paths.journal.exists() and bool(run.study.finished), 180)
+    wait_until(lambda: run.paths.journal.exists() and bool(run.study.finished))
     assert run.attempts() == dict.fromkeys(TWELVE, 1)

@@ -85,10 +85,10 @@ def _spans(run: StudyRun) -> list[tuple[float, float, str]]:
 def test_nothing_is_lost_or_twice_and_stopped_trials_stay_stopped(run: StudyRun) -> None:
     """Once a trial was stopped: every node is preempted, then the controller killed; the rest goes on."""
     controller = run.start()
-    wait_until(lambda: _events(run, "trial_stopped") or controller.poll() is not None, 240)
+    wait_until(lambda: _events(run, "trial_stopped") or controller.poll() is not None)
     waves = 0
     while waves < WAVES and controller.poll() is None and not (waves and _preempted(run)):
-        wait_until(lambda: _at_work(run) or controller.poll() is not None, 120)
+        wait_until(lambda: _at_work(run) or controller.poll() is not None)
         _preempt_every_node(run)
         waves += 1
     assert _preempted(run)
@@ -96,7 +96,7 @@ def test_nothing_is_lost_or_twice_and_stopped_trials_stay_stopped(run: StudyRun)
     controller.kill()
     controller.communicate()
     before = _events(run, "trial_stopped")
-    run.finish(timeout_s=400)
+    run.finish()
     study = run.study
     ended = _events(run, "trial_completed") + _events(run, "trial_stopped")
     assert sorted(ended) == sorted(study.trials)

@@ -10,16 +10,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conditions import wait_until
+from conditions import PATIENCE_S, wait_until
 from study_runs import SYNTHETIC, StudyRun
 
 from hpo.records import Progress, read_jsonl
 
 SECRET = "0123456789abcdef0123456789abcdef01234567"
 OPTIONS = [*SYNTHETIC, "cluster=local", "strategy=sobol", "~strategy.initial", "controller.poll_seconds=0.1"]
-SIZE = ["budget.trials=2", "batch.size=2", "trainer.seconds=20", "trainer.checkpoint_every_s=3"]
+SIZE = ["budget.trials=2", "batch.size=2", "trainer.seconds=45", "trainer.checkpoint_every_s=3"]
 
 
 @pytest.fixture
@@ -42,12 +43,12 @@ def preempt(run: StudyRun, tracker: str) -> str:
     def saved() -> int:
         return int(json.loads(run.paths.trial("0001").attempt(1).read_text())["saved_step"])
 
-    wait_until(lambda: told() >= 45, 120)  # of 200
+    wait_until(lambda: told() >= 45)  # of 450
     since = told()  # a client that was slow to load has just got all of it, and writes once a second
-    wait_until(lambda: told() >= since + 25 and told() > saved(), 120)
+    wait_until(lambda: told() >= since + 25 and told() > saved())
     last = told()
     os.kill(run.process("0001"), signal.SIGKILL)
-    output, _ = controller.communicate(timeout=240)
+    output, _ = controller.communicate(timeout=PATIENCE_S)
     assert controller.returncode == 0, output
     assert run.attempts() == {"0000": 1, "0001": 2}
     resumed = json.loads(run.paths.trial("0001").attempt(2).read_text())["from_step"]
@@ -70,15 +71,21 @@ def wandb(*words: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
 
 
-def records(file: Path) -> Iterator[dict[str, dict[str, object]]]:
+def records(file: Path) -> Iterator[dict[str, Any]]:
     """What the library's own reader finds in the file of a run, one kill has left open among them."""
     for line in wandb("leet", "inspect", "--json", str(file)).splitlines():
         if line.startswith("{"):
             yield json.loads(line)
 
 
+def losses_of(part: list[dict[str, Any]]) -> list[int]:
+    """The steps whose loss one file of a run holds."""
+    history = [record["history"]["item"] for record in part if "history" in record]
+    return [own["_step"] for own in history if isinstance(own, dict) and "curve/loss" in own]
+
+
 @pytest.mark.slow
-@pytest.mark.long(40)
+@pytest.mark.long(60)
 def test_wandb_run_of_a_killed_trial_goes_on(run: StudyRun) -> None:
     """Two attempts, one run id in the study's group, each step once, the result; one line sends it all."""
     pytest.importorskip("wandb")
@@ -92,13 +99,13 @@ def test_wandb_run_of_a_killed_trial_goes_on(run: StudyRun) -> None:
     assert {(own["run_id"], own["run_group"], own["project"]) for own in runs} == {
         (f"{run.study.uid}-0001", "study", "frontrunner")
     }
-    history = [record["history"]["item"] for part in each for record in part if "history" in record]
-    losses = [own["_step"] for own in history if isinstance(own, dict) and "curve/loss" in own]
+    losses = [step for part in each for step in losses_of(part)]
     assert losses == sorted(set(losses))
-    assert losses[-1] == 200
+    assert losses[-1] == 450
     lines = map(Progress.from_json, read_jsonl(run.paths.trial("0001").progress))
     told = {line.step for line in lines if line.attempt == 1 and line.loss is not None}
-    assert len(told - set(losses)) <= 3  # what the kill took with it
+    written = max(losses_of(each[0]))  # what came after it, the kill took along
+    assert {step for step in told if step <= written} <= set(losses)
     updates = [own["summary"].get("update") for part in each for own in part if "summary" in own]
     found = {key for update in updates if isinstance(update, dict) for key in update}
     assert {"eval_loss", "eval_loss_se", "train_seconds"} <= found
@@ -136,7 +143,7 @@ def test_mlflow_run_of_a_killed_trial_goes_on(run: StudyRun) -> None:
         points = client.get_metric_history(own.info.run_id, "curve/loss")
         steps = [point.step for point in points]
         assert steps == sorted(set(steps))
-        assert steps[-1] == 200
+        assert steps[-1] == 450
         assert own.data.metrics["eval_loss"] == run.study.trials["0001"].metrics["eval_loss"].value
     assert secrets_kept(run.paths.folder) == []
 

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conditions import wait_until
+from conditions import PATIENCE_S, wait_until
 from study_runs import SYNTHETIC, StudyRun
 
 from hpo.controller.chain import AGAIN_S
@@ -18,7 +18,7 @@ from slurm.devcluster.files import Layout
 pytestmark = pytest.mark.slurm
 
 # a link that finds nothing in the queue that another could follow comes AGAIN_S later
-CHAIN_S = 240 + AGAIN_S
+CHAIN_S = PATIENCE_S + AGAIN_S
 EIGHT = [f"{number:04d}" for number in range(8)]
 
 
@@ -35,7 +35,7 @@ def _exactly_once(run: StudyRun) -> None:
     """Every trial has one result of one attempt, and the queue is empty."""
     assert run.completed() == EIGHT
     assert run.attempts() == dict.fromkeys(EIGHT, 1)
-    wait_until(lambda: not _queue(run), 60)
+    wait_until(lambda: not _queue(run))
 
 
 def _queue(run: StudyRun) -> list[str]:
@@ -83,7 +83,7 @@ def test_chain_of_jobs_drives_the_arms_and_draws_their_picture(run: StudyRun) ->
     for arm in ("random", "sobol"):
         own = load_study(StudyPaths(run.root / f"{run.name}-{arm}").journal)
         assert len(own.in_state(TrialState.COMPLETED)) == 2
-    wait_until(lambda: not _queue(run), 60)
+    wait_until(lambda: not _queue(run))
 
 
 @pytest.mark.slow
@@ -102,7 +102,7 @@ def test_controller_with_a_time_limit_hands_over(run: StudyRun, repository: Path
         cwd=repository,
         env=run._env(),
     )
-    wait_until(lambda: run.paths.journal.exists() and bool(run.study.finished), 420)
+    wait_until(lambda: run.paths.journal.exists() and bool(run.study.finished))
     _exactly_once(run)
     started = (run.root / "controller.log").read_text().count("trials run as Slurm arrays")
     assert started >= 2

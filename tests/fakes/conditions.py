@@ -7,8 +7,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+PATIENCE_S = 900.0  # says when to give up, and nothing of how long a thing may take
 
-def wait_until(happened: Callable[[], object], timeout_s: float = 120.0) -> None:
+
+def wait_until(happened: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
     """Wait for something, or fail."""
     deadline = time.monotonic() + timeout_s
     while not happened():

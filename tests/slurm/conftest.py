@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from conditions import PATIENCE_S
 from process_executor import ProcessExecutor
 
 from slurm import local_executor
@@ -85,7 +86,7 @@ def wait_until(request: pytest.FixtureRequest) -> Callable[..., None]:
     own = request.getfixturevalue("executor") if "executor" in request.fixturenames else None
     clock: Any = own.clock if own is not None else time
 
-    def wait(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+    def wait(condition: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
         deadline = clock.monotonic() + timeout_s
         while not condition():
             assert clock.monotonic() < deadline, "still not so when time was up"

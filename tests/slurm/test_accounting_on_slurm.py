@@ -58,7 +58,7 @@ def test_executions_are_told_and_a_full_queue_is_busy(
     time.sleep(1.1)  # the accounting counts whole seconds
     executor.cancel([(job_id, 1)])
     assert devcluster.client(accounting, "scontrol", "requeue", f"{job_id}_0").ok
-    wait_until(lambda: live(executor) == {}, timeout_s=40)
+    wait_until(lambda: live(executor) == {})
     tasks = [(job_id, 0), (job_id, 1)]
     wait_until(lambda: len((executor.endings(tasks) or {}).get(tasks[0], [])) == 2)
     told = executor.endings(tasks)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conditions import PATIENCE_S
 
 import slurm
 from slurm.devcluster.cluster import client
@@ -76,7 +77,7 @@ def run_and_send(
     wait_until((folder / "asked").exists)
     for number in numbers:
         process.send_signal(number)
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=PATIENCE_S)
     return process.returncode, output
 
 
@@ -213,7 +214,7 @@ def test_slurm_starts_the_successor_with_the_same_options(
         notes = tmp_path / "started"
         return notes.read_text().splitlines() if notes.exists() else []
 
-    wait_until(lambda: len(started()) == 2, timeout_s=100)
+    wait_until(lambda: len(started()) == 2)
     second = started()[1].split()[0]
     assert second != first
     assert [line.split(maxsplit=1)[1] for line in started()] == ["-m hpo tune space.x='choice(a, b)'"] * 2
@@ -221,7 +222,7 @@ def test_slurm_starts_the_successor_with_the_same_options(
     asked = client(cluster, "squeue", "-h", "-o", "%j|%l|%C|%m|%P").stdout.splitlines()
     assert asked == ["my controller|2:00|1|50M|batch"]
     client(cluster, "scancel", second)
-    wait_until(lambda: client(cluster, "squeue", "-h").stdout == "", timeout_s=30)
+    wait_until(lambda: client(cluster, "squeue", "-h").stdout == "")
     time.sleep(1)
     assert len(started()) == 2
     assert (tmp_path / f"my {second}.log").exists()

@@ -253,10 +253,10 @@ def test_a_warning_reaches_running_elements_only(
     wait_until(lambda: executor.poll() and log.started() == ["0"])
     begin = time.monotonic()
     executor.warn([(job_id, 0), (job_id, 1), ("999999", 0)])
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 20
     wait_until(lambda: log.lines("signal"))
     executor.throttle(job_id, None)
-    wait_until(lambda: states(executor, job_id) == {}, 60)
+    wait_until(lambda: states(executor, job_id) == {})
     assert {tuple(words[:2]) for words in log.lines("signal")} == {("0", str(int(signal.SIGUSR2)))}
     assert log.ended() == ["0", "1"]
 

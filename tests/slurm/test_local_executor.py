@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conditions import PATIENCE_S
 
 from slurm import local_executor
 from slurm.errors import SubmissionError
@@ -93,12 +94,12 @@ def test_elements_outlive_their_controller_and_hold_none_of_its_pipes(
     wait_until: Wait,
 ) -> None:
     """A signal to the whole process group, as a terminal sends it, ends the controller only."""
-    command = drive(tmp_path, settings, folder, [[str(tmp_path), "0", "4"]])
+    command = drive(tmp_path, settings, folder, [[str(tmp_path), "0", "8"]])
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     driver = subprocess.Popen(command, start_new_session=True, **pipes)
     wait_until(lambda: log.started() == ["0"])
     os.killpg(driver.pid, number)
-    driver.communicate(timeout=3)  # ends only when nobody holds the pipes any more
+    driver.communicate(timeout=PATIENCE_S)  # ends only when nobody holds the pipes any more
     assert driver.returncode != 0
     assert log.ended() == []
     wait_until(lambda: log.ended() == ["0"])
@@ -140,7 +141,7 @@ def test_no_more_run_at_once_than_max_parallel_over_all_arrays(
         (tmp_path / name).mkdir()
         arguments = [[str(tmp_path), f"{name}{index}", "2"] for index in range(2)]
         submit(executor, tmp_path / name, "work_in_company", *arguments)
-    wait_until(lambda: not executor.poll(), 90)
+    wait_until(lambda: not executor.poll())
     assert log.ended() == ["a0", "a1", "b0", "b1"]
     assert log.most_at_once() == 2
 

@@ -121,7 +121,7 @@ def test_max_parallel_throttles_the_array(
     executor = SlurmExecutor(**{**settings, "max_parallel": 1})
     job_id = submit(executor, folder, "work", *([str(log.folder), str(i), "0.1"] for i in range(3)))
     executor.release(job_id)
-    wait_until(lambda: live(executor) == {}, timeout_s=60)
+    wait_until(lambda: live(executor) == {})
     assert log.ended() == ["0", "1", "2"]
     assert log.most_at_once() == 1
 
@@ -264,7 +264,7 @@ def test_a_controller_that_is_away_is_no_information(
     wait_until(lambda: executor.poll() is not None)
     assert live(executor) == {(job_id, 0): "held"}
     executor.release(job_id)
-    wait_until(lambda: live(executor) == {}, timeout_s=40)
+    wait_until(lambda: live(executor) == {})
     assert log.ended() == ["0"]
 
 

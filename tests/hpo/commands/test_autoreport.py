@@ -333,5 +333,5 @@ def process(tmp_path: Path) -> Iterator[ReportProcess]:
 
 def test_a_process_tells_why_it_failed(process: ReportProcess) -> None:
     """The command's own words and its exit code."""
-    wait_until(lambda: process.ended() is not None, 60)
+    wait_until(lambda: process.ended() is not None)
     assert "it ended with code 2: error: no study" in str(process.ended())

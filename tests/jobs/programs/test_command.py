@@ -260,7 +260,7 @@ def test_killed_attempt_takes_its_program_along_and_the_next_one_resumes(
     wait_until(lambda: any(line["step"] for line in read_jsonl(paths.progress)))
     process.kill()
     process.wait()
-    wait_until(lambda: gone(int((paths.program / "pid").read_text())), 60)
+    wait_until(lambda: gone(int((paths.program / "pid").read_text())))
     first = max(line["train_seconds"] for line in read_jsonl(paths.progress))
     assert run(paths) == 0
     result = TrialResult.read(paths.metrics)

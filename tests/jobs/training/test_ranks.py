@@ -183,18 +183,18 @@ def test_two_processes_have_the_loss_curve_of_one_though_preempted(
     record = BatchRecord("000", "array", ["0002"], state="released", job_id="7")
     write_json(tmp_path / "study" / "batches" / "000" / "batch.json", record.to_json())
     process = start(two, PATH=f"{scontrol.parent}:{os.environ['PATH']}", **slurm)
-    wait_until(lambda: any(line["step"] > 3 for line in read_jsonl(two.progress)), 600)
+    wait_until(lambda: any(line["step"] > 3 for line in read_jsonl(two.progress)))
     follower = follower_of(process.pid)
     for pid in (follower, process.pid):
         os.kill(pid, signal.SIGUSR2)
-    wait_until(asked.exists, 120)
+    wait_until(asked.exists)
     assert asked.read_text() == "requeue 7_0\n"
     assert lives(follower)
     saved = int(read_json(two.checkpoint_pointer)["folder"][-8:])
     assert 3 < saved < 40
     process.kill()
     process.wait()
-    wait_until(lambda: not lives(follower), 30)
+    wait_until(lambda: not lives(follower), 120)
     assert not two.metrics.exists()
     curves: list[list[float]] = []
 
@@ -243,7 +243,7 @@ def test_attempt_fails_soon_when_a_rank_is_killed(
     killed: list[tuple[int, float]] = []
 
     def kill() -> None:
-        wait_until(lambda: any(line["step"] > 2 for line in read_jsonl(paths.progress)), 600)
+        wait_until(lambda: any(line["step"] > 2 for line in read_jsonl(paths.progress)))
         killed.append((follower_of(os.getpid()), time.monotonic()))
         os.kill(killed[0][0], signal.SIGKILL)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from architectures import saved
-from conditions import fill, wait_until
+from conditions import PATIENCE_S, fill, wait_until
 from killed_trial import Killed, at_step, die_after
 from times import TIMES
 
@@ -230,7 +230,7 @@ def test_disk_that_is_full_for_a_while_changes_no_bit(
     said = iter(process.stderr.readline, "")
     assert any("cannot write the adapter" in line for line in said)
     (small_disk / "ballast").unlink()
-    rest = process.communicate(timeout=60)[1]
+    rest = process.communicate(timeout=PATIENCE_S)[1]
     assert process.returncode == 0, rest
     assert run(undisturbed) == 0
     assert exact(paths) == exact(undisturbed)
