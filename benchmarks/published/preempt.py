@@ -16,7 +16,7 @@ from slurm.devcluster.files import GPUS_PER_NODE
 
 STEPS = 3  # optimiser steps of the trial that is preempted, at least
 LOOK_S = 0.3
-SEEN_S = 40.0  # from the urgent job until the study knows of a preemption, the cluster's GraceTime included
+SEEN_S = 120.0  # from the urgent job until the study knows of a preemption, the cluster's GraceTime included
 
 
 class Preemption(threading.Thread):

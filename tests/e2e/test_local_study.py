@@ -66,7 +66,7 @@ def test_controller_killed_at_random_moments_loses_and_repeats_nothing(seed: int
 @pytest.mark.slow
 def test_killed_task_is_run_again_as_the_same_trial(run: StudyRun) -> None:
     """kill -9 of one trial's process: a second attempt of it, and no seventh trial."""
-    controller = run.start("trainer.seconds=1")
+    controller = run.start("trainer.seconds=5")
     wait_until(lambda: run.began("0001"))
     os.kill(run.process("0001"), signal.SIGKILL)
     output, _ = controller.communicate(timeout=PATIENCE_S)
@@ -78,20 +78,21 @@ def test_killed_task_is_run_again_as_the_same_trial(run: StudyRun) -> None:
 def test_interrupt_leaves_the_trials_running_and_says_how_to_go_on(run: StudyRun) -> None:
     """Ctrl-C: exit code 3; what was running ends by itself and counts."""
     run.options = [*run.options, "budget.trials=3"]
-    controller = run.start("trainer.seconds=2")
+    controller = run.start("trainer.seconds=5")
     wait_until(lambda: run.began("0000"))
     controller.send_signal(signal.SIGINT)
     output, _ = controller.communicate(timeout=PATIENCE_S)
     assert controller.returncode == 3
     assert "The same command continues study study" in output
     wait_until(run.paths.trial("0000").metrics.exists)
-    run.finish("trainer.seconds=2")
+    run.finish("trainer.seconds=5")
     assert run.attempts() == dict.fromkeys(SIX[:3], 1)
 
 
 @pytest.mark.slow
 def test_second_controller_is_refused(run: StudyRun) -> None:
     """Exit code 2 and the first one's pid; the first goes on."""
+    run.options = [*run.options, "trainer.seconds=5"]
     controller = run.start()
     wait_until(run.paths.controller.exists)
     second = run.run(*run.command()[3:])
@@ -163,7 +164,7 @@ def test_cancel_stops_what_is_in_flight(run: StudyRun) -> None:
 @pytest.mark.slow
 def test_cancel_and_retry_without_a_controller(run: StudyRun) -> None:
     """A study whose controller is gone can be cancelled, and its trials given another attempt."""
-    run.options = [*run.options, "trainer.seconds=5", "budget.trials=3"]
+    run.options = [*run.options, "trainer.seconds=15", "budget.trials=3"]
     run.kill_when(lambda: run.began("0000"))
     assert run.call("cancel", str(run.paths.folder)) == 0
     assert len(run.study.in_state(TrialState.CANCELLED)) == 3

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from conditions import wait_until
+from conditions import PATIENCE_S, wait_until
 from study_runs import SYNTHETIC, StudyRun
 from tiny_study import tiny_study
 
@@ -69,7 +69,7 @@ def _preempt_every_node(run: StudyRun) -> None:
     """By one urgent job of all nodes: several jobs of one would go to those that are free, or come free."""
     urgent = "--wait --partition=urgent --exclusive --nodes=4 --mem=1 --time=1 --output=/dev/null --wrap=true"
     command = ["sbatch", *urgent.split()]
-    subprocess.run(command, check=True, capture_output=True, cwd=run.root, timeout=180)
+    subprocess.run(command, check=True, capture_output=True, cwd=run.root, timeout=PATIENCE_S)
 
 
 def _spans(run: StudyRun) -> list[tuple[float, float, str]]:

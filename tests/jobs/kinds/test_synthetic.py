@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conditions import fill, wait_until
+from conditions import PATIENCE_S, fill, wait_until
 
 from hpo.paths import StudyPaths, TrialPaths
 from hpo.records import (
@@ -169,7 +169,7 @@ def test_cancelled_it_ends_at_once(recipe: dict[str, Any], make_trial: MakeTrial
     wait_until(paths.attempt(1).exists)
     paths.cancel.touch()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=10) == 128 + signal.SIGTERM
+    assert process.wait(timeout=PATIENCE_S) == 128 + signal.SIGTERM
     assert not paths.metrics.exists()
 
 
@@ -239,7 +239,7 @@ def test_crash_leaves_neither_a_word_nor_a_result(recipe: dict[str, Any], make_t
     """The process is killed; only its record tells that it was there."""
     recipe["trainer"]["fail_crash"] = 1
     paths = make_trial(recipe)
-    assert begin(paths).wait(timeout=30) == -signal.SIGKILL
+    assert begin(paths).wait(timeout=PATIENCE_S) == -signal.SIGKILL
     assert not paths.metrics.exists()
     assert paths.failures() == []
     assert AttemptRecord.read(paths.attempt(1)).ended == ""
@@ -289,7 +289,7 @@ def test_disk_that_takes_nothing_for_a_while(
     recipe: dict[str, Any], make_trial: MakeTrial, small_disk: Path, fault: str
 ) -> None:
     """The trial works on without checkpoints, and its result is there soon after the disk is well again."""
-    recipe["trainer"] |= {"seconds": 1.5}
+    recipe["trainer"] |= {"seconds": 4}
     paths = make_trial(recipe)
     process = begin(paths)
     wait_until(paths.checkpoint_pointer.exists)
@@ -297,14 +297,14 @@ def test_disk_that_takes_nothing_for_a_while(
         fill(small_disk / "ballast")
     else:
         subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    time.sleep(2.5)
+    time.sleep(5)
     assert process.poll() is None
     assert not paths.metrics.exists()
     if fault == "full":
         (small_disk / "ballast").unlink()
     else:
         subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=PATIENCE_S) == 0
     assert paths.failures() == []
     assert TrialResult.read(paths.metrics).trial == "0000"
     assert AttemptRecord.read(paths.attempt(1)).ended == "completed"

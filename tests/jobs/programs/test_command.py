@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conditions import wait_until
+from conditions import PATIENCE_S, wait_until
 
 from hpo.paths import TrialPaths
 from hpo.records import (
@@ -233,7 +233,7 @@ def test_warned_program_saves_and_goes_on_to_the_same_bits(
     process = begin(warned)
     wait_until(lambda: any(line["step"] for line in read_jsonl(warned.progress)))
     process.send_signal(signal.SIGUSR2)
-    assert process.wait(60) == 0
+    assert process.wait(PATIENCE_S) == 0
     assert "saved at step" in warned.program_output.read_text()
     loss = TrialResult.read(undisturbed.metrics).metrics["loss"]
     assert TrialResult.read(warned.metrics).metrics["loss"] == loss
@@ -331,7 +331,7 @@ def test_program_that_ignores_the_warning_goes_on(
     process = begin(paths)
     wait_until((paths.program / "starts").exists)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE_S) == 0
     assert (paths.program / "starts").read_text() == "x\n"
 
 
