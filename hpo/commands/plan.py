@@ -59,7 +59,7 @@ def plan(
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
     if simulate is not None:
-        forecast = simulated(parts, study, simulate)
+        forecast = simulated(parts, study, simulate, console)
         keep(forecast, parts.paths)
         for line in forecast.lines():
             console.print(line, highlight=False, soft_wrap=True)

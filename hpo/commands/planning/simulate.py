@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.progress import track
 
 from hpo.commands.planning.model import model_of
 from hpo.commands.tune import tune
@@ -29,11 +30,12 @@ from hpo.study.store import refuse_unwritable
 SEEDS = 1_000_003  # between those of two runs
 
 
-def simulated(parts: Assembly, study: Study, runs: int) -> SimulatedEnds:
+def simulated(parts: Assembly, study: Study, runs: int, console: Console | None = None) -> SimulatedEnds:
     """Run what is left of a study so many times.
 
     Args:
         runs: at least `FEWEST`.
+        console: for how far it is, where that is a terminal.
 
     Raises:
         InputError: there are too few runs, nothing is left, or nothing tells how long trials take.
@@ -43,7 +45,9 @@ def simulated(parts: Assembly, study: Study, runs: int) -> SimulatedEnds:
         raise InputError([("--simulate", got)])
     model, past = model_of(parts, study), used(study)
     elapsed = elapsed_s(study) if parts.paths.journal.exists() else 0.0
-    ends = [_run(model.raw, seed) for seed in range(1, runs + 1)]
+    hidden = console is None or not console.is_terminal
+    seeds = track(range(1, runs + 1), "simulating the study", console=console, transient=True, disable=hidden)
+    ends = [_run(model.raw, seed) for seed in seeds]
     hours = [past.hours + model.gpus * usage.hours for _, usage in ends]
     lost = [(past.lost + model.gpus * usage.lost) / 3600 for _, usage in ends]
     return SimulatedEnds(

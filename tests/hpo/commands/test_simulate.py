@@ -103,6 +103,15 @@ def test_a_forecast_is_shown_kept_and_set_beside_what_came(
         shown(tmp_path)
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_terminal_shows_how_far_the_runs_are(tmp_path: Path, quick_runs: None, terminal: bool) -> None:
+    """And nothing else does: what is piped holds the forecast alone."""
+    out = io.StringIO()
+    console = Console(file=out, width=200, force_terminal=terminal)
+    assert plan(overrides(tmp_path), None, console, 19) == 0
+    assert ("simulating the study" in out.getvalue()) is terminal
+
+
 def test_a_report_without_a_forecast_has_no_such_section(tmp_path: Path) -> None:
     """Nor one whose forecast is damaged."""
     paths = write_study(tmp_path / "s", 4)
