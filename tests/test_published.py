@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from benchmarks.published import page
 from benchmarks.published.__main__ import FILE, main
+from benchmarks.published.preempt import Preemption
 from benchmarks.records import Record, append, read_records
+from benchmarks.reliability.cluster import Task
 from benchmarks.trial.page import replaced
+from hpo.paths import StudyPaths
+from hpo.records import Cause
+from hpo.study.state import AttemptEnd, Batch, Study, Trial, TrialState
 
 
 def _row(**metrics: float) -> Record:
@@ -96,3 +104,49 @@ def test_only_studies_that_ended_are_tabled(tmp_path: Path) -> None:
     append(tmp_path / FILE, _record("guide_alpaca", exit=None))
     page.write(tmp_path / FILE, copy)
     assert "guide_alpaca" not in copy.read_text()
+
+
+class _Site:
+    """A study of two trials on one node, which knows of a preemption, or of their ends, after some looks."""
+
+    def __init__(self, folder: Path, *, preempted: bool) -> None:
+        trials = [Trial(name, 0, {}, "sobol", "0000", "", state=TrialState.OPEN) for name in ("0000", "0001")]
+        self.study = Study("u", "study", trials={own.id: own for own in trials})
+        self.study.batches["0000"] = Batch("0000", list(self.study.trials), "7")
+        self.paths, self.over = StudyPaths(folder), self
+        self.preempted, self.now, self.sent = preempted, 0.0, 0
+        self.paths.trial("0000").folder.mkdir(parents=True)
+        line = {"step": 3, "phase": "training"}
+        self.paths.trial("0000").progress.write_text(json.dumps(line) + "\n")
+
+    def wait(self, seconds: float) -> bool:
+        """Let a minute go by; the study is over after ten."""
+        self.now += 60
+        end = AttemptEnd("0001", 1, "0000", Cause.PREEMPTED, "", "n", 0, 1.0, 1, 1.0, "")
+        if self.now == 300 and self.preempted:
+            self.study.ends.append(end)
+        if self.now == 300 and not self.preempted:
+            for trial in self.study.trials.values():
+                trial.state = TrialState.COMPLETED
+        return self.now > 600
+
+    def tasks(self, state: str, prefix: str) -> list[Task]:
+        """Both are running."""
+        return [Task("7", index, "n") for index in range(2)]
+
+    def ask(self, *command: str) -> SimpleNamespace:
+        """Take an urgent job of one card."""
+        assert "--gres=gpu:1" in command
+        self.sent += 1
+        return SimpleNamespace(ok=True)
+
+
+@pytest.mark.parametrize(("preempted", "sent"), [(True, 1), (False, 4)])
+def test_another_trial_is_preempted_only_where_none_was(
+    preempted: bool, sent: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However late the study knows: after five minutes, of a preemption or that all had ended."""
+    site = _Site(tmp_path, preempted=preempted)
+    monkeypatch.setattr("time.monotonic", lambda: site.now)
+    Preemption(cast(Any, site), cast(Any, site)).run()
+    assert site.sent == sent
