@@ -17,7 +17,7 @@ from slurm.devcluster import cluster as devcluster
 from slurm.devcluster.files import Layout, Options
 from slurm.devcluster.processes import daemons, stop
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class Scene:
         """Let time pass, but not beyond the study's end."""
         self.study.over.wait(seconds)
 
-    def until(self, look: Callable[[], T | None], timeout_s: float = 60.0, every_s: float = 0.1) -> T:
+    def until(self, look: Callable[[], T | None], timeout_s: float = 300.0, every_s: float = 0.1) -> T:
         """What a look finds, as soon as it finds something.
 
         Args:

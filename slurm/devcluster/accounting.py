@@ -13,7 +13,7 @@ from slurm.client.environment import client_environment
 from slurm.devcluster.files import CLUSTER, Layout
 from slurm.errors import DevClusterError
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 180.0
 
 
 def start_database(layout: Layout, user: str) -> None:

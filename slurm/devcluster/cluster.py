@@ -142,7 +142,7 @@ def _start(layout: Layout, options: Options) -> None:
     for name in node_names(options):
         _daemon("slurmd", "-f", configuration, "-N", name)
     accounting.wait_for(
-        lambda: _all_idle(layout, options), f"the nodes do not become idle; see {layout.log}", timeout_s=30
+        lambda: _all_idle(layout, options), f"the nodes do not become idle; see {layout.log}", timeout_s=180
     )
 
 
