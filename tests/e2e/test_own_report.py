@@ -13,8 +13,9 @@ from study_runs import SYNTHETIC, StudyRun
 from hpo.commands.autoreport import NICE, ReportRecord
 from hpo.records import RecordError
 
-# Reports of the lowest priority come when the other tests leave them a core.
 pytestmark = [pytest.mark.slow, pytest.mark.long(300)]
+
+LATE_S = 3 * PATIENCE_S  # reports of the lowest priority come when the other tests leave them a core
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_page_while_it_runs_and_at_the_end(run: StudyRun) -> None:
     assert os.getsid(first.pid) == first.pid != os.getsid(controller.pid)
     if (shares := Path(f"/proc/{first.pid}/autogroup")).exists():  # nice values count only within one
         wait_until(lambda: shares.read_text().rstrip().endswith(f" nice {NICE}"))
-    output, _ = controller.communicate(timeout=PATIENCE_S)
+    output, _ = controller.communicate(timeout=LATE_S)
     assert controller.returncode == 0, output
     assert output.splitlines()[-1] == f"report    {run.paths.report_page}"
     assert "warning" not in output
@@ -53,7 +54,7 @@ def test_page_while_it_runs_and_at_the_end(run: StudyRun) -> None:
     assert last.seconds is not None
     assert "complete: budget.trials=6 is spent" in run.paths.report_page.read_text()
     before = run.paths.report_page.stat().st_mtime_ns
-    again = run.finish()
+    again = run.finish(timeout_s=LATE_S)
     assert again.splitlines()[-1] == f"report    {run.paths.report_page}"
     assert run.paths.report_page.stat().st_mtime_ns == before
 
@@ -62,7 +63,7 @@ def test_failure_is_a_line_and_the_study_ends_well(run: StudyRun) -> None:
     """Something else stands where the report's folder has to be."""
     run.finish("budget.trials=1", "report.automatic=false")
     run.paths.report.write_text("not a folder")
-    output = run.finish(timeout_s=PATIENCE_S)
+    output = run.finish(timeout_s=LATE_S)
     assert "6 trials completed" in output
     told = [line for line in output.splitlines() if "report" in line and "making" not in line]
     assert [line for line in told if "File exists" not in line] == []
@@ -77,7 +78,7 @@ def test_steps_wait_for_their_report_without_the_lease(run: StudyRun) -> None:
     wait_until(lambda: _making(run) is not None or step.poll() is not None)
     wait_until(lambda: not run.paths.controller.exists())
     assert step.poll() is None
-    assert run.run(*run.command("step")[3:]).returncode == 0
-    step.communicate(timeout=PATIENCE_S)
+    assert run.run(*run.command("step")[3:], timeout_s=LATE_S).returncode == 0
+    step.communicate(timeout=LATE_S)
     assert step.returncode == 0
     assert run.paths.report_page.exists()
