@@ -29,8 +29,13 @@ NEEDED = "Syne Tune is not installed (make benchmark installs it)"
 NINTH, THIRD = 1 / 9, 1 / 3
 POLICIES = ["--policies", "full", "gain", "random asha", "moasha", "moasha ranked"]
 FOUR = ["--families", "demo", "instructions", "parallel", "crossing"]
-ON_64 = ["--gpus", "64", "--trials", "200", "--families", "parallel", "--seeds", "0", *POLICIES[:4]]
-AS_THE_PAGE_HAS_THEM = {"8 GPUs": [*FOUR, *POLICIES], "64 GPUs": ON_64}
+ON_64 = ["--gpus", "64", "--trials", "200", "--families", "parallel", "--seeds", "0", "1"]
+TO_THE_END = [*FOUR, "--share", "1.0", "--seeds", "0", "1", "2", "3"]
+AS_THE_PAGE_HAS_THEM = {
+    "8 GPUs": [*FOUR, *POLICIES],
+    "8 GPUs, all of full length's hours": [*TO_THE_END, *POLICIES[:4]],
+    "64 GPUs": [*ON_64, *POLICIES[:4]],
+}
 
 
 def test_stopped_trials_that_would_have_been_on_the_front_are_counted() -> None:
