@@ -29,7 +29,7 @@ NEEDED = "Syne Tune is not installed (make benchmark installs it)"
 NINTH, THIRD = 1 / 9, 1 / 3
 POLICIES = ["--policies", "full", "gain", "random asha", "moasha", "moasha ranked"]
 FOUR = ["--families", "demo", "instructions", "parallel", "crossing"]
-ON_64 = ["--gpus", "64", "--trials", "200", "--families", "parallel", "--seeds", "0", "1"]
+ON_64 = ["--gpus", "64", "--trials", "200", "--families", "parallel", "--seeds", *"012"]
 TO_THE_END = [*FOUR, "--share", "1.0", "--seeds", "0", "1", "2", "3"]
 AS_THE_PAGE_HAS_THEM = {
     "8 GPUs": [*FOUR, *POLICIES],
