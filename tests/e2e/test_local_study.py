@@ -144,7 +144,7 @@ def test_cron_does_not_start_again_what_was_stopped(run: StudyRun) -> None:
 @pytest.mark.slow
 def test_cancel_stops_what_is_in_flight(run: StudyRun) -> None:
     """After `cancel`, the processes end, the controller leaves, and status says why."""
-    controller = run.start("trainer.seconds=60")
+    controller = run.start("trainer.seconds=3600")  # longer than anything waits
     wait_until(lambda: run.began("0000"))
     record = yaml.safe_load(run.paths.configuration.read_text())
     del record["config"]["notify"]  # as a version wrote it that did not have these keys yet

@@ -90,7 +90,7 @@ def test_preempted_trials_come_back_under_the_same_id(run: StudyRun) -> None:
 
 def test_cancel_empties_the_queue(run: StudyRun) -> None:
     """After `cancel` neither running nor pending elements are left, and none is requeued."""
-    controller = run.start("trainer.seconds=60", "cluster.max_parallel=2")
+    controller = run.start("trainer.seconds=3600", "cluster.max_parallel=2")  # longer than anything waits
     wait_until(lambda: _squeue("-r", "-t", "RUNNING", "-o", "%K") != [])
     assert run.run("cancel", str(run.paths.folder)).returncode == 0
     controller.communicate(timeout=PATIENCE_S)

@@ -167,7 +167,7 @@ def test_cancelling_a_running_element_leaves_its_neighbour_alone(
     executor: Executor, folder: Path, log: ElementLog, wait_until: Wait
 ) -> None:
     """One element ends early, the other one by itself."""
-    job_id = submit(executor, folder, "work", [str(log.folder), "0", "60"], [str(log.folder), "1", "2"])
+    job_id = submit(executor, folder, "work", [str(log.folder), "0", "3600"], [str(log.folder), "1", "2"])
     executor.release(job_id)
     wait_until(lambda: executor.poll() and log.started() == ["0", "1"])
     executor.cancel([(job_id, 0)])
@@ -181,7 +181,7 @@ def test_cancel_warns_with_term_and_gives_time_for_a_checkpoint(
     executor: Executor, folder: Path, log: ElementLog, wait_until: Wait
 ) -> None:
     """The signals come blocked; once a handler is there, TERM reaches it."""
-    job_id = submit(executor, folder, "checkpoints", [str(log.folder), "0", "60"])
+    job_id = submit(executor, folder, "checkpoints", [str(log.folder), "0", "3600"])
     executor.release(job_id)
     wait_until(lambda: executor.poll() and log.started() == ["0"])
     executor.cancel([(job_id, 0)])

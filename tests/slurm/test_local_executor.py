@@ -109,7 +109,7 @@ def test_a_new_executor_finds_what_an_earlier_one_submitted(
     folder: Path, settings: dict[str, Any], log: ElementLog, executor: LocalExecutor, wait_until: Wait
 ) -> None:
     """The folder says it all: what is held, what runs, what is over."""
-    running = submit(executor, folder, "work", [str(log.folder), "0", "60"])
+    running = submit(executor, folder, "work", [str(log.folder), "0", "3600"])
     later = [[str(log.folder), "1", "0"]]
     held = executor.submit(name="later", folder=str(folder), target="element_targets:work", arguments=later)
     wait_until(lambda: executor.poll() and log.started() == ["0"])
@@ -338,7 +338,7 @@ def test_the_time_limit_ends_an_element(
     launch = executor._starts.launch
     short: dict[str, Any] = {"time_limit_min": 0.05, "signal_delay_s": 2}
     monkeypatch.setattr(executor._starts, "launch", lambda *task: replace(launch(*task), **short))
-    submit(executor, folder, "checkpoints", [str(log.folder), "0", "60"])
+    submit(executor, folder, "checkpoints", [str(log.folder), "0", "3600"])
     wait_until(lambda: not executor.poll())
     assert [words[1] for words in log.lines("signal")] == [str(int(signal.SIGUSR2))]
     assert log.ended() == []

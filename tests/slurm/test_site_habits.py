@@ -58,7 +58,7 @@ def test_what_the_login_node_sets_for_clients_changes_nothing(
         executor.release(job_id)
         wait_until(lambda: live(executor) == {})
         (folder.parent / "second").mkdir()
-        stopped = submit(executor, folder.parent / "second", "work", str(log.folder), "1", "60")
+        stopped = submit(executor, folder.parent / "second", "work", str(log.folder), "1", "3600")
         shown = client(cluster, "squeue", "-h", "-r", "-j", stopped, "-o", "%P %l").stdout
         executor.cancel([(stopped, 0)])
         wait_until(lambda: live(executor) == {})

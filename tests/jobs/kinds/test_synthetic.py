@@ -163,7 +163,7 @@ def test_warned_on_slurm_it_checkpoints_and_asks_to_be_requeued(
 
 def test_cancelled_it_ends_at_once(recipe: dict[str, Any], make_trial: MakeTrial) -> None:
     """TERM with the marker there: neither checkpoint nor result."""
-    recipe["trainer"] |= {"seconds": 60, "checkpoint_every_s": 1000}
+    recipe["trainer"] |= {"seconds": 3600, "checkpoint_every_s": 4000}
     paths = make_trial(recipe)
     process = begin(paths)
     wait_until(paths.attempt(1).exists)

@@ -117,7 +117,7 @@ def test_up_twice_is_up_once_and_down_leaves_no_process(
     assert main(["up", "--dir", str(place), "--nodes", "2"]) == 0
     assert "already up" in capsys.readouterr().out
     assert daemons(layout) == before
-    stubborn = "--wrap=trap '' TERM; srun sh -c \"trap '' TERM; sleep 600\""
+    stubborn = "--wrap=trap '' TERM; srun sh -c \"trap '' TERM; sleep 3600\""
     assert devcluster.client(layout, "sbatch", "--mem=10", "--output=/dev/null", stubborn).ok
     wait_until(lambda: any("sleep" in each for each in processes_of(place)))
     assert job_processes(layout)

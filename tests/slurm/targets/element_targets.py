@@ -96,11 +96,11 @@ def simulated_fail(folder: str, index: str, *, at: float, node: str, job: str, r
 
 def stubborn(folder: str, index: str) -> None:
     """Start a child, and ignore every request to stop, as does the child."""
-    child = subprocess.Popen(["sh", "-c", "trap '' TERM; sleep 600 & wait"])
+    child = subprocess.Popen(["sh", "-c", "trap '' TERM; sleep 3600 & wait"])
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     Path(folder, f"child-{index}").write_text(str(child.pid))
     note(folder, "start", index)
-    time.sleep(600)
+    time.sleep(3600)
 
 
 def checkpoints(folder: str, index: str, seconds: str) -> None:
@@ -119,7 +119,7 @@ def checkpoints(folder: str, index: str, seconds: str) -> None:
 
 def orphan(folder: str, index: str) -> None:
     """Leave a child behind and end."""
-    child = subprocess.Popen(["sleep", "600"])
+    child = subprocess.Popen(["sleep", "3600"])
     Path(folder, f"child-{index}").write_text(str(child.pid))
 
 
@@ -127,7 +127,7 @@ def second_time(folder: str, index: str) -> None:
     """Take long the first time, and end at once the second time."""
     again = Path(folder, "log").exists()
     note(folder, "start", index)
-    time.sleep(0 if again else 600)
+    time.sleep(0 if again else 3600)
     note(folder, "end", index)
 
 
